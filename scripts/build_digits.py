@@ -1,0 +1,30 @@
+"""Make `src/mnistctl/data/digits.npz`, the embedded digits, from scikit-learn's copy.
+
+Run it in the development environment; it prints the size and SHA-256 for `data/catalog.py`.
+"""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from mnistctl import files
+
+TARGET = Path(__file__).parents[1] / "src" / "mnistctl" / "data" / "digits.npz"
+
+
+def build() -> bytes:
+    """The archive's bytes: images uint8 (1797, 8, 8) in 0 to 16, labels uint8 (1797,)."""
+    digits = load_digits()
+    archive = io.BytesIO()
+    np.savez_compressed(
+        archive, images=digits.images.astype(np.uint8), labels=digits.target.astype(np.uint8)
+    )
+    return archive.getvalue()
+
+
+if __name__ == "__main__":
+    content = build()
+    files.write_bytes(TARGET, content)
+    print(f"{TARGET.name}: {len(content)} bytes, SHA-256 {files.sha256(content)}")

@@ -1,0 +1,81 @@
+"""The commands, and the one place where an error becomes a line and an exit code."""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from mnistctl import __version__
+from mnistctl.cli import download, evaluate, export, info, predict, train
+from mnistctl.errors import MnistctlError
+
+app = typer.Typer(
+    name="mnistctl",
+    help="From nothing to a handwritten-digit reader you can ship.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # a traceback is for a bug of ours: plain, and all of it
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("download")(download.download)
+app.command("train")(train.train)
+app.command("eval")(evaluate.evaluate)
+app.command("predict")(predict.predict)
+app.command("export")(export.export)
+app.command("info")(info.info)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mnistctl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; errors become one line on stderr.
+
+    Args:
+        arguments: without the program's name; None: those of this process.
+
+    Returns:
+        The exit code, as `errors` and the README list them.
+    """
+    try:
+        result = app(arguments, prog_name="mnistctl", standalone_mode=False)
+    except MnistctlError as error:
+        return _fail(str(error), error.exit_code)
+    except typer.TyperException as error:  # an unknown option, a value of the wrong type
+        return _fail(error.format_message(), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 128 + signal.SIGINT)
+    except BrokenPipeError:  # `mnistctl … | head`: whoever read has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13
+    return result if isinstance(result, int) else 0
+
+
+def _fail(message: str, exit_code: int) -> int:
+    line = " ".join(message.split())
+    if line:  # empty when Typer has shown its help instead
+        print(f"mnistctl: {line}", file=sys.stderr)
+    return exit_code
+
+
+def run() -> None:
+    """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without Unicode still shows figures
+    sys.exit(main())

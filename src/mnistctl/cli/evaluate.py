@@ -1,0 +1,81 @@
+"""`mnistctl eval`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import RenderableType
+
+from mnistctl.cli import output, watching
+from mnistctl.cli.options import (
+    DataDirOption,
+    JsonOption,
+    ModelArgument,
+    QuietOption,
+    dataset_option,
+)
+
+if TYPE_CHECKING:
+    from mnistctl.evaluation import Report
+
+
+def evaluate(
+    model: ModelArgument = None,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    dataset: Annotated[
+        str | None, dataset_option("What to measure on.", "what the model was trained on")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 256,
+    min_accuracy: Annotated[
+        float | None, typer.Option(help="Exit with 6 below this accuracy, 0 to 1.")
+    ] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Write every image's answer to this CSV file.")
+    ] = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure a model: accuracy, figures per class, and what it confuses."""
+    from mnistctl import workflows
+
+    with watching.watcher(quiet=quiet) as watcher:
+        report = workflows.evaluate(
+            model,
+            dataset=dataset,
+            split=split,
+            batch_size=batch_size,
+            predictions=predictions,
+            data_dir=data_dir,
+            watcher=watcher,
+        )
+    output.show(report, _render, as_json=as_json)
+    report.require(min_accuracy)
+
+
+def _render(report: "Report") -> Iterator[RenderableType]:
+    low, high = report.accuracy_interval
+    yield (
+        f"[bold]{output.percent(report.accuracy)}[/bold] of {report.images:,} {report.split} images "
+        f"of {report.dataset} (95% interval {output.percent(low)} to {output.percent(high)}), "
+        f"loss {report.loss:.4f}\n"
+    )
+    figures = output.table("class", "images", "precision", "recall", "F1")
+    for row in report.per_class:
+        shares = (output.percent(row[name]) for name in ("precision", "recall", "f1"))
+        figures.add_row(row["label"], f"{row['images']:,}", *shares)
+    yield figures
+    names = [row["label"] for row in report.per_class]
+    confusion = output.table("true \\ read as", *names, title="\nconfusion")
+    for number, counts in enumerate(report.confusion):
+        cells = [str(count) if count else "·" for count in counts]
+        cells[number] = f"[bold]{cells[number]}[/bold]"
+        confusion.add_row(names[number], *cells)
+    yield confusion
+    if report.most_confused:
+        pairs = (
+            f"{pair['label']} as {pair['predicted']} ({pair['images']})"
+            for pair in report.most_confused
+        )
+        yield f"\nmost confused: {', '.join(pairs)}"

@@ -1,0 +1,62 @@
+"""`mnistctl export`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mnistctl.cli import output, watching
+from mnistctl.cli.options import DataDirOption, JsonOption, ModelArgument, QuietOption
+
+if TYPE_CHECKING:
+    from mnistctl.workflows.exporting import Exported
+
+
+def export(
+    model: ModelArgument = None,
+    format_name: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
+    path: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The file.", show_default="model.onnx beside the model"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Export a model, and check that the file says what the model says."""
+    from mnistctl import workflows
+
+    with watching.watcher(quiet=quiet) as watcher:
+        exported = workflows.export(
+            model, format=format_name, output=path, force=force, data_dir=data_dir, watcher=watcher
+        )
+    if as_json:
+        output.show_json([file.to_json() for file in exported])
+        return
+    for file in exported:
+        _show(file)
+
+
+def _show(file: "Exported") -> None:
+    screen = output.console()
+    parity = file.parity
+    screen.print(
+        f"[bold]{file.path}[/bold]  {file.format}, {output.size(file.bytes)}\n", soft_wrap=True
+    )
+    table = output.table("against PyTorch", "")
+    sizes = ", ".join(str(size) for size in parity["batch_sizes"])
+    table.add_row(f"{parity['dataset']} {parity['split']} images", f"{parity['images']:,}")
+    table.add_row("batch sizes", sizes)
+    table.add_row(
+        "largest logit difference",
+        f"{parity['max_logit_difference']:.1e} (at most {parity['tolerance']:.1e})",
+    )
+    table.add_row("largest probability difference", f"{parity['max_probability_difference']:.1e}")
+    table.add_row("same answer", output.percent(parity["argmax_agreement"], digits=3))
+    table.add_row("accuracy in PyTorch", output.percent(parity["reference_accuracy"]))
+    table.add_row(f"accuracy in {file.format}", output.percent(parity["exported_accuracy"]))
+    screen.print(table)
+    screen.print("\nnext:")
+    screen.print(f"  mnistctl predict digit.png --model {file.path}", soft_wrap=True)
+    screen.print(f"  mnistctl eval {file.path}", soft_wrap=True)

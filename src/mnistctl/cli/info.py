@@ -1,0 +1,53 @@
+"""`mnistctl info`."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rich.console import RenderableType
+
+from mnistctl.cli import output, watching
+from mnistctl.cli.options import JsonOption, ModelArgument, QuietOption
+
+if TYPE_CHECKING:
+    from mnistctl.workflows.describing import Info
+
+
+def info(model: ModelArgument = None, as_json: JsonOption = False, quiet: QuietOption = False) -> None:
+    """Say what a model file is: net, data, figures, versions, signature."""
+    from mnistctl import workflows
+
+    with watching.watcher(quiet=quiet) as watcher:
+        found = workflows.info(model, watcher=watcher)
+    output.show(found, _render, as_json=as_json)
+
+
+def _render(info: "Info") -> Iterator[RenderableType]:
+    about = info.metadata
+    table = output.table("", "")
+    table.show_header = False
+    table.columns[1].justify = "left"
+    table.columns[1].no_wrap = False
+    arguments = ", ".join(f"{name} {value}" for name, value in about.arch_args.items())
+    rows = {
+        "file": f"{info.model} ({info.format}, {output.size(info.bytes)})",
+        "net": f"{about.arch}: {arguments}; {about.parameters:,} parameters",
+        "trained on": f"{about.dataset['name']} (SHA-256 {about.dataset['sha256'][:12]}…)",
+        "classes": ", ".join(about.class_names),
+        "figures": ", ".join(
+            f"{name.replace('_', ' ')} {value:.4g}"
+            for name, value in about.metrics.items()
+            if isinstance(value, float)
+        ),
+        "temperature": f"{about.temperature:g}"
+        + (" (not calibrated)" if about.temperature == 1 else ""),
+        "made": f"{about.created} by "
+        + ", ".join(f"{name} {version}" for name, version in about.versions.items()),
+        "git commit": about.git_commit or "–",
+        "takes": f"images: {info.signature['images']}, 0 = paper, 255 = ink",
+        "gives": ", ".join(
+            f"{name}: {kind}" for name, kind in info.signature.items() if name != "images"
+        ),
+    }
+    for name, value in rows.items():
+        table.add_row(f"[dim]{name}[/dim]", value)
+    yield table

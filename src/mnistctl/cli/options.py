@@ -1,0 +1,51 @@
+"""Options that several commands share, spelled once, and what a shell completes them with."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mnistctl import architectures, runs
+from mnistctl.data import catalog
+
+
+def _architectures(incomplete: str) -> list[tuple[str, str]]:
+    known = architectures.ARCHITECTURES.items()
+    return [(name, item.summary) for name, item in known if name.startswith(incomplete)]
+
+
+def _datasets(incomplete: str) -> list[tuple[str, str]]:
+    known = catalog.DATASETS.items()
+    return [(name, item.summary) for name, item in known if name.startswith(incomplete)]
+
+
+def _runs(incomplete: str) -> list[str]:
+    names = [run.folder.name for run in runs.find_all()]
+    return [name for name in reversed(names) if name.startswith(incomplete)]
+
+
+def _among(*names: str) -> "list[str]":
+    return list(names)
+
+
+MODEL_HELP = "A model file, a run folder or a run's name; without it: the newest run here."
+
+ModelArgument = Annotated[str | None, typer.Argument(help=MODEL_HELP, autocompletion=_runs)]
+ModelOption = Annotated[str | None, typer.Option(help=MODEL_HELP, autocompletion=_runs)]
+ArchOption = Annotated[str, typer.Option(help="The net: cnn or mlp.", autocompletion=_architectures)]
+DatasetArgument = Annotated[str, typer.Argument(help="The dataset's name.", autocompletion=_datasets)]
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="The data folder.",
+        envvar="MNISTCTL_DATA_DIR",
+        show_default="the user's cache folder",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
+
+
+def dataset_option(help_text: str, show_default: str) -> object:
+    """The `--dataset` option, with what it means when it is not given."""
+    return typer.Option(help=help_text, autocompletion=_datasets, show_default=show_default)

@@ -1,0 +1,82 @@
+"""What a person or a program reads: results on stdout, progress and notes on stderr."""
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeVar
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+
+PLAIN_WIDTH = 120  # columns, where there is no terminal to ask
+
+
+class Result(Protocol):
+    """What every verb returns."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values under stable keys."""
+        ...
+
+
+ResultT = TypeVar("ResultT", bound=Result)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console on stdout or stderr as they are now; wide enough for tables where it is no terminal."""
+    made = Console(stderr=stderr, highlight=False)
+    if not made.is_terminal:
+        made.width = PLAIN_WIDTH
+    return made
+
+
+def show(
+    result: ResultT, render: Callable[[ResultT], Iterable[RenderableType]], *, as_json: bool
+) -> None:
+    """Print a result: for a program, or for a person."""
+    if as_json:
+        show_json(result.to_json())
+        return
+    screen = console()
+    for part in render(result):
+        screen.print(part)
+
+
+def show_json(value: Any) -> None:
+    """Print plain values as JSON."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def show_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print rows as CSV."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+
+
+def complain(message: str) -> None:
+    """One line on stderr about something that does not stop the rest."""
+    print(f"mnistctl: {message}", file=sys.stderr)
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """A table in the one look of all tables: names left, figures right."""
+    made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
+    for number, column in enumerate(columns):
+        made.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
+    return made
+
+
+def percent(share: float | None, *, digits: int = 2) -> str:
+    """A share in [0, 1] as per cent; a dash for None."""
+    return "–" if share is None else f"{100 * share:.{digits}f}%"
+
+
+def size(count: float) -> str:
+    """Bytes as people read them."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000 or unit == "MB":
+            break
+        count /= 1000
+    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

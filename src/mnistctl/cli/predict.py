@@ -1,0 +1,85 @@
+"""`mnistctl predict`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mnistctl.cli import output, watching
+from mnistctl.cli.options import JsonOption, ModelOption, QuietOption
+from mnistctl.errors import PictureError, UsageError
+
+if TYPE_CHECKING:
+    from mnistctl.predictor import Images
+    from mnistctl.workflows.predicting import Reading
+
+_SHADES = " ░▒▓█"
+
+
+def predict(
+    pictures: Annotated[
+        list[str], typer.Argument(help="Pictures, folders of pictures, or - for standard input.")
+    ],
+    model: ModelOption = None,
+    top: Annotated[int, typer.Option(help="How many of the likeliest classes to show.")] = 3,
+    preview: Annotated[bool, typer.Option(help="Draw what the model sees.")] = False,
+    as_json: JsonOption = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the result as CSV.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Read pictures of digits: PNG, JPEG or WebP, dark on light or light on dark."""
+    from mnistctl import workflows
+
+    if as_json and as_csv:
+        raise UsageError("--json and --csv: choose one")
+    with watching.watcher(quiet=quiet) as watcher:
+        readings = workflows.predict(pictures, model=model, top=top, watcher=watcher)
+    if as_json:
+        output.show_json([reading.to_json() for reading in readings])
+    elif as_csv:
+        _show_csv(readings)
+    else:
+        _show_table(readings, preview=preview)
+    failed = [reading for reading in readings if reading.error]
+    for reading in failed:
+        output.complain(str(reading.error))
+    if failed and len(readings) > 1:
+        raise PictureError(f"{len(failed)} of {len(readings)} pictures could not be read")
+    if failed:
+        raise typer.Exit(PictureError.exit_code)
+
+
+def _show_csv(readings: "list[Reading]") -> None:
+    rows = []
+    for reading in readings:
+        made = reading.prediction
+        answer = (made.label, made.probability, "") if made else ("", "", reading.error)
+        rows.append((reading.file, *answer))
+    output.show_csv(["file", "label", "probability", "error"], rows)
+
+
+def _show_table(readings: "list[Reading]", *, preview: bool) -> None:
+    screen = output.console()
+    table = output.table("file", "label", "probability", "then")
+    for reading in readings:
+        if reading.prediction is None:
+            continue
+        if preview and reading.image is not None:
+            screen.print(f"{reading.file}\n{draw(reading.image)}", markup=False)
+        then = ", ".join(
+            f"{label} {output.percent(probability)}"
+            for label, probability in reading.prediction.top[1:]
+        )
+        table.add_row(
+            reading.file,
+            f"[bold]{reading.prediction.label}[/bold]",
+            output.percent(reading.prediction.probability),
+            then,
+        )
+    if table.row_count:
+        screen.print(table)
+
+
+def draw(image: "Images") -> str:
+    """A 28×28 image as text, two characters a pixel, the ink dark or light as the terminal is."""
+    rows = (image.astype(int) * (len(_SHADES) - 1) + 127) // 255
+    return "\n".join("".join(2 * _SHADES[level] for level in row) for row in rows)

@@ -1,0 +1,100 @@
+"""A predictor and a split -> a report: in NumPy, the same for every format."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mnistctl import metrics
+from mnistctl.data import Split
+from mnistctl.errors import CheckFailedError, UsageError
+from mnistctl.predictor import Outputs, Predictor, predict_all
+
+
+@dataclass(frozen=True)
+class Report:
+    """How well a model reads a split. Accuracies are in [0, 1], the loss in nats."""
+
+    model: str
+    dataset: str
+    split: str
+    images: int
+    accuracy: float
+    accuracy_interval: tuple[float, float]  # 95%, Wilson
+    loss: float  # cross-entropy of the model's probabilities
+    per_class: list[dict[str, Any]]  # label, images, precision, recall, f1
+    confusion: list[list[int]]  # rows: true class, columns: predicted
+    most_confused: list[dict[str, Any]]  # label, predicted, images; the worst first
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return vars(self) | {"accuracy_interval": list(self.accuracy_interval)}
+
+    def require(self, min_accuracy: float | None) -> None:
+        """Hold the accuracy against a limit in [0, 1]; None holds it against nothing.
+
+        Raises:
+            CheckFailedError: it is below.
+        """
+        if min_accuracy is not None and self.accuracy < min_accuracy:
+            raise CheckFailedError(
+                f"accuracy {self.accuracy:.4f} on {self.dataset} {self.split} is below "
+                f"--min-accuracy {min_accuracy}"
+            )
+
+
+def check_classes(class_names: Sequence[str], split: Split) -> None:
+    """Check that a model's classes are a dataset's.
+
+    Raises:
+        UsageError: they are not, so no figure would mean anything.
+    """
+    if list(class_names) != list(split.class_names):
+        raise UsageError(
+            f"the model knows {len(class_names)} classes ({', '.join(class_names[:3])}, …), dataset "
+            f"'{split.dataset}' has {len(split.class_names)} ({', '.join(split.class_names[:3])}, …)"
+        )
+
+
+def evaluate(
+    predictor: Predictor, split: Split, *, model: str, batch_size: int
+) -> tuple[Report, Outputs]:
+    """Measure a predictor on a split of one image or more.
+
+    Raises:
+        UsageError: the split is empty, or the classes differ.
+    """
+    class_names = predictor.metadata.class_names
+    check_classes(class_names, split)
+    if not len(split.images):
+        raise UsageError(f"the {split.name} split of '{split.dataset}' is empty")
+    outputs = predict_all(predictor, split.images, batch_size=batch_size)
+    predicted = outputs.logits.argmax(axis=1)
+    confusion = metrics.confusion_matrix(split.labels, predicted, classes=len(class_names))
+    right = int(confusion.trace())
+    report = Report(
+        model=model,
+        dataset=split.dataset,
+        split=split.name,
+        images=len(split.images),
+        accuracy=right / len(split.images),
+        accuracy_interval=metrics.wilson_interval(right, len(split.images)),
+        loss=metrics.cross_entropy(outputs.probabilities, split.labels),
+        per_class=metrics.per_class(confusion, class_names),
+        confusion=confusion.tolist(),
+        most_confused=metrics.most_confused(confusion, class_names),
+    )
+    return report, outputs
+
+
+def predictions_csv(split: Split, outputs: Outputs) -> str:
+    """Every image's row: index, label, predicted, and the probability of each class."""
+    names = split.class_names
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["index", "label", "predicted", *(f"p_{name}" for name in names)])
+    predicted = outputs.logits.argmax(axis=1)
+    for index, row in enumerate(outputs.probabilities.tolist()):
+        writer.writerow([index, names[split.labels[index]], names[predicted[index]], *row])
+    return text.getvalue()

@@ -1,0 +1,93 @@
+"""Every write goes through here: a file is there whole, or not at all.
+
+A new file is written beside its place under a temporary name, flushed to disk, renamed over its
+place, and the folder flushed: after a crash or a full disk either the old content stands or the new.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mnistctl.errors import WriteError
+
+TEMPORARY_SUFFIX = ".partial"
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the same folder; on leaving, flush it and rename it to `path`.
+
+    Leaving by an exception removes the temporary file and leaves `path` as it was.
+
+    Raises:
+        WriteError: the folder or the file cannot be written (read-only, full, no permission).
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb+") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+        _flush_folder(path.parent)
+    except OSError as error:
+        raise write_error(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file, or nothing.
+
+    Raises:
+        WriteError: the file cannot be written.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON for people: indented, in the order given, newline at the end."""
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add one line to a log and flush it to disk; a reader may meet at most one torn last line.
+
+    Raises:
+        WriteError: the file cannot be written.
+    """
+    try:
+        with path.open("a", encoding="utf-8", newline="\n") as log:
+            log.write(line + "\n")
+            log.flush()
+            os.fsync(log.fileno())
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def sha256(content: bytes | memoryview) -> str:
+    """SHA-256 of some bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def write_error(path: Path, error: OSError) -> WriteError:
+    """The one-line error for a write that failed, naming the file it was for."""
+    return WriteError(f"{path}: cannot be written: {error.strerror or error}")
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a rename durable, on systems where a folder can be opened (Windows cannot)."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,92 @@
+"""Metadata: what a model file knows about itself, the same in safetensors and in ONNX."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from mnistctl.errors import ModelError
+
+FORMAT_VERSION = 1
+KEY = "mnistctl"  # the one entry in a file's own metadata that holds all of this as JSON
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """Everything about a model but its weights."""
+
+    arch: str
+    arch_args: dict[str, Any]
+    parameters: int
+    dataset: dict[str, Any]  # name, and the SHA-256 of its raw content
+    class_names: list[str]
+    config: dict[str, Any]  # TrainConfig.to_json()
+    metrics: dict[str, Any]  # of the saved weights: losses, accuracies, epoch, train_seconds
+    versions: dict[str, str]  # package -> version that made it
+    created: str  # ISO 8601, UTC
+    git_commit: str | None = None  # of the folder it was trained in
+    temperature: float = 1.0  # probabilities = softmax(logits / temperature)
+    threshold: float | None = None  # `known` below it is no digit; None: everything is taken
+    format_version: int = FORMAT_VERSION
+    export: dict[str, Any] = field(default_factory=dict)  # of an exported file: format, opset
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, in the order of the fields."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read metadata back.
+
+        Raises:
+            ModelError: not JSON, another format version, or fields missing, unknown or of the
+                wrong type. The message is for the end of a line that names the file.
+        """
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ModelError("its metadata is not JSON") from error
+        if not isinstance(values, dict):
+            raise ModelError("its metadata is not a JSON object")
+        version = values.get("format_version")
+        if version != FORMAT_VERSION:
+            raise ModelError(f"format version {version}; this mnistctl reads version {FORMAT_VERSION}")
+        fields = {item.name: item for item in dataclasses.fields(cls)}
+        required = {
+            name for name, item in fields.items() if item.default is item.default_factory
+        }  # a field with neither kind of default has MISSING for both
+        wrong = (required - set(values)) | (set(values) - set(fields))
+        wrong |= {name for name in set(values) & set(fields) if not _fits(values[name], name)}
+        if wrong:
+            raise ModelError(f"its metadata has missing, unknown or wrong: {', '.join(sorted(wrong))}")
+        return cls(**values)
+
+
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "arch": str,
+    "arch_args": dict,
+    "parameters": int,
+    "dataset": dict,
+    "class_names": list,
+    "config": dict,
+    "metrics": dict,
+    "versions": dict,
+    "created": str,
+    "git_commit": (str, type(None)),
+    "temperature": (int, float),
+    "threshold": (int, float, type(None)),
+    "format_version": int,
+    "export": dict,
+}
+
+
+def _fits(value: Any, name: str) -> bool:
+    if isinstance(value, bool) or not isinstance(value, _TYPES[name]):
+        return False
+    checks: dict[str, Callable[[Any], bool]] = {
+        "class_names": lambda names: len(names) >= 2 and all(isinstance(name, str) for name in names),
+        "dataset": lambda about: all(isinstance(about.get(key), str) for key in ("name", "sha256")),
+        "temperature": lambda temperature: temperature > 0,
+    }
+    return name not in checks or checks[name](value)

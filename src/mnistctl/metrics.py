@@ -1,0 +1,69 @@
+"""Figures from labels and outputs, in NumPy: the same for every kind of model."""
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Labels = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.int64]
+
+
+def confusion_matrix(labels: Labels, predicted: Labels, *, classes: int) -> Counts:
+    """Count images (C, C): rows are the true class, columns the predicted one."""
+    cells = np.bincount(labels * classes + predicted, minlength=classes * classes)
+    return cells.reshape(classes, classes).astype(np.int64)
+
+
+def per_class(confusion: Counts, class_names: list[str]) -> list[dict[str, Any]]:
+    """Precision, recall, F1 (each in [0, 1]) and the number of images of every class.
+
+    A class that was never predicted has precision 0, one without images recall 0.
+    """
+    rows = []
+    for index, name in enumerate(class_names):
+        right = int(confusion[index, index])
+        images = int(confusion[index].sum())
+        predicted = int(confusion[:, index].sum())
+        rows.append(
+            {
+                "label": name,
+                "images": images,
+                "precision": right / predicted if predicted else 0.0,
+                "recall": right / images if images else 0.0,
+                "f1": 2 * right / (images + predicted) if images + predicted else 0.0,
+            }
+        )
+    return rows
+
+
+def most_confused(confusion: Counts, class_names: list[str], *, most: int = 5) -> list[dict[str, Any]]:
+    """The pairs of classes mixed up most often, one way round each, the worst first."""
+    pairs: list[dict[str, Any]] = [
+        {"label": class_names[true], "predicted": class_names[guess], "images": int(count)}
+        for (true, guess), count in np.ndenumerate(confusion)
+        if true != guess and count
+    ]
+    return sorted(pairs, key=lambda pair: -pair["images"])[:most]
+
+
+def wilson_interval(right: int, images: int, *, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson score interval for a share, `right` of `images`; z = 1.96 gives 95%.
+
+    Source: E. B. Wilson, Journal of the American Statistical Association 22 (1927), 209-212.
+    """
+    share = right / images
+    centre = share + z * z / (2 * images)
+    half = z * math.sqrt(share * (1 - share) / images + z * z / (4 * images * images))
+    scale = 1 + z * z / images
+    return (max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale))
+
+
+def cross_entropy(probabilities: npt.NDArray[np.float32], labels: Labels) -> float:
+    """Mean of -ln(probability of the true class), from probabilities (N, C).
+
+    Probabilities below 1e-12 count as 1e-12, so that one impossible answer is not infinite.
+    """
+    true = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return float(-np.log(np.maximum(true, 1e-12)).mean())

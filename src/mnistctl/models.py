@@ -1,0 +1,103 @@
+"""Model files: finding the one that is meant, opening it by what it holds, saying what it is."""
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from mnistctl import checkpoint, runs
+from mnistctl.errors import ModelError
+from mnistctl.metadata import Metadata
+from mnistctl.predictor import Predictor
+from mnistctl.watcher import SILENT, Watcher
+
+SAFETENSORS, ONNX = "safetensors", "onnx"
+
+
+def find(name: str | Path | None, *, watcher: Watcher = SILENT) -> Path:
+    """The model that is meant: a file, a run folder, a run's name, or nothing: the newest run here.
+
+    Args:
+        name: what the user said; None: nothing.
+        watcher: hears which model it is when nothing was said.
+
+    Raises:
+        ModelError: there is none.
+    """
+    known = runs.find_all()
+    if name is None:
+        if not known:
+            raise ModelError(
+                f"no run in {runs.ROOT.resolve()}; train one with 'mnistctl train' or name a file"
+            )
+        path = known[-1].model_path
+        watcher.note(f"model: {path} (the newest run here)")
+        return path
+    path = Path(name)
+    for candidate in (path, runs.ROOT / path):
+        if candidate.is_dir():
+            model = runs.Run(candidate).model_path
+            if not model.is_file():
+                raise ModelError(f"{candidate}: a folder without {runs.MODEL_NAME}")
+            return model
+        if candidate.is_file():
+            return candidate
+    names = [run.folder.name for run in known]
+    close = get_close_matches(str(name), names, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"runs here: {', '.join(names) or 'none'}"
+    raise ModelError(f"{name}: no such file, run folder or run; {hint}")
+
+
+def format_of(path: Path) -> str:
+    """What kind of model file this is, by its content.
+
+    Raises:
+        ModelError: unreadable, empty, or a kind that is not read.
+    """
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(512)
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror or error}") from error
+    if not beginning:
+        raise ModelError(f"{path}: an empty file, not a model")
+    if checkpoint.is_checkpoint(beginning):
+        return SAFETENSORS
+    if beginning.lstrip()[:1] == b"<":
+        raise ModelError(f"{path}: a web page, not a model; was it downloaded from a link to one?")
+    if beginning[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        raise ModelError(
+            f"{path}: a pickle or PyTorch archive; opening one can run code, so mnistctl does not"
+        )
+    if beginning[:1] == b"\x08" or path.suffix == ".onnx":
+        return ONNX
+    raise ModelError(f"{path}: neither a safetensors nor an ONNX file")
+
+
+def open_predictor(path: Path) -> Predictor:
+    """Open a model file, ready to read images on the CPU; torch is imported only for a checkpoint.
+
+    Raises:
+        ModelError: unreadable, damaged, or not one of this program's.
+    """
+    if format_of(path) == ONNX:
+        from mnistctl.onnx_predictor import OnnxPredictor  # 0.1 s
+
+        return OnnxPredictor(path)
+    opened = checkpoint.load(path)
+    import torch  # 1.2 s: after the file is known to be sound
+
+    from mnistctl.nn import torch_predictor
+
+    return torch_predictor.from_checkpoint(opened, device=torch.device("cpu"))
+
+
+def describe(path: Path) -> tuple[str, Metadata]:
+    """A model file's format and metadata, without loading torch.
+
+    Raises:
+        ModelError: unreadable, damaged, or not one of this program's.
+    """
+    if format_of(path) == ONNX:
+        from mnistctl.onnx_predictor import OnnxPredictor
+
+        return ONNX, OnnxPredictor(path).metadata
+    return SAFETENSORS, checkpoint.load(path).metadata

@@ -1,0 +1,1 @@
+"""PyTorch: the nets, their training, and a checkpoint as a predictor."""

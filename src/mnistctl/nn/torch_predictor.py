@@ -1,0 +1,67 @@
+"""PyTorch behind the Predictor protocol."""
+
+import numpy as np
+import torch
+
+from mnistctl.checkpoint import Checkpoint
+from mnistctl.errors import ModelError
+from mnistctl.metadata import Metadata
+from mnistctl.nn import nets
+from mnistctl.predictor import Images, Outputs
+
+
+class TorchPredictor:
+    """A checkpoint's net, reading in float32 on the CPU or on another device."""
+
+    def __init__(self, reader: nets.Reader, metadata: Metadata, *, device: torch.device) -> None:
+        self.reader = reader.to(device).eval()
+        self.metadata = metadata
+        self.device = device
+
+    @torch.inference_mode()
+    def __call__(self, images: Images) -> Outputs:
+        """See `predictor.Predictor`."""
+        outputs = self.reader(torch.tensor(images, device=self.device))
+        return Outputs(*(output.cpu().numpy() for output in outputs))
+
+
+def from_checkpoint(checkpoint: Checkpoint, *, device: torch.device) -> TorchPredictor:
+    """Put a checkpoint's weights into the net it names.
+
+    Raises:
+        ModelError: the net is unknown, or its tensors are not the ones in the file.
+    """
+    metadata = checkpoint.metadata
+    if metadata.arch not in nets.NETS:
+        raise ModelError(f"{checkpoint.path}: unknown architecture '{metadata.arch}'")
+    try:
+        with torch.device("meta"):  # shapes only: weights come from the file
+            net = nets.build(
+                metadata.arch, arch_args=metadata.arch_args, classes=len(metadata.class_names)
+            )
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(
+            f"{checkpoint.path}: '{metadata.arch}' cannot be built as it says ({error})"
+        ) from error
+    expected = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+    found = {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
+    if expected != found:
+        name = min(set(expected.items()) ^ set(found.items()))[0]
+        raise ModelError(
+            f"{checkpoint.path}: not the weights of '{metadata.arch}': {name} is "
+            f"{found.get(name, 'missing')}, expected {expected.get(name, 'nothing of that name')}"
+        )
+    weights = {name: torch.from_numpy(tensor) for name, tensor in checkpoint.tensors.items()}
+    net.load_state_dict(weights, assign=True)
+    return TorchPredictor(
+        nets.Reader(net.to(memory_format=torch.channels_last), temperature=metadata.temperature),
+        metadata,
+        device=device,
+    )
+
+
+def state_of(net: torch.nn.Module) -> dict[str, np.ndarray]:
+    """A net's weights as NumPy arrays, for a checkpoint."""
+    return {
+        name: tensor.detach().cpu().contiguous().numpy() for name, tensor in net.state_dict().items()
+    }

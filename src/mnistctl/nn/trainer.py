@@ -1,0 +1,154 @@
+"""The trainer: one plain loop for every net, dataset and device."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mnistctl.config import TrainConfig
+from mnistctl.data import Split
+from mnistctl.nn import batches, nets
+
+_EVALUATION_BATCH = 500  # small enough for a processor's cache
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training images came to.
+
+    Training figures are means over the pass, as the net was at each step; validation figures are
+    of the net at its end, None without validation images. Losses are cross-entropies in nats,
+    without label smoothing; accuracies are in [0, 1].
+    """
+
+    epoch: int  # counted from 1
+    steps: int  # so far
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
+    learning_rate: float
+    train_seconds: float  # so far, from the split lying on the device to the last step done
+    finished: bool  # whether the pass is whole
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def plan_steps(config: TrainConfig, images: int) -> tuple[int, int, int]:
+    """How a run divides: (images a step, steps an epoch, steps in all)."""
+    batch_size = min(config.batch_size, images)
+    steps_per_epoch = images // batch_size
+    steps = max(config.min_steps, math.ceil(config.epochs * steps_per_epoch))
+    return batch_size, steps_per_epoch, steps
+
+
+def fit(
+    net: nn.Module,
+    config: TrainConfig,
+    train: Split,
+    validation: Split,
+    *,
+    device: torch.device,
+    on_step: Callable[[int], None] = lambda images: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Epoch]:
+    """Train `net` in place, giving an `Epoch` after each; between two the caller may save it.
+
+    Args:
+        net: takes normalised images; lies on `device`.
+        config: what to do.
+        train: at least one image.
+        validation: may be empty.
+        device: where to compute.
+        on_step: called after every step with the images seen in all.
+        should_stop: asked after every step; True ends the run with the `Epoch` begun.
+    """
+    images, labels = _on_device(train, device)
+    held_out = _on_device(validation, device)
+    _wait(device)
+    started = time.perf_counter()
+
+    batch_size, steps_per_epoch, steps = plan_steps(config, len(images))
+    optimizer = torch.optim.AdamW(
+        net.parameters(),
+        lr=config.learning_rate,
+        betas=(0.9, 0.99),
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.learning_rate, total_steps=steps + 1, pct_start=0.25
+    )
+    step = 0
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        for epoch in range(math.ceil(steps / steps_per_epoch)):
+            torch.manual_seed(batches.seed_at(config.seed, epoch, step=1))  # dropout's
+            order = batches.order(len(images), batch_size=batch_size, seed=config.seed, epoch=epoch).to(
+                device
+            )
+            net.train()
+            loss_sum = torch.zeros((), device=device)  # summed there: asking for it would wait
+            right = torch.zeros((), dtype=torch.int64, device=device)
+            seen = 0
+            stopped = False
+            for rows in order[: steps - step]:
+                truth = labels[rows]
+                logits = net(nets.normalise(images[rows]))
+                loss = F.cross_entropy(logits, truth, label_smoothing=config.label_smoothing)
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                optimizer.zero_grad()
+                with torch.no_grad():
+                    loss_sum += F.cross_entropy(logits, truth)
+                    right += (logits.argmax(dim=1) == truth).sum()
+                seen += 1
+                on_step((step + seen) * batch_size)
+                if stopped := should_stop():
+                    break
+            step += seen
+            _wait(device)
+            train_seconds = time.perf_counter() - started
+            validation_loss, validation_accuracy = _measure(net, *held_out)
+            yield Epoch(
+                epoch=epoch + 1,
+                steps=step,
+                train_loss=loss_sum.item() / seen,
+                train_accuracy=right.item() / (seen * batch_size),
+                validation_loss=validation_loss,
+                validation_accuracy=validation_accuracy,
+                learning_rate=optimizer.param_groups[0]["lr"],
+                train_seconds=train_seconds,
+                finished=seen == steps_per_epoch,
+            )
+            if stopped:
+                return
+
+
+@torch.no_grad()
+def _measure(net: nn.Module, images: Tensor, labels: Tensor) -> tuple[float | None, float | None]:
+    """Loss and accuracy of the net as it is; None for both without images."""
+    if not len(images):
+        return None, None
+    net.eval()
+    logits = torch.cat([net(nets.normalise(part)) for part in images.split(_EVALUATION_BATCH)])
+    right = (logits.argmax(dim=1) == labels).sum().item()
+    return F.cross_entropy(logits, labels).item(), right / len(labels)
+
+
+def _on_device(split: Split, device: torch.device) -> tuple[Tensor, Tensor]:
+    """All images, uint8 (N, 28, 28), and labels, int64 (N,): a split is small enough to lie there."""
+    return torch.from_numpy(split.images).to(device), torch.from_numpy(split.labels).to(device)
+
+
+def _wait(device: torch.device) -> None:
+    """Wait until the device has done what it was given, so that a clock reading means something."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)

@@ -1,0 +1,23 @@
+"""RECIPES: settings that are known to work, by name.
+
+An architecture's own recipe has the architecture's name, so `--arch NAME` alone is a good run.
+"""
+
+from mnistctl.config import TrainConfig
+from mnistctl.errors import unknown_name
+
+RECIPES: dict[str, TrainConfig] = {
+    "cnn": TrainConfig(arch="cnn", epochs=3, min_steps=400),
+    "mlp": TrainConfig(arch="mlp", epochs=10, min_steps=400, learning_rate=3e-3),
+}
+
+
+def find(name: str) -> TrainConfig:
+    """The recipe of this name.
+
+    Raises:
+        UsageError: there is none; the message names the nearest.
+    """
+    if name not in RECIPES:
+        raise unknown_name("architecture", name, RECIPES)
+    return RECIPES[name]

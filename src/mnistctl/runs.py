@@ -1,0 +1,96 @@
+"""Run folders: what lies where in `runs/<name>/`."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mnistctl import files
+from mnistctl.errors import UsageError
+
+ROOT = Path("runs")  # in the working folder, never a hidden setting
+MODEL_NAME = "model.safetensors"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run's folder."""
+
+    folder: Path
+
+    @property
+    def config_path(self) -> Path:
+        """The choices that decide the run."""
+        return self.folder / "config.json"
+
+    @property
+    def metrics_path(self) -> Path:
+        """One JSON object a line, one line an epoch."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def model_path(self) -> Path:
+        """The best model on validation; the last epoch's when there is no validation."""
+        return self.folder / MODEL_NAME
+
+    def append_metrics(self, epoch: dict[str, Any]) -> None:
+        """Add an epoch's line."""
+        files.append_line(self.metrics_path, json.dumps(epoch))
+
+
+def create(*, name: str | None, dataset: str, arch: str) -> Run:
+    """Make a new run's folder; without a name it is `<dataset>-<arch>-<number>`.
+
+    Raises:
+        UsageError: the name is taken, or is no name for a folder.
+        WriteError: the folder cannot be made.
+    """
+    if name is not None:
+        check_new(name)
+        return _make(ROOT / name)
+    stem = f"{dataset}-{arch}-"
+    number = 1 + max(
+        (int(run.folder.name.removeprefix(stem)) for run in _all_folders() if _numbered(run, stem)),
+        default=0,
+    )
+    return _make(ROOT / f"{stem}{number}")
+
+
+def check_new(name: str) -> None:
+    """Check a new run's name before any work is done for it.
+
+    Raises:
+        UsageError: the name is taken, or is no name for a folder.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"--name '{name}': expected letters, digits, '.', '_' and '-', a letter or digit first"
+        )
+    if (ROOT / name).exists():
+        raise UsageError(f"run '{name}' exists ({ROOT / name}); choose another --name or delete it")
+
+
+def find_all() -> list[Run]:
+    """The runs here that have a model, the newest last."""
+    found = [run for run in _all_folders() if run.model_path.is_file()]
+    return sorted(found, key=lambda run: run.model_path.stat().st_mtime_ns)
+
+
+def _all_folders() -> list[Run]:
+    return [Run(folder) for folder in ROOT.iterdir()] if ROOT.is_dir() else []
+
+
+def _numbered(run: Run, stem: str) -> bool:
+    return run.folder.name.startswith(stem) and run.folder.name.removeprefix(stem).isdecimal()
+
+
+def _make(folder: Path) -> Run:
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError as error:
+        raise UsageError(f"run '{folder.name}' exists ({folder}); choose another --name") from error
+    except OSError as error:
+        raise files.write_error(folder, error) from error
+    return Run(folder)

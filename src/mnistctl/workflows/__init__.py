@@ -1,0 +1,10 @@
+"""The verbs: one function each, the same for the command line and for Python; frozen results."""
+
+from mnistctl.workflows.describing import info
+from mnistctl.workflows.downloading import download
+from mnistctl.workflows.evaluating import evaluate
+from mnistctl.workflows.exporting import export
+from mnistctl.workflows.predicting import predict
+from mnistctl.workflows.training import train
+
+__all__ = ["download", "evaluate", "export", "info", "predict", "train"]

@@ -1,0 +1,43 @@
+"""`info`: what a model file is."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mnistctl import models
+from mnistctl.metadata import Metadata
+from mnistctl.watcher import SILENT, Watcher
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a model file is."""
+
+    model: str
+    format: str
+    bytes: int
+    signature: dict[str, str]
+    metadata: Metadata
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, with the metadata's own keys beside the file's."""
+        about = {name: value for name, value in vars(self).items() if name != "metadata"}
+        return about | self.metadata.to_json()
+
+
+def info(model: str | Path | None = None, *, watcher: Watcher = SILENT) -> Info:
+    """Say what a checkpoint or an exported file is, without loading its net.
+
+    Raises:
+        ModelError: no such model, or it cannot be opened.
+    """
+    path = models.find(model, watcher=watcher)
+    format_name, metadata = models.describe(path)
+    classes = len(metadata.class_names)
+    signature = {
+        "images": "uint8 (batch, 28, 28)",
+        "logits": f"float32 (batch, {classes})",
+        "probabilities": f"float32 (batch, {classes})",
+        "known": "float32 (batch,)",
+    }
+    return Info(str(path), format_name, path.stat().st_size, signature, metadata)

@@ -1,0 +1,78 @@
+"""`export`: a model in another format, checked before it gets its name."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mnistctl import checkpoint, evaluation, files, models
+from mnistctl.errors import UsageError, unknown_name
+from mnistctl.watcher import SILENT, Watcher
+from mnistctl.workflows.evaluating import split_of
+
+FORMATS = ("onnx",)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was written after its check held."""
+
+    path: str
+    format: str
+    bytes: int
+    parity: dict[str, Any]  # see export.parity.Parity
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def export(
+    model: str | Path | None = None,
+    *,
+    format: str = "onnx",  # noqa: A002 - the word of the command line
+    output: Path | None = None,
+    force: bool = False,
+    data_dir: Path | None = None,
+    watcher: Watcher = SILENT,
+) -> list[Exported]:
+    """Write a model in another format, checked against PyTorch before it gets its name.
+
+    Args:
+        model: a checkpoint, a run folder, a run's name; None: the newest run here.
+        format: onnx.
+        output: the file to write; None: `model.onnx` beside the checkpoint.
+        force: replace a file that exists.
+        data_dir: the data folder, if not the usual one.
+        watcher: hears which model it is, and of downloads.
+
+    Raises:
+        UsageError: an unknown format, or the output exists.
+        ModelError: no such model, or it cannot be opened.
+        DataError: the model's dataset, which the check needs, is damaged or not to be had.
+        CheckFailedError: the exported model says something else; no file is left.
+        WriteError: the output cannot be written.
+    """
+    if format not in FORMATS:
+        raise unknown_name("format", format, FORMATS)
+    path = models.find(model, watcher=watcher)
+    target = output if output is not None else path.with_suffix(".onnx")
+    if target.exists() and not force:
+        raise UsageError(f"{target} exists; replace it with --force, or choose another --output")
+    if models.format_of(path) != models.SAFETENSORS:
+        raise UsageError(f"{path}: already exported; name the checkpoint it was made from")
+    opened = checkpoint.load(path)
+    split = split_of(opened.metadata, "test", None, data_dir, watcher)
+
+    import torch  # 1.2 s
+
+    from mnistctl.exports import onnx, parity
+    from mnistctl.nn import torch_predictor
+    from mnistctl.onnx_predictor import OnnxPredictor
+
+    reference = torch_predictor.from_checkpoint(opened, device=torch.device("cpu"))
+    evaluation.check_classes(reference.metadata.class_names, split)
+    with files.replacing(target) as temporary:
+        temporary.write_bytes(onnx.build(reference))
+        found = parity.compare(reference, OnnxPredictor(temporary), split)
+        found.require(str(target))
+    return [Exported(str(target), format, target.stat().st_size, found.to_json())]

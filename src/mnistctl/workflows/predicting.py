@@ -1,0 +1,87 @@
+"""`predict`: pictures read by a model."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mnistctl import images, models
+from mnistctl.errors import PictureError, UsageError
+from mnistctl.images.reading import SUFFIXES
+from mnistctl.predictor import Images, Prediction, predict_all, top_k
+from mnistctl.watcher import SILENT, Watcher
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a model reads in one picture, or why it could not be read."""
+
+    file: str
+    prediction: Prediction | None = None
+    image: Images | None = field(default=None, repr=False)  # uint8 (28, 28): what the model saw
+    error: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """File, label, probability and top-k; or file and error."""
+        if self.prediction is None:
+            return {"file": self.file, "error": self.error}
+        return {"file": self.file} | self.prediction.to_json()
+
+
+def predict(
+    pictures: Sequence[str | Path],
+    *,
+    model: str | Path | None = None,
+    top: int = 3,
+    watcher: Watcher = SILENT,
+) -> list[Reading]:
+    """Read pictures of single digits; one that cannot be read does not stop the others.
+
+    Args:
+        pictures: files, folders of them, or "-" for a picture on standard input.
+        model: a file, a run folder, a run's name; None: the newest run here.
+        top: how many of the likeliest classes to give, 1 or more.
+        watcher: hears which model it is.
+
+    Raises:
+        UsageError: `top` is below 1, or there are no pictures.
+        ModelError: no such model, or it cannot be opened.
+    """
+    if top < 1:
+        raise UsageError(f"--top {top}: expected 1 or more")
+    path = models.find(model, watcher=watcher)
+    predictor = models.open_predictor(path)
+    readings = [_read(source) for source in _expand(pictures)]
+    if not readings:
+        raise UsageError("no pictures there")
+    read = [reading.image for reading in readings if reading.image is not None]
+    if not read:
+        return readings
+    outputs = predict_all(predictor, np.stack(read), batch_size=256)
+    predictions = iter(top_k(outputs.probabilities, predictor.metadata.class_names, k=top))
+    return [
+        reading if reading.image is None else Reading(reading.file, next(predictions), reading.image)
+        for reading in readings
+    ]
+
+
+def _expand(pictures: Iterable[str | Path]) -> Iterable[str | Path]:
+    """Folders become the pictures lying in them, in the order of their names."""
+    for picture in pictures:
+        if picture != "-" and Path(picture).is_dir():
+            inside = Path(picture).iterdir()
+            yield from sorted(path for path in inside if path.suffix.lower() in SUFFIXES)
+        else:
+            yield picture
+
+
+def _read(picture: str | Path) -> Reading:
+    name = str(picture)
+    try:
+        source = sys.stdin.buffer.read() if name == "-" else Path(picture)
+        return Reading(name, image=images.read(source, name=name))
+    except PictureError as error:
+        return Reading(name, error=str(error))

@@ -1,0 +1,254 @@
+"""`train`: from a recipe and what is given in its place to a run folder with a model."""
+
+import importlib.metadata
+import platform
+import subprocess
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnistctl import checkpoint, data, files, interrupts, recipes, runs
+from mnistctl.config import TrainConfig
+from mnistctl.data import catalog
+from mnistctl.errors import DownloadError, InterruptedRunError
+from mnistctl.metadata import Metadata
+from mnistctl.watcher import SILENT, Watcher
+
+if TYPE_CHECKING:
+    import torch
+
+    from mnistctl.nn.trainer import Epoch
+
+DEFAULT_DATASET, OFFLINE_DATASET = "mnist", "digits"
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training run came to. The figures are those of the saved model.
+
+    Losses are cross-entropies in nats, accuracies in [0, 1]; validation figures are None without
+    validation images.
+    """
+
+    run: str
+    arch: str
+    dataset: str
+    device: str
+    precision: str
+    seed: int
+    epochs: int  # begun
+    best_epoch: int
+    parameters: int
+    train_seconds: float
+    total_seconds: float
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def train(
+    arch: str = "cnn",
+    *,
+    dataset: str | None = None,
+    device: str | None = None,
+    epochs: float | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    seed: int | None = None,
+    validation_size: int | None = None,
+    name: str | None = None,
+    data_dir: Path | None = None,
+    watcher: Watcher = SILENT,
+) -> TrainResult:
+    """Train a net by its architecture's own recipe, with what is given in its place.
+
+    Args:
+        arch: a name in `architectures.ARCHITECTURES`.
+        dataset: a name in `data.catalog.DATASETS`; None: MNIST, or the embedded digits where it
+            can neither be found nor downloaded.
+        device: auto, cpu, cuda, cuda:N or mps.
+        epochs: passes over the training images; a fraction is fine.
+        batch_size: images a step.
+        learning_rate: the peak of the schedule.
+        seed: of weights, order and dropout.
+        validation_size: images held out of train.
+        name: of the run's folder in `runs`; None: one that is free.
+        data_dir: the data folder, if not the usual one.
+        watcher: hears of progress.
+
+    Raises:
+        UsageError: a value is wrong, the device is not there, or the run exists.
+        DataError: the dataset is damaged, or was named and is not to be had.
+        InterruptedRunError: Ctrl-C or SIGTERM; the best model so far is saved.
+    """
+    started = time.perf_counter()
+    # The length of a run that was asked for is the length it gets: no floor in steps then.
+    config = recipes.find(arch).replace(
+        device=device,
+        epochs=epochs,
+        min_steps=None if epochs is None else 0,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+        validation_size=validation_size,
+    )
+    if dataset is not None:
+        catalog.find(dataset)
+    if name is not None:
+        runs.check_new(name)
+    from mnistctl.nn import devices  # torch, 1.2 s: after everything that can be checked without
+
+    place = devices.resolve(config.device)
+    config, train_split, validation_split = _training_data(config, dataset, data_dir, watcher)
+    run = runs.create(name=name, dataset=config.dataset, arch=config.arch)
+    with interrupts.deferred() as interrupt:
+        last, best, parameters = _fit(
+            run, config, train_split, validation_split, place, watcher, interrupt
+        )
+    if interrupt.signal is not None:
+        raise InterruptedRunError(
+            f"interrupted in epoch {last.epoch}; the best model so far (epoch {best.epoch}) is "
+            f"safe in {run.model_path}",
+            exit_code=interrupt.exit_code,
+        )
+    return TrainResult(
+        run=str(run.folder),
+        arch=config.arch,
+        dataset=config.dataset,
+        device=str(place),
+        precision="float32",
+        seed=config.seed,
+        epochs=last.epoch,
+        best_epoch=best.epoch,
+        parameters=parameters,
+        train_seconds=last.train_seconds,
+        total_seconds=time.perf_counter() - started,
+        train_loss=best.train_loss,
+        train_accuracy=best.train_accuracy,
+        validation_loss=best.validation_loss,
+        validation_accuracy=best.validation_accuracy,
+    )
+
+
+def _training_data(
+    config: TrainConfig, dataset: str | None, data_dir: Path | None, watcher: Watcher
+) -> tuple[TrainConfig, data.Split, data.Split]:
+    """The config with the dataset it came to, and that dataset's train and validation splits."""
+    config = config.replace(dataset=dataset or DEFAULT_DATASET)
+    try:
+        return config, *_load(config, data_dir, watcher)
+    except DownloadError as error:
+        if dataset is not None:
+            raise
+        watcher.warn(
+            f"no MNIST here and none to be had: training on the {OFFLINE_DATASET} inside mnistctl "
+            f"instead, which are fewer and coarser ({error})"
+        )
+        config = config.replace(dataset=OFFLINE_DATASET)
+        return config, *_load(config, data_dir, watcher)
+
+
+def _load(
+    config: TrainConfig, data_dir: Path | None, watcher: Watcher
+) -> tuple[data.Split, data.Split]:
+    return data.load_for_training(
+        config.dataset,
+        data_dir=data_dir,
+        validation_size=config.validation_size,
+        split_seed=config.split_seed,
+        on_progress=watcher.download,
+    )
+
+
+def _fit(
+    run: runs.Run,
+    config: TrainConfig,
+    train_split: data.Split,
+    validation_split: data.Split,
+    device: "torch.device",
+    watcher: Watcher,
+    interrupt: interrupts.Interrupt,
+) -> tuple["Epoch", "Epoch", int]:
+    """Train and keep the best model: the last epoch, the saved one, and the net's parameters."""
+    import torch
+
+    from mnistctl.nn import nets, torch_predictor, trainer
+
+    with torch.random.fork_rng([]):
+        torch.manual_seed(config.seed)
+        net = nets.build(
+            config.arch, arch_args=dict(config.arch_args), classes=len(train_split.class_names)
+        )
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    net.to(device)
+    files.write_json(run.config_path, config.to_json())
+    batch_size, _, steps = trainer.plan_steps(config, len(train_split.images))
+    watcher.training(steps * batch_size)
+    best: Epoch | None = None
+    for epoch in trainer.fit(
+        net,
+        config,
+        train_split,
+        validation_split,
+        device=device,
+        on_step=watcher.step,
+        should_stop=lambda: interrupt.signal is not None,
+    ):
+        run.append_metrics(epoch.to_json())
+        is_best = best is None or _is_better(epoch, best)
+        if is_best:
+            best = epoch
+            metadata = _metadata(config, epoch, parameters, train_split)
+            checkpoint.save(run.model_path, torch_predictor.state_of(net), metadata)
+        watcher.epoch(epoch, best=is_best)
+    assert best is not None  # noqa: S101 - a run has at least one step, so at least one epoch
+    return epoch, best, parameters
+
+
+def _is_better(epoch: "Epoch", best: "Epoch") -> bool:
+    """Higher validation accuracy, at the same a lower loss; without validation the later one."""
+    if epoch.validation_accuracy is None:
+        return True
+    new, old = (
+        (item.validation_accuracy or 0.0, -(item.validation_loss or 0.0)) for item in (epoch, best)
+    )
+    return new > old
+
+
+def _metadata(config: TrainConfig, epoch: "Epoch", parameters: int, split: data.Split) -> Metadata:
+    packages = ("mnistctl", "torch", "numpy")
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    return Metadata(
+        arch=config.arch,
+        arch_args=dict(config.arch_args),
+        parameters=parameters,
+        dataset={"name": split.dataset, "sha256": catalog.find(split.dataset).sha256},
+        class_names=list(split.class_names),
+        config=config.to_json(),
+        metrics=epoch.to_json(),
+        versions=versions | {"python": platform.python_version()},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        git_commit=_git_commit(),
+    )
+
+
+def _git_commit() -> str | None:
+    """The commit checked out in the working folder, if there is one and git to ask."""
+    try:
+        answer = subprocess.run(
+            ["git", "rev-parse", "HEAD"],  # noqa: S607 - whichever git the user has
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=5,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
