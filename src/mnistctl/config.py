@@ -29,7 +29,11 @@ class TrainConfig:
     learning_rate: float = 1e-2  # peak of the one-cycle schedule
     weight_decay: float = 1e-2  # AdamW's
     label_smoothing: float = 0.1  # probability spread over all classes, in [0, 1)
-    seed: int = 0  # weights, order and dropout
+    rotate: float = 0.0  # degrees either way, drawn for each image at each step; never a flip
+    scale: float = 0.0  # by a factor of up to e^±scale
+    shear: float = 0.0  # pixels sideways a pixel of height, either way
+    shift: float = 0.0  # pixels either way, on both axes
+    seed: int = 0  # weights, order, augmentation and dropout
     split_seed: int = 0  # which images are held out for validation; apart from `seed` on purpose
     validation_size: int | None = None  # images held out of train; None: 1 in 12 (MNIST: 5,000)
 
@@ -42,6 +46,10 @@ class TrainConfig:
         self._check("learning_rate", 0 < self.learning_rate <= 100, "above 0, and at most 100")
         self._check("weight_decay", 0 <= self.weight_decay <= 100, "between 0 and 100")
         self._check("label_smoothing", 0 <= self.label_smoothing < 1, "at least 0 and below 1")
+        self._check("rotate", 0 <= self.rotate <= 180, "between 0 and 180")
+        self._check("scale", 0 <= self.scale <= 2, "between 0 and 2")
+        self._check("shear", 0 <= self.shear <= 2, "between 0 and 2")
+        self._check("shift", 0 <= self.shift <= 28, "between 0 and 28")
         self._check("seed", 0 <= self.seed < 2**63, "between 0 and 2^63 - 1")
         self._check("split_seed", 0 <= self.split_seed < 2**63, "between 0 and 2^63 - 1")
         self._check("validation_size", (self.validation_size or 0) >= 0, "0 or more")

@@ -7,7 +7,7 @@ from mnistctl.config import TrainConfig
 from mnistctl.errors import unknown_name
 
 RECIPES: dict[str, TrainConfig] = {
-    "cnn": TrainConfig(arch="cnn", epochs=3, min_steps=400),
+    "cnn": TrainConfig(arch="cnn", epochs=4, min_steps=400, rotate=12, scale=0.12, shear=0.15, shift=2),
     "mlp": TrainConfig(arch="mlp", epochs=10, min_steps=400, learning_rate=3e-3),
 }
 

@@ -61,9 +61,14 @@ def build(arch: str, *, arch_args: dict[str, Any], classes: int) -> nn.Module:
     return NETS[arch](classes, **arch_args).to(memory_format=torch.channels_last)
 
 
+def scale_pixels(images: Tensor) -> Tensor:
+    """Raw images, uint8 (N, 28, 28) -> float32 (N, 1, 28, 28) in [0, 1]."""
+    return images.unsqueeze(1).to(torch.float32).div(255)
+
+
 def normalise(images: Tensor) -> Tensor:
-    """Raw images, uint8 (N, 28, 28) -> float32 (N, 1, 28, 28), zero mean and unit spread on MNIST."""
-    return images.unsqueeze(1).to(torch.float32).div(255).sub(PIXEL_MEAN).div(PIXEL_STD)
+    """Pixels in [0, 1] -> zero mean and unit spread on MNIST."""
+    return images.sub(PIXEL_MEAN).div(PIXEL_STD)
 
 
 class Reader(nn.Module):
@@ -80,6 +85,6 @@ class Reader(nn.Module):
         Returns:
             logits (N, C), probabilities (N, C) and known (N,), all float32.
         """
-        logits = self.net(normalise(images))
+        logits = self.net(normalise(scale_pixels(images)))
         probabilities = torch.softmax(logits / self.temperature, dim=1)
         return logits, probabilities, probabilities.amax(dim=1)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mnistctl.config import TrainConfig
 from mnistctl.data import Split
-from mnistctl.nn import batches, nets
+from mnistctl.nn import augment, batches, nets
 
 _EVALUATION_BATCH = 500  # small enough for a processor's cache
 
@@ -89,7 +89,6 @@ def fit(
     step = 0
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         for epoch in range(math.ceil(steps / steps_per_epoch)):
-            torch.manual_seed(batches.seed_at(config.seed, epoch, step=1))  # dropout's
             order = batches.order(len(images), batch_size=batch_size, seed=config.seed, epoch=epoch).to(
                 device
             )
@@ -100,7 +99,9 @@ def fit(
             stopped = False
             for rows in order[: steps - step]:
                 truth = labels[rows]
-                logits = net(nets.normalise(images[rows]))
+                torch.manual_seed(batches.seed_at(config.seed, epoch, step + seen + 1))
+                pixels = augment.affine(nets.scale_pixels(images[rows]), config)
+                logits = net(nets.normalise(pixels))
                 loss = F.cross_entropy(logits, truth, label_smoothing=config.label_smoothing)
                 loss.backward()
                 optimizer.step()
@@ -138,7 +139,10 @@ def _measure(net: nn.Module, images: Tensor, labels: Tensor) -> tuple[float | No
     if not len(images):
         return None, None
     net.eval()
-    logits = torch.cat([net(nets.normalise(part)) for part in images.split(_EVALUATION_BATCH)])
+    batches_of = images.split(_EVALUATION_BATCH)
+    logits = torch.cat([net(nets.normalise(nets.scale_pixels(part))) for part in batches_of])
+        [net(nets.normalise(nets.scale_pixels(part))) for part in images.split(_EVALUATION_BATCH)]
+    )
     right = (logits.argmax(dim=1) == labels).sum().item()
     return F.cross_entropy(logits, labels).item(), right / len(labels)
 
