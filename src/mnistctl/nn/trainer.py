@@ -139,10 +139,8 @@ def _measure(net: nn.Module, images: Tensor, labels: Tensor) -> tuple[float | No
     if not len(images):
         return None, None
     net.eval()
-    batches_of = images.split(_EVALUATION_BATCH)
-    logits = torch.cat([net(nets.normalise(nets.scale_pixels(part))) for part in batches_of])
-        [net(nets.normalise(nets.scale_pixels(part))) for part in images.split(_EVALUATION_BATCH)]
-    )
+    parts = images.split(_EVALUATION_BATCH)
+    logits = torch.cat([net(nets.normalise(nets.scale_pixels(part))) for part in parts])
     right = (logits.argmax(dim=1) == labels).sum().item()
     return F.cross_entropy(logits, labels).item(), right / len(labels)
 

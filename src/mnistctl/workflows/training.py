@@ -107,10 +107,9 @@ def train(
 
     place = devices.resolve(config.device)
     config, train_split, validation_split = _training_data(config, dataset, data_dir, watcher)
-    run = runs.create(name=name, dataset=config.dataset, arch=config.arch)
     with interrupts.deferred() as interrupt:
-        last, best, parameters = _fit(
-            run, config, train_split, validation_split, place, watcher, interrupt
+        run, last, best, parameters = _fit(
+            config, train_split, validation_split, place, name, watcher, interrupt
         )
     if interrupt.signal is not None:
         raise InterruptedRunError(
@@ -168,15 +167,15 @@ def _load(
 
 
 def _fit(
-    run: runs.Run,
     config: TrainConfig,
     train_split: data.Split,
     validation_split: data.Split,
     device: "torch.device",
+    name: str | None,
     watcher: Watcher,
     interrupt: interrupts.Interrupt,
-) -> tuple["Epoch", "Epoch", int]:
-    """Train and keep the best model: the last epoch, the saved one, and the net's parameters."""
+) -> tuple[runs.Run, "Epoch", "Epoch", int]:
+    """Train and keep the best model: the run, its last and saved epoch, the net's parameters."""
     import torch
 
     from mnistctl.nn import nets, torch_predictor, trainer
@@ -188,6 +187,7 @@ def _fit(
         )
     parameters = sum(parameter.numel() for parameter in net.parameters())
     net.to(device)
+    run = runs.create(name=name, dataset=config.dataset, arch=config.arch)
     files.write_json(run.config_path, config.to_json())
     batch_size, _, steps = trainer.plan_steps(config, len(train_split.images))
     watcher.training(steps * batch_size)
@@ -209,7 +209,7 @@ def _fit(
             checkpoint.save(run.model_path, torch_predictor.state_of(net), metadata)
         watcher.epoch(epoch, best=is_best)
     assert best is not None  # noqa: S101 - a run has at least one step, so at least one epoch
-    return epoch, best, parameters
+    return run, epoch, best, parameters
 
 
 def _is_better(epoch: "Epoch", best: "Epoch") -> bool:
