@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,30 @@ from mnistctl.errors import UsageError
 ROOT = Path("runs")  # in the working folder, never a hidden setting
 MODEL_NAME = "model.safetensors"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training images came to.
+
+    Training figures are means over the pass, as the net was at each step; validation figures are
+    of the net at its end, None without validation images. Losses are cross-entropies in nats,
+    without label smoothing; accuracies are in [0, 1].
+    """
+
+    epoch: int  # counted from 1
+    steps: int  # so far
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
+    learning_rate: float
+    train_seconds: float  # so far, from the split lying on the device to the last step done
+    finished: bool  # whether the pass is whole
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -35,9 +59,9 @@ class Run:
         """The best model on validation; the last epoch's when there is no validation."""
         return self.folder / MODEL_NAME
 
-    def append_metrics(self, epoch: dict[str, Any]) -> None:
+    def append_metrics(self, epoch: Epoch) -> None:
         """Add an epoch's line."""
-        files.append_line(self.metrics_path, json.dumps(epoch))
+        files.append_line(self.metrics_path, json.dumps(epoch.to_json()))
 
 
 def create(*, name: str | None, dataset: str, arch: str) -> Run:

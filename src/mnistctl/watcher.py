@@ -1,9 +1,6 @@
 """How the verbs tell whoever watches what they are doing; a face overrides what it shows."""
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from mnistctl.nn.trainer import Epoch
+from mnistctl.runs import Epoch
 
 
 class Watcher:
@@ -24,7 +21,7 @@ class Watcher:
     def step(self, images: int) -> None:
         """So many images have been seen."""
 
-    def epoch(self, epoch: "Epoch", *, best: bool) -> None:
+    def epoch(self, epoch: Epoch, *, best: bool) -> None:
         """An epoch is over; `best` says that its model was kept."""
 
 

@@ -1,12 +1,11 @@
 """Options that several commands share, spelled once, and what a shell completes them with."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from mnistctl import architectures, runs
-from mnistctl.data import catalog
 
 
 def _architectures(incomplete: str) -> list[tuple[str, str]]:
@@ -15,6 +14,8 @@ def _architectures(incomplete: str) -> list[tuple[str, str]]:
 
 
 def _datasets(incomplete: str) -> list[tuple[str, str]]:
+    from mnistctl.data import catalog  # NumPy, 0.07 s
+
     known = catalog.DATASETS.items()
     return [(name, item.summary) for name, item in known if name.startswith(incomplete)]
 
@@ -22,10 +23,6 @@ def _datasets(incomplete: str) -> list[tuple[str, str]]:
 def _runs(incomplete: str) -> list[str]:
     names = [run.folder.name for run in runs.find_all()]
     return [name for name in reversed(names) if name.startswith(incomplete)]
-
-
-def _among(*names: str) -> "list[str]":
-    return list(names)
 
 
 MODEL_HELP = "A model file, a run folder or a run's name; without it: the newest run here."
@@ -46,6 +43,6 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
 
 
-def dataset_option(help_text: str, show_default: str) -> object:
+def dataset_option(help_text: str, show_default: str) -> Any:
     """The `--dataset` option, with what it means when it is not given."""
     return typer.Option(help=help_text, autocompletion=_datasets, show_default=show_default)

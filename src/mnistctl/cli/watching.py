@@ -1,7 +1,7 @@
 """The live display: bars on a terminal, plain lines elsewhere, always on stderr."""
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from rich.progress import (
     BarColumn,
@@ -17,10 +17,8 @@ from rich.progress import (
 from rich.text import Text
 
 from mnistctl.cli import output
+from mnistctl.runs import Epoch
 from mnistctl.watcher import Watcher
-
-if TYPE_CHECKING:
-    from mnistctl.nn.trainer import Epoch
 
 _HEADER = "epoch  train loss  accuracy  validation loss  accuracy  seconds"
 
@@ -50,7 +48,6 @@ class Display(Watcher):
         self._console = output.console(stderr=True)
         self._progress: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
-        self._header_shown = False
 
     def __enter__(self) -> Self:
         return self
@@ -86,6 +83,7 @@ class Display(Watcher):
     def training(self, images: int) -> None:
         """See `Watcher.training`."""
         self._end_bars()
+        self._console.print(Text(_HEADER, style="dim"))
         self._begin_bars(BarColumn(), _ImagesPerSecond(), TimeRemainingColumn(compact=True))
         if self._progress is not None:
             self._tasks["training"] = self._progress.add_task("training", total=images)
@@ -95,11 +93,8 @@ class Display(Watcher):
         if self._progress is not None:
             self._progress.update(self._tasks["training"], completed=images)
 
-    def epoch(self, epoch: "Epoch", *, best: bool) -> None:
+    def epoch(self, epoch: Epoch, *, best: bool) -> None:
         """See `Watcher.epoch`."""
-        if not self._header_shown:
-            self._header_shown = True
-            self._console.print(Text(_HEADER, style="dim"))
         loss = epoch.validation_loss
         row = (
             f"{epoch.epoch:>5}  {epoch.train_loss:>10.4f}  {output.percent(epoch.train_accuracy):>8}"

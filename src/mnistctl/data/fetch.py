@@ -182,41 +182,46 @@ def _body(
 
     started = time.monotonic()
     try:
-        response, pieces, first = _within(first_byte_timeout_s, lambda: _open(url))
-        length = response.headers.get("Content-Length", "")
-        total = int(length) if length.isdecimal() else None
-        received = bytearray(first)
-        with response:
-            for piece in pieces:
-                on_progress(len(received), total)
-                received += piece
-                if len(received) > limit:
-                    raise DataError(f"more than the expected {limit:,} bytes")
-                if time.monotonic() - started > TRANSFER_TIMEOUT_S:
-                    raise DataError(f"not finished after {TRANSFER_TIMEOUT_S:.0f} s")
-            on_progress(len(received), total)
+        with requests.Session() as session:
+            answer = _within(first_byte_timeout_s, lambda: _open(session, url))
+            response, pieces, first = answer
+            length = response.headers.get("Content-Length", "")
+            total = int(length) if length.isdecimal() else None
+            received = bytearray(first)
+            with response:
+                for piece in pieces:
+                    on_progress(len(received), total)
+                    received += piece
+                    if len(received) > limit:
+                        raise DataError(f"more than the expected {limit:,} bytes")
+                    if time.monotonic() - started > TRANSFER_TIMEOUT_S:
+                        raise DataError(f"not finished after {TRANSFER_TIMEOUT_S:.0f} s")
+        on_progress(len(received), total)
         return bytes(received)
     except (TimeoutError, requests.Timeout) as error:
         raise DataError("no answer in time") from error
     except requests.HTTPError as error:
-        answer = error.response
-        raise DataError(f"answered {answer.status_code} {answer.reason}") from error
+        refusal = error.response
+        raise DataError(f"answered {refusal.status_code} {refusal.reason}") from error
     except (requests.RequestException, OSError) as error:
         raise DataError(_reason(error)) from error
 
 
-def _open(url: str) -> "tuple[requests.Response, Iterator[bytes], bytes]":
-    import requests
-
-    response = requests.get(
+def _open(session: "requests.Session", url: str) -> "tuple[requests.Response, Iterator[bytes], bytes]":
+    """The answer, the pieces of its body, and the first piece, which is empty for an empty body."""
+    response = session.get(
         url,
         stream=True,
         timeout=STALL_TIMEOUT_S,
         headers={"Accept-Encoding": "identity"},  # the archive itself, not packed once more
     )
-    response.raise_for_status()
-    pieces = response.iter_content(_CHUNK_BYTES)
-    return response, pieces, next(pieces, b"")
+    try:
+        response.raise_for_status()
+        pieces = response.iter_content(_CHUNK_BYTES)
+        return response, pieces, next(pieces, b"")
+    except BaseException:
+        response.close()
+        raise
 
 
 def _within(timeout_s: float, call: Callable[[], T]) -> T:

@@ -7,6 +7,7 @@ from mnistctl.images.reading import Grey
 from mnistctl.predictor import IMAGE_SIZE, Images
 
 BOX = 20  # pixels: the longer side of the ink, after scaling
+FAINT = 0.05  # of the strongest ink: what compression leaves around strokes is fainter
 CENTRE = 14  # the pixel, counted from 0, nearest to the centre of mass of every MNIST image
 
 
@@ -21,7 +22,8 @@ def fit(ink: Grey) -> Images:
 
     Source: LeCun et al. 1998, section III-A.
     """
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    strong = ink > FAINT * ink.max()
+    rows, columns = np.flatnonzero(strong.any(axis=1)), np.flatnonzero(strong.any(axis=0))
     cropped = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     scale = BOX / max(cropped.shape)
     height, width = (max(1, round(side * scale)) for side in cropped.shape)

@@ -3,8 +3,6 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,32 +11,9 @@ from torch import Tensor, nn
 from mnistctl.config import TrainConfig
 from mnistctl.data import Split
 from mnistctl.nn import augment, batches, nets
+from mnistctl.runs import Epoch
 
 _EVALUATION_BATCH = 500  # small enough for a processor's cache
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one pass over the training images came to.
-
-    Training figures are means over the pass, as the net was at each step; validation figures are
-    of the net at its end, None without validation images. Losses are cross-entropies in nats,
-    without label smoothing; accuracies are in [0, 1].
-    """
-
-    epoch: int  # counted from 1
-    steps: int  # so far
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float | None
-    validation_accuracy: float | None
-    learning_rate: float
-    train_seconds: float  # so far, from the split lying on the device to the last step done
-    finished: bool  # whether the pass is whole
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
 
 
 def plan_steps(config: TrainConfig, images: int) -> tuple[int, int, int]:

@@ -14,12 +14,11 @@ from mnistctl.config import TrainConfig
 from mnistctl.data import catalog
 from mnistctl.errors import DownloadError, InterruptedRunError
 from mnistctl.metadata import Metadata
+from mnistctl.runs import Epoch
 from mnistctl.watcher import SILENT, Watcher
 
 if TYPE_CHECKING:
     import torch
-
-    from mnistctl.nn.trainer import Epoch
 
 DEFAULT_DATASET, OFFLINE_DATASET = "mnist", "digits"
 
@@ -174,7 +173,7 @@ def _fit(
     name: str | None,
     watcher: Watcher,
     interrupt: interrupts.Interrupt,
-) -> tuple[runs.Run, "Epoch", "Epoch", int]:
+) -> tuple[runs.Run, Epoch, Epoch, int]:
     """Train and keep the best model: the run, its last and saved epoch, the net's parameters."""
     import torch
 
@@ -201,7 +200,7 @@ def _fit(
         on_step=watcher.step,
         should_stop=lambda: interrupt.signal is not None,
     ):
-        run.append_metrics(epoch.to_json())
+        run.append_metrics(epoch)
         is_best = best is None or _is_better(epoch, best)
         if is_best:
             best = epoch
@@ -212,7 +211,7 @@ def _fit(
     return run, epoch, best, parameters
 
 
-def _is_better(epoch: "Epoch", best: "Epoch") -> bool:
+def _is_better(epoch: Epoch, best: Epoch) -> bool:
     """Higher validation accuracy, at the same a lower loss; without validation the later one."""
     if epoch.validation_accuracy is None:
         return True
@@ -222,7 +221,7 @@ def _is_better(epoch: "Epoch", best: "Epoch") -> bool:
     return new > old
 
 
-def _metadata(config: TrainConfig, epoch: "Epoch", parameters: int, split: data.Split) -> Metadata:
+def _metadata(config: TrainConfig, epoch: Epoch, parameters: int, split: data.Split) -> Metadata:
     packages = ("mnistctl", "torch", "numpy")
     versions = {name: importlib.metadata.version(name) for name in packages}
     return Metadata(

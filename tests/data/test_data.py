@@ -1,0 +1,164 @@
+import gzip
+import shutil
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from mnistctl import data, files
+from mnistctl.data import catalog
+from mnistctl.errors import DataError, DownloadError, UsageError
+
+FILES = [file.name for file in catalog.DATASETS["mnist"].files]
+
+
+def test_the_embedded_digits_are_scikit_learns() -> None:
+    with np.load(Path(data.__file__).parent / "digits.npz") as arrays:
+        images, labels = arrays["images"], arrays["labels"]
+
+    assert (images == load_digits().images).all()
+    assert (labels == load_digits().target).all()
+
+
+@pytest.mark.parametrize(("split", "images"), [("train", 1_375), ("validation", 125), ("test", 297)])
+def test_the_digits_need_no_download(split: str, images: int) -> None:
+    loaded = data.load("digits", split)
+
+    assert loaded.images.shape == (images, 28, 28)
+    assert loaded.images.dtype == np.uint8
+    assert set(loaded.labels) == set(range(10))
+
+
+def test_train_and_validation_share_no_image() -> None:
+    train, validation = data.load_for_training("digits")
+
+    assert not {image.tobytes() for image in train.images} & {
+        image.tobytes() for image in validation.images
+    }
+
+
+@pytest.mark.mnist
+@pytest.mark.parametrize(
+    ("split", "images"), [("train", 55_000), ("validation", 5_000), ("test", 10_000)]
+)
+def test_mnist_is_loaded_whole(split: str, images: int) -> None:
+    loaded = data.load("mnist", split)
+
+    assert loaded.images.shape == (images, 28, 28)
+    assert loaded.labels.shape == (images,)
+    assert loaded.class_names == tuple("0123456789")
+
+
+@pytest.mark.mnist
+def test_validation_is_stratified(mnist_dir: Path) -> None:
+    train, validation = data.load_for_training("mnist")
+
+    shares = np.bincount(train.labels) / 55_000 - np.bincount(validation.labels) / 5_000
+    assert np.abs(shares).max() < 2e-4  # one image of a class
+
+
+@pytest.mark.mnist
+def test_the_test_files_are_not_opened_for_training(mnist_dir: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    for name in FILES:
+        if name.startswith("train"):
+            shutil.copy(mnist_dir / "MNIST" / "raw" / name, folder)
+        else:
+            (folder / name).write_bytes(b"not to be opened")
+
+    train, _ = data.load_for_training("mnist", data_dir=tmp_path)
+
+    assert len(train.images) == 55_000
+
+
+def test_unknown_names_name_the_nearest() -> None:
+    with pytest.raises(UsageError, match="unknown dataset 'mnits'; did you mean 'mnist'"):
+        data.load("mnits", "test")
+    with pytest.raises(UsageError, match="unknown split 'tests'; did you mean 'test'"):
+        data.load("digits", "tests")
+
+
+def test_what_cannot_be_downloaded_says_the_ways_out() -> None:
+    with pytest.raises(DownloadError, match=r"127\.0\.0\.1: no connection.*--from FOLDER.*digits"):
+        data.load("mnist", "test")
+
+
+IMAGES = struct.pack(">HBB3I", 0, 8, 3, 3, 28, 28) + bytes(3 * 784)
+LABELS = struct.pack(">HBBI", 0, 8, 1, 3) + bytes([0, 1, 2])
+
+
+def tiny(monkeypatch: pytest.MonkeyPatch, images: bytes, labels: bytes) -> catalog.Dataset:
+    """A dataset of two files with this content, known to the catalog."""
+    raw = tuple(
+        catalog.RawFile(name, len(content), files.sha256(content))
+        for name, content in (("images", images), ("labels", labels))
+    )
+    dataset = catalog.Dataset(
+        name="tiny",
+        summary="",
+        class_names=("a", "b", "c"),
+        splits={"train": raw, "test": raw},
+        licence="",
+        citation="",
+        folder="tiny/raw",
+    )
+    monkeypatch.setattr(catalog, "DATASETS", {"tiny": dataset})
+    return dataset
+
+
+def lay_out(images: bytes, labels: bytes) -> Path:
+    folder = data.data_folder() / "tiny" / "raw"
+    folder.mkdir(parents=True)
+    (folder / "images").write_bytes(images)
+    (folder / "labels").write_bytes(labels)
+    return folder
+
+
+def test_a_dataset_is_one_entry_of_the_catalog(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny(monkeypatch, IMAGES, LABELS)
+    lay_out(IMAGES, LABELS)
+
+    assert data.load("tiny", "test").labels.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("damage", [b"", b"x", IMAGES[:-1], IMAGES + b"\0", IMAGES[:-1] + b"\1"])
+def test_a_damaged_file_is_named_and_never_loaded(
+    damage: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny(monkeypatch, IMAGES, LABELS)
+    folder = lay_out(damage, LABELS)
+
+    with pytest.raises(DataError, match=f"{folder / 'images'}: damaged.*download' repairs it"):
+        data.load("tiny", "test")
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (IMAGES, LABELS[:7] + b"\2" + LABELS[8:-1], "labels: 2 labels for 3 images"),
+        (IMAGES, LABELS[:-1] + b"\3", "labels: label 3, expected 0 to 2"),
+        (LABELS, IMAGES, r"images: shape \(3,\), expected \(N, 28, 28\)"),
+        (IMAGES[:15] + b"\x0e" + IMAGES[16 : 16 + 3 * 28 * 14], LABELS, r"shape \(3, 28, 14\)"),
+        (b"<html>", LABELS, "images: not an IDX file"),
+    ],
+)
+def test_files_that_do_not_make_a_dataset_are_one_line(
+    images: bytes, labels: bytes, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny(monkeypatch, images, labels)
+    lay_out(images, labels)
+
+    with pytest.raises(DataError, match=message):
+        data.load("tiny", "test")
+
+
+def test_gz_files_left_by_another_tool_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny(monkeypatch, IMAGES, LABELS)
+    folder = lay_out(IMAGES, LABELS)
+    (folder / "images").unlink()
+    (folder / "images.gz").write_bytes(gzip.compress(IMAGES))
+
+    assert len(data.load("tiny", "test").images) == 3

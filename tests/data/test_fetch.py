@@ -1,0 +1,169 @@
+"""Downloads, against a real server on this machine."""
+
+import functools
+import gzip
+import http.server
+import shutil
+import struct
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mnistctl import files
+from mnistctl.data import catalog, fetch
+from mnistctl.errors import DataError, DownloadError
+
+CONTENT = struct.pack(">HBBI", 0, 8, 1, 3000) + bytes(range(250)) * 12
+FILE = catalog.RawFile("labels-idx1-ubyte", len(CONTENT), files.sha256(CONTENT))
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Path:
+    """The folder that the server serves, with the file's archive in it."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    (folder / f"{FILE.name}.gz").write_bytes(gzip.compress(CONTENT))
+    return folder
+
+
+class _Handler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(served: Path) -> Iterator[str]:
+    handler = functools.partial(_Handler, directory=str(served))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}/"
+        running.shutdown()
+        thread.join()
+
+
+def dataset(*mirrors: str) -> catalog.Dataset:
+    return catalog.Dataset(
+        name="tiny",
+        summary="",
+        class_names=("a", "b"),
+        splits={"train": (FILE,), "test": (FILE,)},
+        licence="",
+        citation="",
+        folder="Tiny/raw",
+        mirrors=mirrors,
+    )
+
+
+def test_a_download_is_verified_unpacked_and_told_of(server: str, tmp_path: Path) -> None:
+    heard: list[tuple[str, int, int | None]] = []
+
+    fetched = fetch.fetch(
+        dataset(server), tmp_path / "raw", on_progress=lambda *step: heard.append(step)
+    )
+
+    assert (tmp_path / "raw" / FILE.name).read_bytes() == CONTENT
+    assert [(file.status, file.source) for file in fetched] == [
+        ("downloaded", f"{server}{FILE.name}.gz")
+    ]
+    archive_bytes = len(gzip.compress(CONTENT))
+    assert heard[-1] == (f"{FILE.name}.gz", archive_bytes, archive_bytes)
+
+
+def test_what_is_there_and_right_is_not_fetched_again(tmp_path: Path) -> None:
+    (tmp_path / FILE.name).write_bytes(CONTENT)
+
+    fetched = fetch.fetch(dataset("http://127.0.0.1:9/"), tmp_path)
+
+    assert [file.status for file in fetched] == ["present"]
+
+
+def test_a_damaged_file_is_repaired(server: str, tmp_path: Path) -> None:
+    (tmp_path / FILE.name).write_bytes(CONTENT[:-1] + b"\0")
+
+    fetch.fetch(dataset(server), tmp_path)
+
+    assert (tmp_path / FILE.name).read_bytes() == CONTENT
+
+
+def test_the_next_mirror_is_tried_on_any_failure(server: str, tmp_path: Path) -> None:
+    mirrors = ("http://127.0.0.1:9/", f"{server}not/there/", server)
+
+    fetched = fetch.fetch(dataset(*mirrors), tmp_path)
+
+    assert fetched[0].source == f"{server}{FILE.name}.gz"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"<html>sorry</html>", gzip.compress(CONTENT[:-1]), gzip.compress(CONTENT)[:-9]],
+)
+def test_wrong_bytes_never_get_the_files_name(
+    content: bytes, server: str, served: Path, tmp_path: Path
+) -> None:
+    (served / f"{FILE.name}.gz").write_bytes(content)
+
+    with pytest.raises(DownloadError, match=f"^{FILE.name}.gz could not be downloaded"):
+        fetch.fetch(dataset(server), tmp_path / "raw")
+
+    assert not (tmp_path / "raw" / FILE.name).exists()
+
+
+def test_a_server_that_never_answers_is_given_up_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import socket
+
+    monkeypatch.setattr(fetch, "FIRST_BYTE_TIMEOUT_S", 0.4)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        mirror = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+
+        with pytest.raises(DownloadError, match=r"no answer in time.*no answer in time"):
+            fetch.fetch(dataset(mirror, mirror), tmp_path)
+
+
+@pytest.mark.parametrize("layout", ["flat", "torchvision"])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("name", [FILE.name, FILE.name.replace("-idx", ".idx")])
+def test_a_folder_in_any_usual_layout_will_do(
+    layout: str, packed: bool, name: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "source" / ("Tiny/raw" if layout == "torchvision" else "")
+    folder.mkdir(parents=True)
+    path = folder / (f"{name}.gz" if packed else name)
+    path.write_bytes(gzip.compress(CONTENT) if packed else CONTENT)
+
+    fetched = fetch.fetch(dataset(), tmp_path / "raw", source=tmp_path / "source")
+
+    assert (tmp_path / "raw" / FILE.name).read_bytes() == CONTENT
+    assert (fetched[0].status, fetched[0].source) == ("copied", str(path))
+
+
+def test_a_folder_without_the_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"has neither {FILE.name} nor {FILE.name}.gz"):
+        fetch.fetch(dataset(), tmp_path / "raw", source=tmp_path)
+
+
+def test_a_wrong_file_in_the_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / FILE.name).write_bytes(CONTENT[:-1] + b"\0")
+
+    with pytest.raises(DataError, match=rf"{FILE.name}: 3,008 bytes with SHA-256 \w+…, expected"):
+        fetch.fetch(dataset(), tmp_path / "raw", source=tmp_path)
+
+
+@pytest.mark.mnist
+def test_torchvision_uses_what_was_downloaded(mnist_dir: Path) -> None:
+    from torchvision.datasets import MNIST
+
+    assert len(MNIST(str(mnist_dir), train=False)) == 10_000
+
+
+@pytest.mark.mnist
+def test_what_torchvision_unpacked_is_used(mnist_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(mnist_dir / "MNIST", tmp_path / "elsewhere" / "MNIST")
+
+    fetched = fetch.fetch(catalog.DATASETS["mnist"], tmp_path / "elsewhere" / "MNIST" / "raw")
+
+    assert {file.status for file in fetched} == {"present"}

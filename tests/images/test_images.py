@@ -1,0 +1,155 @@
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from mnistctl import data, images
+from mnistctl.errors import PictureError
+from mnistctl.images import centring
+
+Digit = npt.NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def digit() -> Digit:
+    """A 4, uint8 (28, 28), as the embedded digits have it."""
+    split = data.load("digits", "test")
+    image: Digit = split.images[np.flatnonzero(split.labels == 4)[0]]
+    return image
+
+
+def as_png(picture: Image.Image, **options: object) -> bytes:
+    content = io.BytesIO()
+    picture.save(content, "PNG", **options)
+    return content.getvalue()
+
+
+def difference(content: bytes, digit: Digit) -> float:
+    """Mean absolute difference of 255 between what is read and what was drawn."""
+    return float(np.abs(images.read(content, name="it").astype(int) - digit).mean())
+
+
+def large(digit: Digit) -> Image.Image:
+    """The digit ten times as large, in the middle of a larger black picture."""
+    field = Image.new("L", (600, 500))
+    field.paste(Image.fromarray(digit).resize((280, 280), Image.Resampling.BICUBIC), (170, 90))
+    return field
+
+
+def test_an_image_that_is_as_it_should_be_is_hardly_changed(digit: Digit) -> None:
+    assert difference(as_png(Image.fromarray(digit)), digit) < 1
+
+
+def test_dark_on_light_is_read_like_light_on_dark(digit: Digit) -> None:
+    assert difference(as_png(Image.fromarray(255 - digit)), digit) < 1
+
+
+def test_a_small_digit_in_a_large_picture_is_found_scaled_and_centred(digit: Digit) -> None:
+    picture = Image.new("L", (900, 700), 255)
+    picture.paste(Image.fromarray(255 - np.asarray(large(digit).crop((170, 90, 450, 370)))), (30, 380))
+
+    assert difference(as_png(picture), digit) < 6  # two resamplings
+
+
+def test_transparency_is_paper_under_dark_and_under_light_ink(digit: Digit) -> None:
+    alpha = large(digit)
+    for colour in ("black", "white", "navy"):
+        drawn = Image.new("RGBA", alpha.size, colour)
+        drawn.putalpha(alpha)
+
+        assert difference(as_png(drawn), digit) < 6
+
+
+def test_sixteen_bits_are_not_clipped(digit: Digit) -> None:
+    deep = Image.fromarray((255 - digit).astype(np.uint16) * 257)
+
+    assert difference(as_png(deep), digit) < 1
+
+
+@pytest.mark.parametrize("mode", ["RGB", "P", "LA", "1", "RGBA"])
+def test_every_mode_is_read(mode: str, digit: Digit) -> None:
+    drawn = Image.fromarray(255 - np.asarray(large(digit))).convert("RGB")
+    picture = drawn.convert(mode, dither=Image.Dither.NONE, palette=Image.Palette.ADAPTIVE)
+
+    assert difference(as_png(picture), digit) < (20 if mode == "1" else 8)  # "1" has no greys
+
+
+@pytest.mark.parametrize("format_name", ["JPEG", "WEBP", "BMP", "GIF"])
+def test_every_format_is_read(format_name: str, digit: Digit) -> None:
+    content = io.BytesIO()
+    Image.fromarray(255 - np.asarray(large(digit))).convert("RGB").save(content, format_name)
+
+    assert difference(content.getvalue(), digit) < 8
+
+
+def test_a_rotation_tag_is_obeyed(digit: Digit) -> None:
+    turned = Image.fromarray(255 - np.rot90(digit))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn it clockwise to see it upright
+
+    assert difference(as_png(turned, exif=exif), digit) < 1
+
+
+def test_a_picture_of_many_megapixels_is_reduced_first(digit: Digit) -> None:
+    picture = Image.fromarray(255 - digit).resize((4_000, 3_000), Image.Resampling.NEAREST)
+
+    assert images.read(as_png(picture), name="it").shape == (28, 28)
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG file that claims a size and has almost no data."""
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    body = struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return b"\x89PNG\r\n\x1a\n" + body + struct.pack(">I", 4) + b"IDAT" + b"\0" * 8
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "an empty file, not a picture"),
+        (b"hello", "not a picture; formats read: PNG"),
+        (b"<html></html>", "not a picture"),
+        (as_png(Image.new("L", (60, 60), 255))[:60], "a damaged picture"),
+        (as_png(Image.new("L", (60, 60), 255)), "blank"),
+        (as_png(Image.new("L", (60, 60), 0)), "blank"),
+        (as_png(Image.new("RGBA", (60, 60), (0, 0, 0, 0))), "blank"),
+        (png_header(10_000, 10_000), "10,000×10,000 pixels; at most 64 megapixels"),
+        (png_header(2**31 - 1, 2**31 - 1), "pixels|damaged"),
+        (png_header(0, 10), "damaged|not a picture"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(content: bytes, message: str) -> None:
+    with pytest.raises(PictureError, match=f"^it: .*({message})"):
+        images.read(content, name="it")
+
+
+def test_a_missing_file_and_a_folder_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match=r"nothing\.png: No such file"):
+        images.read(tmp_path / "nothing.png", name="nothing.png")
+    with pytest.raises(PictureError, match=r"it: \w+"):
+        images.read(tmp_path, name="it")
+
+
+@pytest.mark.mnist
+def test_fitting_leaves_mnist_as_it_is() -> None:
+    digits = data.load("mnist", "test").images[:500]
+
+    fitted = np.stack([centring.fit(digit.astype(np.float32) / 255) for digit in digits])
+
+    unchanged = (fitted == digits).all(axis=(1, 2))
+    assert unchanged.mean() > 0.9  # the rest have a rim so faint that it is cut away
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 200), (200, 3), (28, 28), (5, 7)])
+def test_ink_of_any_shape_stays_inside_the_field(shape: tuple[int, int]) -> None:
+    ink = np.ones(shape, dtype=np.float32)
+
+    field = centring.fit(ink)
+
+    assert field.shape == (28, 28)
+    assert max(np.ptp(np.flatnonzero(field.any(axis=axis))) + 1 for axis in (0, 1)) == 20

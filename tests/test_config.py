@@ -1,0 +1,75 @@
+from typing import Any
+
+import pytest
+
+from mnistctl import architectures, recipes
+from mnistctl.config import TrainConfig
+from mnistctl.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 0),
+        ("epochs", -1),
+        ("epochs", float("nan")),
+        ("epochs", float("inf")),
+        ("min_steps", -1),
+        ("batch_size", 0),
+        ("batch_size", 65_537),
+        ("learning_rate", 0),
+        ("learning_rate", -0.1),
+        ("learning_rate", float("nan")),
+        ("weight_decay", -1),
+        ("label_smoothing", 1),
+        ("rotate", -1),
+        ("scale", 3),
+        ("shear", -0.1),
+        ("shift", 29),
+        ("seed", -1),
+        ("split_seed", 2**63),
+        ("validation_size", -1),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_its_option(name: str, value: Any) -> None:
+    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')}.*expected a value"):
+        TrainConfig(**{name: value})
+
+
+def test_an_unknown_argument_of_a_net_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(UsageError, match=r"takes no argument 'depth'; known: .*hidden"):
+        TrainConfig(arch="mlp", arch_args={"depth": 3})
+
+
+def test_a_config_says_every_argument_of_its_net() -> None:
+    config = TrainConfig(arch="mlp", arch_args={"hidden": [32]})
+
+    assert config.to_json()["arch_args"] == {"hidden": [32], "dropout": 0.0}
+
+
+def test_a_change_to_none_changes_nothing() -> None:
+    config = TrainConfig(epochs=7)
+
+    assert config.replace(epochs=None, seed=3) == TrainConfig(epochs=7, seed=3)
+
+
+def test_another_net_brings_its_own_arguments() -> None:
+    config = TrainConfig(arch="cnn", arch_args={"hidden": 8}).replace(arch="mlp")
+
+    assert dict(config.arch_args) == dict(architectures.find("mlp").arguments)
+
+
+def test_a_config_survives_json() -> None:
+    config = recipes.find("cnn")
+
+    assert TrainConfig(**config.to_json()) == config
+
+
+@pytest.mark.parametrize("name", architectures.ARCHITECTURES)
+def test_every_architecture_has_a_recipe_of_its_name(name: str) -> None:
+    assert recipes.find(name).arch == name
+
+
+def test_an_unknown_architecture_names_the_nearest() -> None:
+    with pytest.raises(UsageError, match="unknown architecture 'cnm'; did you mean 'cnn'"):
+        recipes.find("cnm")

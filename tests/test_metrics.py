@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
+
+from mnistctl import metrics
+
+NAMES = ["a", "b", "c", "d"]
+answers = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60)
+
+
+@given(answers)
+def test_confusion_and_figures_per_class_are_scikit_learns(pairs: list[tuple[int, int]]) -> None:
+    labels, predicted = (np.array(column, dtype=np.int64) for column in zip(*pairs, strict=True))
+
+    confusion = metrics.confusion_matrix(labels, predicted, classes=4)
+    rows = metrics.per_class(confusion, NAMES)
+
+    assert (confusion == confusion_matrix(labels, predicted, labels=range(4))).all()
+    oracle = precision_recall_fscore_support(labels, predicted, labels=range(4), zero_division=0)
+    for name, column in zip(("precision", "recall", "f1", "images"), oracle, strict=True):
+        assert [row[name] for row in rows] == pytest.approx(list(column))
+
+
+def test_cross_entropy_is_scikit_learns() -> None:
+    random = np.random.default_rng(0)
+    probabilities = random.dirichlet(np.ones(4), size=50).astype(np.float32)
+    labels = random.integers(0, 4, size=50)
+
+    loss = metrics.cross_entropy(probabilities, labels)
+
+    assert loss == pytest.approx(log_loss(labels, probabilities, labels=range(4)), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("right", "images", "low", "high"),
+    [  # computed by hand from Wilson's formula, to four places
+        (0, 10, 0.0, 0.2775),
+        (10, 10, 0.7225, 1.0),
+        (9_942, 10_000, 0.9925, 0.9955),
+        (50, 100, 0.4038, 0.5962),
+    ],
+)
+def test_wilson_interval(right: int, images: int, low: float, high: float) -> None:
+    assert metrics.wilson_interval(right, images) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_the_most_confused_pairs_come_worst_first_and_without_right_answers() -> None:
+    confusion = np.array([[9, 2, 0, 0], [0, 9, 0, 0], [0, 0, 9, 5], [1, 0, 0, 9]])
+
+    pairs = metrics.most_confused(confusion, NAMES, most=2)
+
+    assert pairs == [
+        {"label": "c", "predicted": "d", "images": 5},
+        {"label": "a", "predicted": "b", "images": 2},
+    ]
