@@ -48,7 +48,7 @@ def own_folders(
 
 def dataset_with(dataset: catalog.Dataset, **changes: object) -> catalog.Dataset:
     """A dataset with some fields changed."""
-    return catalog.Dataset(**{**vars(dataset), **changes})  # type: ignore[arg-type]
+    return catalog.Dataset(**{**vars(dataset), **changes})
 
 
 @pytest.fixture(scope="session")

@@ -10,13 +10,13 @@ from mnistctl.data import idx
 from mnistctl.errors import DataError
 
 
-def packed(array: np.ndarray, type_code: int = 8) -> bytes:  # type: ignore[type-arg]
+def packed(array: np.ndarray, type_code: int = 8) -> bytes:
     header = struct.pack(f">HBB{array.ndim}I", 0, type_code, array.ndim, *array.shape)
     return header + array.tobytes()
 
 
 @given(arrays.arrays(np.uint8, arrays.array_shapes(max_dims=3, min_side=0)))
-def test_what_was_packed_is_read_back(array: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_what_was_packed_is_read_back(array: np.ndarray) -> None:
     assert (idx.parse(packed(array), "file") == array).all()
 
 

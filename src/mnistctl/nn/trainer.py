@@ -59,7 +59,10 @@ def fit(
         fused=True,
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.learning_rate, total_steps=steps + 1, pct_start=0.25
+        optimizer,
+        config.learning_rate,
+        total_steps=max(steps, 4) + 1,  # below 5 it divides by zero
+        pct_start=0.25,
     )
     step = 0
     with torch.random.fork_rng([device] if device.type == "cuda" else []):

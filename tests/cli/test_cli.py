@@ -1,0 +1,461 @@
+"""The command line: every command on real parts, and what it says to bad input."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from mnistctl import __version__, data, runs
+from mnistctl.cli import app, predict
+from mnistctl.data import catalog
+from tests.conftest import Cli
+
+TRAIN = ("train", "--dataset", "digits", "--device", "cpu", "--epochs", "2")
+
+
+def test_version_and_help(cli: Cli) -> None:
+    assert cli("--version").out == f"mnistctl {__version__}\n"
+    assert "train" in cli("--help").out
+    assert cli("train", "-h").code == 0
+
+
+def test_train_writes_a_run_and_says_what_to_do_next(cli: Cli) -> None:
+    answer = cli(*TRAIN, "--name", "mine", "--validation-size", "100", "--seed", "5")
+
+    assert answer.code == 0, answer.err
+    folder = Path("runs/mine")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "config.json",
+        "metrics.jsonl",
+        "model.safetensors",
+    ]
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["dataset"], config["seed"], config["validation_size"]) == ("digits", 5, 100)
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    for command in ("eval", "predict digit.png --model", "export"):
+        assert f"mnistctl {command} {folder}" in answer.out
+    rows = [line.split() for line in answer.err.splitlines()]
+    assert rows[0][0] == "epoch"
+    assert [row[0] for row in rows[1:]] == ["1", "2"]
+    assert "\x1b" not in answer.err + answer.out
+
+
+def test_train_as_json_has_the_documented_keys(cli: Cli) -> None:
+    answer = cli(*TRAIN, "--arch", "mlp", "--json", "--quiet")
+
+    result = json.loads(answer.out)
+    assert answer.err == ""
+    assert set(result) >= {
+        "run",
+        "arch",
+        "dataset",
+        "device",
+        "precision",
+        "seed",
+        "epochs",
+        "train_seconds",
+        "total_seconds",
+        "train_loss",
+        "train_accuracy",
+        "validation_loss",
+        "validation_accuracy",
+    }
+    assert result["run"] == str(Path("runs/digits-mlp-1"))
+    assert result["train_seconds"] <= result["total_seconds"]
+
+
+def test_the_saved_model_is_the_best_on_validation(cli: Cli) -> None:
+    result = json.loads(cli(*TRAIN, "--epochs", "4", "--json", "--quiet").out)
+
+    text = (Path(result["run"]) / "metrics.jsonl").read_text()
+    accuracies = [json.loads(line)["validation_accuracy"] for line in text.splitlines()]
+    measured = json.loads(cli("eval", result["run"], "--split", "validation", "--json").out)
+    assert result["validation_accuracy"] == max(accuracies)
+    assert measured["accuracy"] == pytest.approx(result["validation_accuracy"])
+    assert measured["loss"] == pytest.approx(result["validation_loss"], abs=1e-4)
+
+
+def test_runs_are_numbered_and_never_overwritten(cli: Cli) -> None:
+    for number in (1, 2):
+        result = json.loads(cli(*TRAIN, "--epochs", "0.2", "--json", "--quiet").out)
+        assert result["run"] == str(Path(f"runs/digits-cnn-{number}"))
+
+    again = cli(*TRAIN, "--name", "digits-cnn-1")
+
+    assert again.code == 2
+    assert again.err.startswith("mnistctl: run 'digits-cnn-1' exists")
+
+
+def test_without_mnist_and_network_the_embedded_digits_stand_in_after_one_warning(cli: Cli) -> None:
+    answer = cli("train", "--epochs", "0.2", "--json")
+
+    assert answer.code == 0
+    assert json.loads(answer.out)["dataset"] == "digits"
+    assert answer.err.count("warning") == 1
+    assert "no MNIST here and none to be had" in answer.err
+    model = runs.find_all()[0].model_path
+    assert json.loads(cli("info", model, "--json").out)["dataset"]["name"] == "digits"
+
+
+def test_mnist_by_name_has_no_stand_in(cli: Cli) -> None:
+    answer = cli("train", "--dataset", "mnist")
+
+    assert answer.code == 3
+    assert len(answer.err.splitlines()) == 1
+    assert "download mnist --from FOLDER" in answer.err
+    assert "--dataset digits" in answer.err
+    assert not Path("runs").exists()
+
+
+def test_eval_says_everything_it_measures(cli: Cli, run_folder: Path) -> None:
+    answer = cli("eval", run_folder)
+    result = json.loads(cli("eval", run_folder, "--json").out)
+
+    for word in ("precision", "recall", "F1", "confusion", "most confused", "95% interval"):
+        assert word in answer.out
+    assert {
+        "model",
+        "dataset",
+        "split",
+        "images",
+        "accuracy",
+        "accuracy_interval",
+        "loss",
+        "per_class",
+        "confusion",
+    } <= set(result)
+    assert result["accuracy_interval"][0] < result["accuracy"] < result["accuracy_interval"][1]
+
+
+def test_eval_writes_predictions_and_holds_a_minimum(cli: Cli, onnx_path: Path) -> None:
+    answer = cli("eval", onnx_path, "--predictions", "answers.csv", "--min-accuracy", "0.999")
+
+    assert answer.code == 6
+    assert answer.err == f"mnistctl: {answer.err.removeprefix('mnistctl: ').strip()}\n"
+    assert "is below --min-accuracy 0.999" in answer.err
+    assert "confusion" in answer.out
+    assert len(Path("answers.csv").read_text().splitlines()) == 298
+
+
+def test_predict_reads_files_folders_and_standard_input(
+    cli: Cli, onnx_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path("pictures")
+    folder.mkdir()
+    for name in ("b.png", "a.jpg"):
+        Image.open(picture).save(folder / name)
+    (folder / "notes.txt").write_text("no picture")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(picture.read_bytes())))
+
+    answer = cli("predict", picture, folder, "-", "--model", onnx_path, "--json", "--top", "2")
+
+    readings = json.loads(answer.out)
+    assert [reading["file"] for reading in readings] == [
+        str(picture),
+        str(folder / "a.jpg"),
+        str(folder / "b.png"),
+        "-",
+    ]
+    assert {reading["label"] for reading in readings} == {"3"}
+    assert all(reading["top"][0]["label"] == "3" for reading in readings)
+    assert all(len(reading["top"]) == 2 for reading in readings)
+
+
+def test_predict_shows_a_table_csv_and_what_the_model_sees(
+    cli: Cli, onnx_path: Path, picture: Path
+) -> None:
+    table = cli("predict", picture, "--model", onnx_path, "--preview").out
+    rows = list(csv.DictReader(io.StringIO(cli("predict", picture, "--model", onnx_path, "--csv").out)))
+
+    assert "█" in table
+    assert table.splitlines()[-1].split()[:2] == [str(picture), "3"]
+    assert [row["label"] for row in rows] == ["3"]
+    assert 0 < float(rows[0]["probability"]) <= 1
+
+
+def test_one_bad_picture_is_one_line_and_the_others_are_read(
+    cli: Cli, onnx_path: Path, picture: Path
+) -> None:
+    Path("bad.png").write_text("no picture")
+    Image.new("L", (40, 40), 255).save("blank.png")
+
+    answer = cli("predict", "bad.png", picture, "blank.png", "gone.png", "--model", onnx_path, "--json")
+
+    readings = json.loads(answer.out)
+    assert answer.code == 6
+    assert [set(reading) for reading in readings] == [
+        {"file", "error"},
+        {"file", "label", "probability", "top"},
+        {"file", "error"},
+        {"file", "error"},
+    ]
+    assert [line.split(": ")[1] for line in answer.err.splitlines()[:3]] == [
+        "bad.png",
+        "blank.png",
+        "gone.png",
+    ]
+    assert answer.err.splitlines()[3] == "mnistctl: 3 of 4 pictures could not be read"
+
+
+def test_an_export_is_checked_and_says_what_to_do_next(cli: Cli, run_folder: Path) -> None:
+    answer = cli("export", run_folder, "--output", "out/it.onnx")
+
+    assert answer.code == 0, answer.err
+    assert "same answer" in answer.out
+    for command in ("predict digit.png --model", "eval"):
+        assert f"mnistctl {command} {Path('out/it.onnx')}" in answer.out
+    assert [path.name for path in Path("out").iterdir()] == ["it.onnx"]
+
+
+def test_an_export_as_json_has_the_documented_keys(cli: Cli, run_folder: Path) -> None:
+    (result,) = json.loads(cli("export", run_folder, "--output", "it.onnx", "--json", "-q").out)
+
+    assert {"path", "format", "bytes", "parity"} == set(result)
+    assert result["bytes"] == Path("it.onnx").stat().st_size
+    assert result["parity"]["holds"] is True
+    assert result["parity"]["batch_sizes"] == [1, 7, 256]
+
+
+def test_an_existing_output_is_replaced_by_force_only(cli: Cli, run_folder: Path) -> None:
+    Path("it.onnx").write_text("mine")
+
+    refused = cli("export", run_folder, "--output", "it.onnx")
+    kept = Path("it.onnx").read_text()
+    forced = cli("export", run_folder, "--output", "it.onnx", "--force")
+
+    assert (refused.code, kept, forced.code) == (2, "mine", 0)
+    assert "--force" in refused.err
+
+
+def test_a_failed_check_leaves_no_file(
+    cli: Cli, run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mnistctl.exports import parity
+
+    monkeypatch.setattr(parity, "RELATIVE_TOLERANCE", 0.0)  # not even rounding is allowed
+
+    answer = cli("export", run_folder, "--output", "out/it.onnx")
+
+    assert answer.code == 6
+    assert "out/it.onnx: not written" in answer.err.replace("\\", "/")
+    assert list(Path("out").iterdir()) == []
+
+
+def test_info_says_what_a_file_is(cli: Cli, checkpoint_path: Path, onnx_path: Path) -> None:
+    for path, kind in ((checkpoint_path, "safetensors"), (onnx_path, "onnx")):
+        result = json.loads(cli("info", path, "--json").out)
+        text = cli("info", path).out
+
+        assert result["format"] == kind
+        assert result["signature"]["images"] == "uint8 (batch, 28, 28)"
+        assert (result["arch"], result["parameters"]) == ("cnn", 215_194)
+        assert "215,194 parameters" in text
+        assert "digits (SHA-256" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("trian",), 2, "No such command 'trian'. Did you mean 'train'?"),
+        (("train", "--epoch", "3"), 2, "No such option: --epoch"),
+        (("train", "--arch", "cmn"), 2, "unknown architecture 'cmn'; did you mean 'cnn'?"),
+        (("train", "--dataset", "digit"), 2, "unknown dataset 'digit'; did you mean 'digits'?"),
+        (("train", "--epochs", "0"), 2, "--epochs 0.0: expected a value above 0"),
+        (("train", "--epochs", "many"), 2, "Invalid value for '--epochs'"),
+        (("train", "--learning-rate", "-1"), 2, "--learning-rate -1.0: expected a value above 0"),
+        (("train", "--batch-size", "0"), 2, "--batch-size 0: expected a value between"),
+        (("train", "--seed", "-1"), 2, "--seed -1: expected"),
+        (("train", "--device", "gpu"), 2, "unknown device 'gpu'"),
+        (("train", "--device", "cuda:99"), 2, "--device cuda:99: torch finds"),
+        ((*TRAIN, "--validation-size", "1500"), 2, "--validation-size 1,500: there are only 1,500"),
+        (("train", "--name", "../up"), 2, "--name '../up': expected letters"),
+        (("train", "--name", ""), 2, "--name '': expected letters"),
+        (("eval",), 4, "train one with 'mnistctl train'"),
+        (("eval", "nothing"), 4, "nothing: no such file, run folder or run; runs here: none"),
+        (("eval", "x", "--split", "tset"), 2, "unknown split 'tset'; did you mean 'test'?"),
+        (("eval", "x", "--batch-size", "0"), 2, "--batch-size 0: expected 1 or more"),
+        (("predict",), 2, "Missing argument"),
+        (("predict", "x.png", "--top", "0"), 2, "--top 0: expected 1 or more"),
+        (("predict", "x.png", "--json", "--csv"), 2, "--json and --csv: choose one"),
+        (("export", "x", "--format", "onx"), 2, "unknown format 'onx'; did you mean 'onnx'?"),
+        (("download", "digits"), 2, "is part of mnistctl; there is nothing to download"),
+        (("download", "--from", "nowhere"), 3, "--from nowhere: not a folder"),
+        (("download", "--from", "."), 3, "has neither train-images-idx3-ubyte nor"),
+        (("download",), 3, "could not be downloaded"),
+    ],
+)
+def test_bad_input_is_one_line_and_its_exit_code(
+    arguments: tuple[str, ...], code: int, message: str, cli: Cli
+) -> None:
+    answer = cli(*arguments)
+
+    assert answer.code == code
+    assert answer.out == ""
+    assert len(answer.err.splitlines()) == 1
+    assert answer.err.startswith("mnistctl: ")
+    assert message in answer.err
+
+
+def test_an_exported_file_cannot_be_exported_again(cli: Cli, onnx_path: Path) -> None:
+    answer = cli("export", onnx_path, "--output", "again.onnx")
+
+    assert (answer.code, answer.out) == (2, "")
+    assert "already exported" in answer.err
+
+
+def test_a_bug_of_ours_is_a_traceback(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "find_all", lambda: 1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        cli("eval")
+
+
+def complete(line: str) -> list[str]:
+    """What bash would offer at the end of a line."""
+    words = line.split(" ")
+    answer = subprocess.run(
+        [sys.executable, "-m", "mnistctl"],
+        env={
+            **os.environ,
+            "_MNISTCTL_COMPLETE": "complete_bash",
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(len(words) - 1),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return answer.stdout.split()
+
+
+def test_a_shell_completes_commands_architectures_datasets_and_runs() -> None:
+    for name in ("mine", "my-best"):
+        (Path("runs") / name).mkdir(parents=True)
+        (Path("runs") / name / "model.safetensors").touch()
+
+    assert complete("mnistctl ev") == ["eval"]
+    assert complete("mnistctl train --arch c") == ["cnn"]
+    assert complete("mnistctl train --dataset ") == ["mnist", "digits"]
+    assert sorted(complete("mnistctl eval m")) == ["mine", "my-best"]
+    assert complete("mnistctl predict x.png --model my-") == ["my-best"]
+
+
+def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "mnistctl", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are another matter there")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_leaves_a_usable_model(number: int, code: int, cli: Cli) -> None:
+    with start(*TRAIN, "--epochs", "10000", "--name", "long") as process:
+        metrics = Path("runs/long/metrics.jsonl")
+        deadline = time.monotonic() + 60
+        while not metrics.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+
+    assert process.returncode == code
+    assert err.splitlines()[-1].startswith("mnistctl: interrupted in epoch")
+    assert "safe in runs/long/model.safetensors" in err
+    assert "Traceback" not in err
+    assert cli("eval", "long", "--json").code == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such limits there")
+def test_a_disk_that_is_full_is_one_line_and_no_half_file() -> None:
+    import resource
+
+    def allow_100_kb() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    with start(*TRAIN, "--name", "full", preexec_fn=allow_100_kb) as process:
+        _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    assert err.splitlines()[-1] == (
+        "mnistctl: runs/full/model.safetensors: cannot be written: File too large"
+    )
+    assert sorted(path.name for path in Path("runs/full").iterdir()) == [
+        "config.json",
+        "metrics.jsonl",
+    ]
+
+
+def test_a_reader_that_has_had_enough_is_no_error(onnx_path: Path, picture: Path) -> None:
+    command = [sys.executable, "-m", "mnistctl", "eval", str(onnx_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        err = process.stderr.read().decode()
+
+    assert "Traceback" not in err
+
+
+def test_a_preview_has_a_row_of_text_for_each_row_of_pixels() -> None:
+    image = data.load("digits", "test").images[0]
+
+    lines = predict.draw(image).splitlines()
+
+    assert len(lines) == 28
+    assert {len(line) for line in lines} == {56}
+    for row, line in zip(image, lines, strict=True):
+        assert ("█" in line) == bool((row >= 224).any())
+
+
+@pytest.mark.mnist
+def test_mnist_is_downloaded_from_a_folder_and_not_twice(cli: Cli) -> None:
+    source = os.environ["MNISTCTL_TEST_MNIST"]
+
+    first = json.loads(cli("download", "--from", source, "--data-dir", "here", "--json").out)
+    second = json.loads(cli("download", "--data-dir", "here", "--json").out)
+
+    assert [file["status"] for file in first] == ["copied"] * 4
+    assert [file["status"] for file in second] == ["present"] * 4
+    assert [file["sha256"] for file in first] == [
+        file.sha256 for file in catalog.DATASETS["mnist"].files
+    ]
+
+
+@pytest.mark.mnist
+def test_the_whole_way_on_real_mnist(cli: Cli) -> None:
+    trained = json.loads(cli("train", "--epochs", "0.5", "--json", "-q").out)
+    report = json.loads(cli("eval", "--json", "-q").out)
+    exported = cli("export", "--json", "-q")
+    onnx = json.loads(cli("eval", Path(trained["run"]) / "model.onnx", "--json").out)
+
+    assert trained["dataset"] == "mnist"
+    assert report["images"] == 10_000
+    assert report["accuracy"] > 0.97
+    assert exported.code == 0, exported.err
+    assert json.loads(exported.out)[0]["parity"]["images"] == 10_000
+    assert onnx["accuracy"] == report["accuracy"]
+
+
+def test_main_takes_arguments_from_the_process_by_default(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["mnistctl", "--version"])
+
+    with pytest.raises(SystemExit) as stop:
+        app.run()
+
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"mnistctl {__version__}\n"

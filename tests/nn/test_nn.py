@@ -1,0 +1,233 @@
+"""Nets, training and the checkpoint as a predictor, for every architecture and recipe."""
+
+import numpy as np
+import pytest
+import torch
+
+from mnistctl import architectures, data, recipes
+from mnistctl.config import TrainConfig
+from mnistctl.errors import UsageError
+from mnistctl.nn import augment, batches, devices, nets, trainer
+from mnistctl.runs import Epoch
+
+
+@pytest.fixture(scope="module")
+def splits() -> tuple[data.Split, data.Split]:
+    return data.load_for_training("digits")
+
+
+def fresh(config: TrainConfig) -> torch.nn.Module:
+    torch.manual_seed(config.seed)
+    return nets.build(config.arch, arch_args=dict(config.arch_args), classes=10)
+
+
+def fit(
+    config: TrainConfig, splits: tuple[data.Split, data.Split], device: str = "cpu"
+) -> tuple[torch.nn.Module, list[Epoch]]:
+    net = fresh(config).to(device)
+    return net, list(trainer.fit(net, config, *splits, device=torch.device(device)))
+
+
+def test_every_architecture_has_a_net() -> None:
+    assert set(nets.NETS) == set(architectures.ARCHITECTURES)
+
+
+@pytest.mark.parametrize("arch", architectures.ARCHITECTURES)
+def test_every_net_takes_raw_images_and_gives_what_the_contract_says(arch: str) -> None:
+    config = TrainConfig(arch=arch)
+    reader = nets.Reader(fresh(config), temperature=2.0).eval()
+
+    logits, probabilities, known = reader(torch.randint(0, 256, (3, 28, 28), dtype=torch.uint8))
+
+    assert logits.shape == probabilities.shape == (3, 10)
+    assert torch.allclose(probabilities, torch.softmax(logits / 2, dim=1))
+    assert torch.equal(known, probabilities.max(dim=1).values)
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_every_recipe_learns(name: str, splits: tuple[data.Split, data.Split]) -> None:
+    config = recipes.find(name).replace(epochs=8, batch_size=64)
+
+    _, epochs = fit(config, splits)
+
+    assert epochs[-1].train_loss < epochs[0].train_loss / 2
+    assert epochs[-1].validation_accuracy is not None
+    assert epochs[-1].validation_accuracy > 0.85
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_the_same_config_gives_the_same_weights_bit_for_bit(
+    name: str, splits: tuple[data.Split, data.Split]
+) -> None:
+    config = recipes.find(name).replace(epochs=2, min_steps=0, batch_size=64)
+    config = config.replace(arch_args={**config.arch_args, "dropout": 0.5})
+
+    trained = [fit(config.replace(seed=seed), splits)[0] for seed in (0, 0, 1)]
+
+    weights = [torch.cat([weight.flatten() for weight in net.parameters()]) for net in trained]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_training_leaves_the_callers_random_numbers_alone(
+    splits: tuple[data.Split, data.Split],
+) -> None:
+    net = fresh(TrainConfig())
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+
+    torch.manual_seed(7)
+    list(trainer.fit(net, TrainConfig(epochs=0.5), *splits, device=torch.device("cpu")))
+
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "images", "expected"),
+    [
+        ({"epochs": 2, "batch_size": 100}, 1_000, (100, 10, 20)),
+        ({"epochs": 2, "batch_size": 100}, 1_099, (100, 10, 20)),
+        ({"epochs": 0.25, "batch_size": 100}, 1_000, (100, 10, 3)),
+        ({"epochs": 0.01, "batch_size": 100}, 1_000, (100, 10, 1)),
+        ({"epochs": 2, "batch_size": 100, "min_steps": 70}, 1_000, (100, 10, 70)),
+        ({"epochs": 3, "batch_size": 256}, 40, (40, 1, 3)),
+    ],
+)
+def test_a_run_divides_into_full_batches(
+    changes: dict[str, float], images: int, expected: tuple[int, int, int]
+) -> None:
+    config = TrainConfig().replace(min_steps=0).replace(**changes)
+
+    assert trainer.plan_steps(config, images) == expected
+
+
+def test_a_part_of_an_epoch_is_trained_and_marked(splits: tuple[data.Split, data.Split]) -> None:
+    config = TrainConfig(epochs=1.5, batch_size=125)
+
+    _, epochs = fit(config, splits)
+
+    assert [(epoch.epoch, epoch.steps, epoch.finished) for epoch in epochs] == [
+        (1, 11, True),
+        (2, 17, False),
+    ]
+
+
+def test_without_validation_there_are_no_validation_figures(
+    splits: tuple[data.Split, data.Split],
+) -> None:
+    train, validation = splits
+    empty = validation.take(np.arange(0), name="validation")
+
+    _, epochs = fit(TrainConfig(epochs=1), (train, empty))
+
+    assert epochs[0].validation_loss is None
+    assert epochs[0].validation_accuracy is None
+
+
+def test_a_stop_ends_the_run_with_the_epoch_begun(splits: tuple[data.Split, data.Split]) -> None:
+    seen: list[int] = []
+    config = TrainConfig(epochs=3, batch_size=125)
+
+    epochs = list(
+        trainer.fit(
+            fresh(config),
+            config,
+            *splits,
+            device=torch.device("cpu"),
+            on_step=seen.append,
+            should_stop=lambda: len(seen) == 13,
+        )
+    )
+
+    assert [(epoch.epoch, epoch.steps) for epoch in epochs] == [(1, 11), (2, 13)]
+    assert seen == [125 * step for step in range(1, 14)]
+
+
+def test_an_epoch_shows_every_image_at_most_once_and_in_another_order_each_time() -> None:
+    first, second = (batches.order(100, batch_size=10, seed=0, epoch=epoch) for epoch in (0, 1))
+
+    assert sorted(first.flatten().tolist()) == list(range(100))
+    assert not torch.equal(first, second)
+    assert torch.equal(first, batches.order(100, batch_size=10, seed=0, epoch=0))
+
+
+def test_every_place_in_a_run_has_a_seed_of_its_own() -> None:
+    places = [(seed, epoch, step) for seed in range(5) for epoch in range(20) for step in range(50)]
+
+    assert len({batches.seed_at(*place) for place in places}) == len(places)
+
+
+def augmented(**amounts: float) -> torch.Tensor:
+    torch.manual_seed(0)
+    image = torch.zeros(64, 1, 28, 28)
+    image[:, :, 8:20, 12:16] = 1
+    return augment.affine(image, TrainConfig(**amounts))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("amounts", [{"rotate": 20}, {"scale": 0.3}, {"shear": 0.3}, {"shift": 3}])
+def test_every_image_of_a_batch_is_changed_by_amounts_of_its_own(amounts: dict[str, float]) -> None:
+    images = augmented(**amounts)
+
+    assert images.shape == (64, 1, 28, 28)
+    assert len({image.numpy().tobytes() for image in images}) == 64
+    assert images.min() >= 0
+    assert images.max() <= 1 + 1e-5
+
+
+def test_shifts_stay_within_their_pixels_and_keep_all_ink() -> None:
+    images = augmented(shift=3)[:, 0]
+
+    ink = images.sum(dim=(1, 2))
+    rows = (images.sum(dim=2) * torch.arange(28)).sum(dim=1) / ink
+    assert torch.allclose(ink, torch.tensor(48.0), rtol=1e-4)
+    assert (rows - 13.5).abs().max() <= 3 + 1e-4
+    assert (rows - 13.5).abs().max() > 2.5
+
+
+def test_scaling_changes_the_ink_by_the_square_of_the_factor() -> None:
+    ink = augmented(scale=0.2).sum(dim=(1, 2, 3)) / 48
+
+    assert 0.63 < ink.min() < 0.75  # e^-0.4 = 0.67
+    assert 1.35 < ink.max() < 1.55  # e^0.4 = 1.49
+
+
+def test_no_augmentation_is_no_change() -> None:
+    assert torch.equal(augmented(), augmented(rotate=0))
+
+
+@pytest.fixture
+def no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("cuda", "--device cuda: torch finds no CUDA device on this machine"),
+        ("cuda:1", "--device cuda:1: torch finds no CUDA device"),
+        ("mps", "--device mps: this machine has no Apple GPU"),
+        ("gpu", "unknown device 'gpu'; known: auto, cpu, cuda, cuda:N, mps"),
+        ("cuda:x", "unknown device 'cuda:x'"),
+        ("cpu:1", "unknown device 'cpu:1'"),
+        ("", "unknown device ''"),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused(name: str, message: str, no_accelerator: None) -> None:
+    with pytest.raises(UsageError, match=message):
+        devices.resolve(name)
+
+
+def test_auto_is_the_cpu_where_there_is_nothing_else(no_accelerator: None) -> None:
+    assert devices.resolve("auto") == torch.device("cpu")
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_every_recipe_learns_on_cuda(name: str, splits: tuple[data.Split, data.Split]) -> None:
+    config = recipes.find(name).replace(epochs=8, batch_size=64)
+
+    _, epochs = fit(config, splits, device="cuda:0")
+
+    assert epochs[-1].train_loss < epochs[0].train_loss / 2

@@ -1,0 +1,231 @@
+import json
+import pickle
+import shutil
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load as from_safetensors
+from safetensors.numpy import save as to_safetensors
+
+from mnistctl import checkpoint, models
+from mnistctl.errors import ModelError
+from mnistctl.metadata import KEY
+
+
+def test_a_checkpoint_is_read_back_as_it_was_written(checkpoint_path: Path, tmp_path: Path) -> None:
+    before = checkpoint.load(checkpoint_path)
+
+    checkpoint.save(tmp_path / "again.safetensors", before.tensors, before.metadata)
+
+    after = checkpoint.load(tmp_path / "again.safetensors")
+    assert after.metadata == before.metadata
+    assert after.sha256 == before.sha256
+    assert all((after.tensors[name] == before.tensors[name]).all() for name in before.tensors)
+
+
+def test_a_checkpoint_says_what_it_was_trained_on_and_how(checkpoint_path: Path) -> None:
+    metadata = checkpoint.load(checkpoint_path).metadata
+
+    assert metadata.dataset["name"] == "digits"
+    assert metadata.class_names == list("0123456789")
+    assert metadata.config["batch_size"] == 64
+    assert set(metadata.versions) == {"mnistctl", "torch", "numpy", "python"}
+    assert 0 < metadata.metrics["validation_accuracy"] <= 1
+
+
+def header_of(content: bytes) -> tuple[dict[str, Any], bytes]:
+    size = struct.unpack_from("<Q", content)[0]
+    return json.loads(content[8 : 8 + size]), content[8 + size :]
+
+
+def with_header(content: bytes, change: Callable[[dict[str, Any]], None]) -> bytes:
+    header, body = header_of(content)
+    change(header)
+    packed = json.dumps(header).encode()
+    return struct.pack("<Q", len(packed)) + packed + body
+
+
+def with_metadata(content: bytes, **changes: Any) -> bytes:
+    def change(header: dict[str, Any]) -> None:
+        entry = json.loads(header["__metadata__"][KEY])
+        header["__metadata__"][KEY] = json.dumps({**entry, **changes})
+
+    return with_header(content, change)
+
+
+def flipped(content: bytes, position: int) -> bytes:
+    changed = bytearray(content)
+    changed[position] ^= 1
+    return bytes(changed)
+
+
+DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "empty": (lambda content: b"", "an empty file"),
+    "one byte": (lambda content: content[:1], "neither a safetensors nor an ONNX|not a whole"),
+    "cut in the header": (lambda content: content[:100], "not a whole safetensors file"),
+    "cut in the weights": (lambda content: content[:-1], "damaged"),
+    "longer": (lambda content: content + b"\0", "damaged"),
+    "a web page": (lambda content: b"<!DOCTYPE html><html>404</html>", "a web page"),
+    "a pickle": (lambda content: pickle.dumps({"weights": [1.0]}), "a pickle or PyTorch archive"),
+    "a text": (lambda content: b"hello, this is no model", "neither a safetensors nor an ONNX"),
+    "a flipped bit in a weight": (lambda content: flipped(content, -5_000), "its SHA-256 is not"),
+    "a giant header": (
+        lambda content: struct.pack("<Q", 2**60) + content[8:],
+        "not a whole safetensors file",
+    ),
+    "a header that is no JSON": (lambda content: content[:8] + b"{" * (len(content) - 8), "damaged"),
+    "deep JSON": (
+        lambda content: struct.pack("<Q", 100_001) + b"{" + b"[" * 100_000,
+        "damaged safetensors header",
+    ),
+    "another's": (
+        lambda content: to_safetensors({"weight": np.ones(3, np.float32)}),
+        "not one that mnistctl made",
+    ),
+    "another format version": (
+        lambda content: with_metadata(content, format_version=99),
+        "format version 99; this mnistctl reads version 1",
+    ),
+    "changed metadata": (
+        lambda content: with_metadata(content, created="yesterday"),
+        "its SHA-256 is not",
+    ),
+    "a missing field": (
+        lambda content: with_metadata(content, class_names=None),
+        "missing, unknown or wrong: class_names",
+    ),
+    "an unknown field": (lambda content: with_metadata(content, more=1), "wrong: more"),
+    "no temperature": (lambda content: with_metadata(content, temperature=0), "temperature"),
+    "one class": (lambda content: with_metadata(content, class_names=["0"]), "class_names"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_refused_in_one_line(
+    damage: str, checkpoint_path: Path, tmp_path: Path
+) -> None:
+    spoil, message = DAMAGES[damage]
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(spoil(checkpoint_path.read_bytes()))
+
+    with pytest.raises(ModelError, match=f"model.safetensors: .*({message})"):
+        models.open_predictor(path)
+
+
+def test_a_pytorch_archive_is_refused_unopened(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "model.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", b"cos\nsystem\n(S'touch owned'\ntR.")
+
+    with pytest.raises(ModelError, match="opening one can run code"):
+        models.open_predictor(tmp_path / "model.pt")
+
+
+def resaved(path: Path, source: Path, **changes: Any) -> None:
+    """A checkpoint with another content and the right hash for it."""
+    import dataclasses
+
+    opened = checkpoint.load(source)
+    tensors = changes.pop("tensors", opened.tensors)
+    checkpoint.save(path, tensors, dataclasses.replace(opened.metadata, **changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"arch": "mlp", "arch_args": {"hidden": [8], "dropout": 0.0}}, "not the weights of 'mlp'"),
+        ({"arch": "resnet"}, "unknown architecture 'resnet'"),
+        ({"arch_args": {"depth": 3}}, "'cnn' cannot be built as it says"),
+        ({"class_names": ["a", "b"]}, "not the weights of 'cnn'"),
+    ],
+)
+def test_a_checkpoint_of_another_net_is_refused(
+    changes: dict[str, Any], message: str, checkpoint_path: Path, tmp_path: Path
+) -> None:
+    resaved(tmp_path / "model.safetensors", checkpoint_path, **changes)
+
+    with pytest.raises(ModelError, match=message):
+        models.open_predictor(tmp_path / "model.safetensors")
+
+
+def test_weights_that_are_not_finite_are_refused(checkpoint_path: Path, tmp_path: Path) -> None:
+    tensors = dict(from_safetensors(checkpoint_path.read_bytes()))
+    name = next(iter(tensors))
+    tensors[name] = np.full_like(tensors[name], np.nan)
+    resaved(tmp_path / "model.safetensors", checkpoint_path, tensors=tensors)
+
+    with pytest.raises(ModelError, match=f"{name} holds values that are not finite"):
+        models.open_predictor(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x08\x01junk", b"\x08\x0a" + b"\xff" * 100])
+def test_a_damaged_onnx_file_is_refused_in_one_line(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+
+    with pytest.raises(ModelError, match=r"model\.onnx: (an empty file|onnxruntime cannot load it)"):
+        models.open_predictor(path)
+
+
+def test_a_truncated_onnx_file_is_refused(onnx_path: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(onnx_path.read_bytes()[:-2_000])
+
+    with pytest.raises(ModelError):
+        models.open_predictor(tmp_path / "model.onnx")
+
+
+def test_another_programs_onnx_file_is_refused(onnx_path: Path, tmp_path: Path) -> None:
+    import onnx
+
+    model = onnx.load(onnx_path)
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "model.onnx")
+
+    with pytest.raises(ModelError, match="not one that mnistctl made"):
+        models.open_predictor(tmp_path / "model.onnx")
+
+
+def test_an_onnx_file_with_another_signature_is_refused(onnx_path: Path, tmp_path: Path) -> None:
+    import onnx
+
+    model = onnx.load(onnx_path)
+    del model.graph.output[1:]
+    onnx.save(model, tmp_path / "model.onnx")
+
+    with pytest.raises(ModelError, match="expected one input 'images' uint8"):
+        models.open_predictor(tmp_path / "model.onnx")
+
+
+def lay_runs(run_folder: Path, *names: str) -> None:
+    for name in names:
+        shutil.copytree(run_folder, Path("runs") / name)
+
+
+def test_a_model_is_found_by_file_folder_name_or_as_the_newest(run_folder: Path) -> None:
+    import os
+
+    lay_runs(run_folder, "first", "second")
+    os.utime("runs/first/model.safetensors", (2**31, 2**31))
+    expected = Path("runs/first/model.safetensors")
+
+    assert models.find(expected) == expected
+    assert models.find("runs/first") == expected
+    assert models.find("first") == expected
+    assert models.find(None) == expected
+
+
+def test_a_model_that_is_not_there_names_the_nearest_run(run_folder: Path) -> None:
+    with pytest.raises(ModelError, match="train one with 'mnistctl train'"):
+        models.find(None)
+
+    lay_runs(run_folder, "first")
+    Path("empty").mkdir()
+
+    with pytest.raises(ModelError, match=r"frist: no such file.*did you mean 'first'"):
+        models.find("frist")
+    with pytest.raises(ModelError, match="empty: a folder without model"):
+        models.find("empty")

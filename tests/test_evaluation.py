@@ -1,0 +1,87 @@
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mnistctl import data, evaluation, models
+from mnistctl.errors import CheckFailedError, UsageError
+from mnistctl.predictor import top_k
+
+
+def test_the_same_report_comes_from_both_formats(checkpoint_path: Path, onnx_path: Path) -> None:
+    split = data.load("digits", "test")
+
+    reports = [
+        evaluation.evaluate(models.open_predictor(path), split, model="it", batch_size=100)[0]
+        for path in (checkpoint_path, onnx_path)
+    ]
+
+    assert reports[0].confusion == reports[1].confusion
+    assert reports[0].loss == pytest.approx(reports[1].loss, abs=1e-5)
+    assert sum(map(sum, reports[0].confusion)) == reports[0].images == 297
+    assert reports[0].accuracy > 0.8
+
+
+def test_the_batch_size_changes_nothing(onnx_path: Path) -> None:
+    split = data.load("digits", "validation")
+    predictor = models.open_predictor(onnx_path)
+
+    reports = [
+        evaluation.evaluate(predictor, split, model="it", batch_size=size)[0] for size in (1, 1_000)
+    ]
+
+    assert reports[0].confusion == reports[1].confusion
+
+
+def test_other_classes_are_refused(onnx_path: Path) -> None:
+    split = data.load("digits", "test")
+    other = data.Split("letters", "test", split.images, split.labels, ("a", "b"))
+
+    with pytest.raises(UsageError, match=r"the model knows 10 classes .* 'letters' has 2"):
+        evaluation.evaluate(models.open_predictor(onnx_path), other, model="it", batch_size=9)
+
+
+def test_an_empty_split_is_refused(onnx_path: Path) -> None:
+    empty = data.load("digits", "test").take(np.arange(0), name="test")
+
+    with pytest.raises(UsageError, match="the test split of 'digits' is empty"):
+        evaluation.evaluate(models.open_predictor(onnx_path), empty, model="it", batch_size=9)
+
+
+def test_a_minimum_is_held(onnx_path: Path) -> None:
+    split = data.load("digits", "test")
+    report, _ = evaluation.evaluate(models.open_predictor(onnx_path), split, model="it", batch_size=256)
+
+    report.require(None)
+    report.require(report.accuracy)
+    with pytest.raises(CheckFailedError, match=r"is below --min-accuracy 1\.0"):
+        report.require(1.0)
+
+
+def test_every_images_answer_is_a_row(onnx_path: Path) -> None:
+    split = data.load("digits", "test")
+    report, outputs = evaluation.evaluate(
+        models.open_predictor(onnx_path), split, model="it", batch_size=256
+    )
+
+    rows = list(csv.DictReader(io.StringIO(evaluation.predictions_csv(split, outputs))))
+
+    assert [int(row["index"]) for row in rows] == list(range(297))
+    right = sum(row["label"] == row["predicted"] for row in rows)
+    assert right / 297 == report.accuracy
+    for row in rows[:20]:
+        shares = {name: float(row[f"p_{name}"]) for name in split.class_names}
+        assert max(shares, key=lambda name: shares[name]) == row["predicted"]
+        assert sum(shares.values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_top_k_is_sorted_and_ties_go_to_the_first_class() -> None:
+    probabilities = np.array([[0.2, 0.4, 0.4]], dtype=np.float32)
+
+    (prediction,) = top_k(probabilities, ["a", "b", "c"], k=9)
+
+    assert prediction.label == "b"
+    assert [label for label, _ in prediction.top] == ["b", "c", "a"]
+    assert prediction.probabilities == pytest.approx((0.2, 0.4, 0.4))
