@@ -1,9 +1,11 @@
 """The command line: every command on real parts, and what it says to bad input."""
 
+import contextlib
 import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -398,15 +400,42 @@ def test_a_disk_that_is_full_is_one_line_and_no_half_file() -> None:
     ]
 
 
-def test_a_reader_that_has_had_enough_is_no_error(onnx_path: Path, picture: Path) -> None:
-    command = [sys.executable, "-m", "mnistctl", "eval", str(onnx_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        err = process.stderr.read().decode()
+@pytest.mark.skipif(os.name == "nt", reason="no such signal there")
+@pytest.mark.parametrize("option", ["--quiet", "--json"])
+def test_a_reader_that_has_had_enough_is_no_traceback(option: str, onnx_path: Path) -> None:
+    process = start("eval", str(onnx_path), option)
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
 
-    assert "Traceback" not in err
+    _, err = process.communicate(timeout=60)
+
+    assert (process.returncode, err) == (1, "")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no pseudo-terminals there")
+def test_a_terminal_shows_a_bar_with_speed_and_time_left() -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "mnistctl", *TRAIN, "--epochs", "30"]
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=theirs, env=environment
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # how Linux says that nobody writes any more
+            while piece := os.read(ours, 65_536):
+                shown += piece
+        os.close(ours)
+
+    text = shown.decode()
+    assert process.returncode == 0
+    assert "━" in text
+    assert "images/s" in text
+    assert re.search(r"\d\d:\d\d", text)
+    assert re.search(r"30 +0\.\d{4} +\d+\.\d\d% +0\.\d{4}", text)
 
 
 def test_a_preview_has_a_row_of_text_for_each_row_of_pixels() -> None:

@@ -1,6 +1,5 @@
 """The commands, and the one place where an error becomes a line and an exit code."""
 
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -60,9 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error.format_message(), error.exit_code)
     except KeyboardInterrupt:
         return _fail("interrupted", 128 + signal.SIGINT)
-    except BrokenPipeError:  # `mnistctl … | head`: whoever read has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + 13
     return result if isinstance(result, int) else 0
 
 

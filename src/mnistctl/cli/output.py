@@ -45,7 +45,8 @@ def show(
 
 def show_json(value: Any) -> None:
     """Print plain values as JSON."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    # Flushed here, where Typer still sees that whoever read has had enough (`… | head`).
+    print(json.dumps(value, indent=2, ensure_ascii=False), flush=True)
 
 
 def show_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -53,6 +54,7 @@ def show_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
+    sys.stdout.flush()
 
 
 def complain(message: str) -> None:

@@ -60,6 +60,7 @@ def _show_csv(readings: "list[Reading]") -> None:
 def _show_table(readings: "list[Reading]", *, preview: bool) -> None:
     screen = output.console()
     table = output.table("file", "label", "probability", "then")
+    table.columns[-1].justify = "left"
     for reading in readings:
         if reading.prediction is None:
             continue

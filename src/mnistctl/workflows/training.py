@@ -212,13 +212,14 @@ def _fit(
 
 
 def _is_better(epoch: Epoch, best: Epoch) -> bool:
-    """Higher validation accuracy, at the same a lower loss; without validation the later one."""
-    if epoch.validation_accuracy is None:
+    """At least the validation accuracy of the best; without validation always.
+
+    On a tie the later epoch wins: its learning rate was lower, and of a few validation images all
+    are often right early on, when the net is not done yet.
+    """
+    if epoch.validation_accuracy is None or best.validation_accuracy is None:
         return True
-    new, old = (
-        (item.validation_accuracy or 0.0, -(item.validation_loss or 0.0)) for item in (epoch, best)
-    )
-    return new > old
+    return epoch.validation_accuracy >= best.validation_accuracy
 
 
 def _metadata(config: TrainConfig, epoch: Epoch, parameters: int, split: data.Split) -> Metadata:

@@ -1,0 +1,103 @@
+"""What the README says is so."""
+
+import importlib.util
+import re
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from mnistctl.cli.app import app
+from tests.conftest import Cli
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def words(text: str) -> list[str]:
+    """Without frames and line breaks, which are the terminal's business."""
+    return re.sub(r"[│╭╮╰╯─]", " ", text).split()
+
+
+def test_the_usage_blocks_are_what_help_says() -> None:
+    usage = script("readme_usage")
+    block = README.split(usage.BEGIN)[1].split(usage.END)[0]
+
+    assert words(block) == words(usage.blocks())
+
+
+def test_every_command_is_in_the_table_and_has_a_usage_block() -> None:
+    usage = script("readme_usage")
+    commands = [str(command.name) for command in app.registered_commands]
+
+    assert sorted(commands) == sorted(usage.COMMANDS)
+    for command in commands:
+        assert f"| `mnistctl {command}` |" in README
+        assert f"| `{command}` |" in README  # its JSON keys
+
+
+def test_the_quick_start_is_the_two_commands() -> None:
+    block = README.split("## Quick start")[1].split("```")[1]
+
+    assert block.strip().splitlines() == [
+        "pip install . && mnistctl train",
+        "pip install nox && nox -s tests",
+    ]
+
+
+def test_the_python_example_runs(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = README.split("```python")[1].split("```")[0]
+    shutil.copy(picture, "digit.png")
+
+    exec(compile(code, "README.md", "exec"), {})
+
+    validation, test, reading = capsys.readouterr().out.splitlines()
+    assert "% on validation" in validation
+    assert "% on 297 test images" in test
+    assert reading.split()[0] == "3"
+
+
+@pytest.mark.mnist
+def test_the_first_session_runs(cli: Cli, picture: Path) -> None:
+    block = README.split("## A first session")[1].split("```")[1]
+    shutil.copy(picture, "digit.png")
+
+    for line in block.strip().splitlines():
+        program, *arguments = line.split()
+        assert program == "mnistctl"
+        short = ["--epochs", "0.3"] if arguments[0] == "train" else []
+        assert cli(*arguments, *short).code == 0, line
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "scripts").glob("*.py")))
+def test_every_script_is_explained_to_contributors(name: str) -> None:
+    assert f"`scripts/{name}`" in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def test_the_embedded_digits_are_rebuilt_bit_for_bit_in_content() -> None:
+    import io
+
+    import numpy as np
+
+    built = script("build_digits")
+    with (
+        np.load(io.BytesIO(built.build())) as fresh,
+        np.load(built.TARGET) as shipped,
+    ):
+        assert set(fresh) == set(shipped)
+        assert all((fresh[name] == shipped[name]).all() for name in fresh)
