@@ -286,6 +286,7 @@ def test_info_says_what_a_file_is(cli: Cli, checkpoint_path: Path, onnx_path: Pa
         (("eval", "nothing"), 4, "nothing: no such file, run folder or run; runs here: none"),
         (("eval", "x", "--split", "tset"), 2, "unknown split 'tset'; did you mean 'test'?"),
         (("eval", "x", "--batch-size", "0"), 2, "--batch-size 0: expected 1 or more"),
+        (("eval", "x", "--min-accuracy", "99"), 2, "Invalid value for '--min-accuracy'"),
         (("predict",), 2, "Missing argument"),
         (("predict", "x.png", "--top", "0"), 2, "--top 0: expected 1 or more"),
         (("predict", "x.png", "--json", "--csv"), 2, "--json and --csv: choose one"),

@@ -28,7 +28,7 @@ def evaluate(
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 256,
     min_accuracy: Annotated[
-        float | None, typer.Option(help="Exit with 6 below this accuracy, 0 to 1.")
+        float | None, typer.Option(help="Exit with 6 below this accuracy.", min=0, max=1)
     ] = None,
     predictions: Annotated[
         Path | None, typer.Option(help="Write every image's answer to this CSV file.")
