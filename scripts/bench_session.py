@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mnistctl import data, files
+from mnistctl import datasets, files
 
 TARGET = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 PROGRAM = [sys.executable, "-m", "mnistctl"]
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--trainings", type=int, default=3, help="seeds to train on each dataset")
     parser.add_argument("--starts", type=int, default=15, help="rounds of the short commands")
     asked = parser.parse_args()
-    split = data.load("digits", "test")
+    split = datasets.load("digits", "test")
     rows: dict[str, list[float]] = {}
     accuracy: dict[str, list[float]] = {"mnist": [], "digits": []}
     parity: list[dict[str, float]] = []

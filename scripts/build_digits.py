@@ -1,6 +1,6 @@
-"""Make `src/mnistctl/data/digits.npz`, the embedded digits, from scikit-learn's copy.
+"""Make `src/mnistctl/datasets/digits.npz`, the embedded digits, from scikit-learn's copy.
 
-Run it in the development environment; it prints the size and SHA-256 for `data/catalog.py`.
+Run it in the development environment; it prints the size and SHA-256 for `datasets/catalog.py`.
 """
 
 import io
@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 
 from mnistctl import files
 
-TARGET = Path(__file__).parents[1] / "src" / "mnistctl" / "data" / "digits.npz"
+TARGET = Path(__file__).parents[1] / "src" / "mnistctl" / "datasets" / "digits.npz"
 
 
 def build() -> bytes:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from rich.console import Console
 
-from mnistctl import data
+from mnistctl import datasets
 from mnistctl.cli import app, output
 
 TARGET = Path(__file__).parents[1] / "docs" / "session.svg"
@@ -23,7 +23,7 @@ SESSION = ("mnistctl train", "mnistctl predict mine/", "mnistctl export")
 
 def draw_pictures(folder: Path) -> None:
     """Four of the embedded digits' test images, as somebody might have photographed them."""
-    split = data.load("digits", "test")
+    split = datasets.load("digits", "test")
     folder.mkdir()
     for name, label in (("four", 4), ("nine", 9), ("six", 6), ("two", 2)):
         digit = Image.fromarray(255 - split.images[np.flatnonzero(split.labels == label)[0]])

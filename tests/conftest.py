@@ -12,7 +12,7 @@ from PIL import Image
 
 from mnistctl import workflows
 from mnistctl.cli import app
-from mnistctl.data import catalog
+from mnistctl.datasets import catalog
 
 MNIST = os.environ.get("MNISTCTL_TEST_MNIST")
 
@@ -111,9 +111,10 @@ def onnx_path(run_folder: Path) -> Path:
 @pytest.fixture(scope="session")
 def digits_test() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """The embedded digits' 297 test images and labels."""
-    from mnistctl import data
 
-    split = data.load("digits", "test")
+    from mnistctl import datasets
+
+    split = datasets.load("digits", "test")
     return split.images, split.labels
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnistctl import data, evaluation, models
+from mnistctl import datasets, evaluation, models
 from mnistctl.errors import CheckFailedError, UsageError
 from mnistctl.predictor import top_k
 
 
 def test_the_same_report_comes_from_both_formats(checkpoint_path: Path, onnx_path: Path) -> None:
-    split = data.load("digits", "test")
+    split = datasets.load("digits", "test")
 
     reports = [
         evaluation.evaluate(models.open_predictor(path), split, model="it", batch_size=100)[0]
@@ -25,7 +25,7 @@ def test_the_same_report_comes_from_both_formats(checkpoint_path: Path, onnx_pat
 
 
 def test_the_batch_size_changes_nothing(onnx_path: Path) -> None:
-    split = data.load("digits", "validation")
+    split = datasets.load("digits", "validation")
     predictor = models.open_predictor(onnx_path)
 
     reports = [
@@ -36,22 +36,22 @@ def test_the_batch_size_changes_nothing(onnx_path: Path) -> None:
 
 
 def test_other_classes_are_refused(onnx_path: Path) -> None:
-    split = data.load("digits", "test")
-    other = data.Split("letters", "test", split.images, split.labels, ("a", "b"))
+    split = datasets.load("digits", "test")
+    other = datasets.Split("letters", "test", split.images, split.labels, ("a", "b"), "")
 
     with pytest.raises(UsageError, match=r"the model knows 10 classes .* 'letters' has 2"):
         evaluation.evaluate(models.open_predictor(onnx_path), other, model="it", batch_size=9)
 
 
 def test_an_empty_split_is_refused(onnx_path: Path) -> None:
-    empty = data.load("digits", "test").take(np.arange(0), name="test")
+    empty = datasets.load("digits", "test").take(np.arange(0), name="test")
 
     with pytest.raises(UsageError, match="the test split of 'digits' is empty"):
         evaluation.evaluate(models.open_predictor(onnx_path), empty, model="it", batch_size=9)
 
 
 def test_a_minimum_is_held(onnx_path: Path) -> None:
-    split = data.load("digits", "test")
+    split = datasets.load("digits", "test")
     report, _ = evaluation.evaluate(models.open_predictor(onnx_path), split, model="it", batch_size=256)
 
     report.require(None)
@@ -61,7 +61,7 @@ def test_a_minimum_is_held(onnx_path: Path) -> None:
 
 
 def test_every_images_answer_is_a_row(onnx_path: Path) -> None:
-    split = data.load("digits", "test")
+    split = datasets.load("digits", "test")
     report, outputs = evaluation.evaluate(
         models.open_predictor(onnx_path), split, model="it", batch_size=256
     )

@@ -8,10 +8,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mnistctl.workflows import download, evaluate, export, info, predict, train
+    from mnistctl.workflows import data, download, evaluate, export, info, list_datasets, predict, train
 
 __version__ = "0.1.0"
-__all__ = ["download", "evaluate", "export", "info", "predict", "train"]
+__all__ = [
+    "data",
+    "download",
+    "evaluate",
+    "export",
+    "info",
+    "list_datasets",
+    "predict",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

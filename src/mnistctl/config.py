@@ -21,7 +21,7 @@ class TrainConfig:
 
     arch: str = "cnn"  # a name in architectures.ARCHITECTURES
     arch_args: Mapping[str, Any] = field(default_factory=dict)  # what the net differs in from it
-    dataset: str = "mnist"  # a name in data.catalog.DATASETS
+    dataset: str = "mnist"  # a name in datasets.catalog.DATASETS, or a folder of pictures
     device: str = "auto"  # auto | cpu | cuda | cuda:N | mps
     epochs: float = 3  # passes over the training images; a fraction is fine
     min_steps: int = 0  # train at least this many steps, so that a small dataset trains long enough
@@ -34,6 +34,8 @@ class TrainConfig:
     shear: float = 0.0  # pixels sideways a pixel of height, either way
     shift: float = 0.0  # pixels either way, on both axes
     seed: int = 0  # weights, order, augmentation and dropout
+    init: str | None = None  # the model file whose weights it starts from; None: fresh ones
+    init_sha256: str | None = None  # of that model
     split_seed: int = 0  # which images are held out for validation; apart from `seed` on purpose
     validation_size: int | None = None  # images held out of train; None: 1 in 12 (MNIST: 5,000)
 

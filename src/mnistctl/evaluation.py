@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mnistctl import metrics
-from mnistctl.data import Split
+from mnistctl.datasets import Split
 from mnistctl.errors import CheckFailedError, UsageError
 from mnistctl.predictor import Outputs, Predictor, predict_all
 

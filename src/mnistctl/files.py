@@ -52,6 +52,13 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def remove_partials(folder: Path) -> None:
+    """Remove what killed writers left in a folder; call it while nobody else may write there."""
+    for stray in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+        with contextlib.suppress(OSError):
+            stray.unlink()
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON for people: indented, in the order given, newline at the end."""
     write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())

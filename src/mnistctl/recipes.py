@@ -12,6 +12,10 @@ RECIPES: dict[str, TrainConfig] = {
 }
 
 
+# What changes when a run starts from a model that has learned already.
+FINE_TUNING: dict[str, float] = {"learning_rate": 2e-3, "min_steps": 200}
+
+
 def find(name: str) -> TrainConfig:
     """The recipe of this name.
 

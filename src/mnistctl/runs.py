@@ -67,6 +67,11 @@ class Run:
 def create(*, name: str | None, dataset: str, arch: str) -> Run:
     """Make a new run's folder; without a name it is `<dataset>-<arch>-<number>`.
 
+    Args:
+        name: its name; None: one that is free.
+        dataset: a name, or a folder, whose own name is taken then.
+        arch: an architecture's name.
+
     Raises:
         UsageError: the name is taken, or is no name for a folder.
         WriteError: the folder cannot be made.
@@ -74,7 +79,8 @@ def create(*, name: str | None, dataset: str, arch: str) -> Run:
     if name is not None:
         check_new(name)
         return _make(ROOT / name)
-    stem = f"{dataset}-{arch}-"
+    short = re.sub(r"[^A-Za-z0-9._]+", "-", Path(dataset).resolve().name).strip("-._") or "own"
+    stem = f"{short}-{arch}-"
     number = 1 + max(
         (int(run.folder.name.removeprefix(stem)) for run in _all_folders() if _numbered(run, stem)),
         default=0,

@@ -7,7 +7,7 @@ import onnx
 import pytest
 import torch
 
-from mnistctl import architectures, checkpoint, data, models
+from mnistctl import architectures, checkpoint, datasets, models
 from mnistctl.config import TrainConfig
 from mnistctl.errors import CheckFailedError
 from mnistctl.exports import onnx as onnx_export
@@ -20,14 +20,14 @@ from mnistctl.predictor import Images, Outputs
 
 
 @pytest.fixture(scope="module")
-def split() -> data.Split:
-    return data.load("digits", "test")
+def split() -> datasets.Split:
+    return datasets.load("digits", "test")
 
 
 @pytest.mark.parametrize("temperature", [1.0, 1.7])
 @pytest.mark.parametrize("arch", architectures.ARCHITECTURES)
 def test_every_architecture_says_the_same_in_onnx(
-    arch: str, temperature: float, split: data.Split, checkpoint_path: Path, tmp_path: Path
+    arch: str, temperature: float, split: datasets.Split, checkpoint_path: Path, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
     config = TrainConfig(arch=arch)
@@ -74,7 +74,7 @@ class Spoiled:
 
 @pytest.mark.parametrize("offset", [0.5, 100.0, float("nan"), float("inf")])
 def test_a_model_that_says_something_else_fails_the_check(
-    offset: float, split: data.Split, checkpoint_path: Path, onnx_path: Path
+    offset: float, split: datasets.Split, checkpoint_path: Path, onnx_path: Path
 ) -> None:
     reference = models.open_predictor(checkpoint_path)
 
@@ -86,7 +86,7 @@ def test_a_model_that_says_something_else_fails_the_check(
 
 
 def test_a_difference_that_rounding_explains_is_counted_and_let_pass(
-    split: data.Split, checkpoint_path: Path, onnx_path: Path
+    split: datasets.Split, checkpoint_path: Path, onnx_path: Path
 ) -> None:
     reference = models.open_predictor(checkpoint_path)
 
@@ -97,7 +97,9 @@ def test_a_difference_that_rounding_explains_is_counted_and_let_pass(
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7, 256])
-def test_any_batch_size_gives_the_same_answers(batch: int, split: data.Split, onnx_path: Path) -> None:
+def test_any_batch_size_gives_the_same_answers(
+    batch: int, split: datasets.Split, onnx_path: Path
+) -> None:
     predictor = OnnxPredictor(onnx_path)
     whole = predictor(split.images[:256])
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from mnistctl import data, images
+from mnistctl import datasets, images
 from mnistctl.errors import PictureError
 from mnistctl.images import centring
 
@@ -18,7 +18,7 @@ Digit = npt.NDArray[np.uint8]
 @pytest.fixture(scope="module")
 def digit() -> Digit:
     """A 4, uint8 (28, 28), as the embedded digits have it."""
-    split = data.load("digits", "test")
+    split = datasets.load("digits", "test")
     image: Digit = split.images[np.flatnonzero(split.labels == 4)[0]]
     return image
 
@@ -137,7 +137,7 @@ def test_a_missing_file_and_a_folder_are_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.mnist
 def test_fitting_leaves_mnist_as_it_is() -> None:
-    digits = data.load("mnist", "test").images[:500]
+    digits = datasets.load("mnist", "test").images[:500]
 
     fitted = np.stack([centring.fit(digit.astype(np.float32) / 255) for digit in digits])
 

@@ -4,16 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from mnistctl import architectures, data, recipes
+from mnistctl import architectures, datasets, recipes
 from mnistctl.config import TrainConfig
 from mnistctl.errors import UsageError
 from mnistctl.nn import augment, batches, devices, nets, trainer
 from mnistctl.runs import Epoch
 
+Splits = tuple[datasets.Split, datasets.Split]
+
 
 @pytest.fixture(scope="module")
-def splits() -> tuple[data.Split, data.Split]:
-    return data.load_for_training("digits")
+def splits() -> Splits:
+    return datasets.load_for_training("digits")
 
 
 def fresh(config: TrainConfig) -> torch.nn.Module:
@@ -22,7 +24,7 @@ def fresh(config: TrainConfig) -> torch.nn.Module:
 
 
 def fit(
-    config: TrainConfig, splits: tuple[data.Split, data.Split], device: str = "cpu"
+    config: TrainConfig, splits: Splits, device: str = "cpu"
 ) -> tuple[torch.nn.Module, list[Epoch]]:
     net = fresh(config).to(device)
     return net, list(trainer.fit(net, config, *splits, device=torch.device(device)))
@@ -45,7 +47,7 @@ def test_every_net_takes_raw_images_and_gives_what_the_contract_says(arch: str) 
 
 
 @pytest.mark.parametrize("name", recipes.RECIPES)
-def test_every_recipe_learns(name: str, splits: tuple[data.Split, data.Split]) -> None:
+def test_every_recipe_learns(name: str, splits: Splits) -> None:
     config = recipes.find(name).replace(epochs=8, batch_size=64)
 
     _, epochs = fit(config, splits)
@@ -56,9 +58,7 @@ def test_every_recipe_learns(name: str, splits: tuple[data.Split, data.Split]) -
 
 
 @pytest.mark.parametrize("name", recipes.RECIPES)
-def test_the_same_config_gives_the_same_weights_bit_for_bit(
-    name: str, splits: tuple[data.Split, data.Split]
-) -> None:
+def test_the_same_config_gives_the_same_weights_bit_for_bit(name: str, splits: Splits) -> None:
     config = recipes.find(name).replace(epochs=2, min_steps=0, batch_size=64)
     config = config.replace(arch_args={**config.arch_args, "dropout": 0.5})
 
@@ -70,7 +70,7 @@ def test_the_same_config_gives_the_same_weights_bit_for_bit(
 
 
 def test_training_leaves_the_callers_random_numbers_alone(
-    splits: tuple[data.Split, data.Split],
+    splits: Splits,
 ) -> None:
     net = fresh(TrainConfig())
     torch.manual_seed(7)
@@ -101,7 +101,9 @@ def test_a_run_divides_into_full_batches(
     assert trainer.plan_steps(config, images) == expected
 
 
-def test_a_part_of_an_epoch_is_trained_and_marked(splits: tuple[data.Split, data.Split]) -> None:
+def test_a_part_of_an_epoch_is_trained_and_marked(
+    splits: Splits,
+) -> None:
     config = TrainConfig(epochs=1.5, batch_size=125)
 
     _, epochs = fit(config, splits)
@@ -113,7 +115,7 @@ def test_a_part_of_an_epoch_is_trained_and_marked(splits: tuple[data.Split, data
 
 
 def test_without_validation_there_are_no_validation_figures(
-    splits: tuple[data.Split, data.Split],
+    splits: Splits,
 ) -> None:
     train, validation = splits
     empty = validation.take(np.arange(0), name="validation")
@@ -124,7 +126,9 @@ def test_without_validation_there_are_no_validation_figures(
     assert epochs[0].validation_accuracy is None
 
 
-def test_a_stop_ends_the_run_with_the_epoch_begun(splits: tuple[data.Split, data.Split]) -> None:
+def test_a_stop_ends_the_run_with_the_epoch_begun(
+    splits: Splits,
+) -> None:
     seen: list[int] = []
     config = TrainConfig(epochs=3, batch_size=125)
 
@@ -225,7 +229,7 @@ def test_auto_is_the_cpu_where_there_is_nothing_else(no_accelerator: None) -> No
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("name", recipes.RECIPES)
-def test_every_recipe_learns_on_cuda(name: str, splits: tuple[data.Split, data.Split]) -> None:
+def test_every_recipe_learns_on_cuda(name: str, splits: Splits) -> None:
     config = recipes.find(name).replace(epochs=8, batch_size=64)
 
     _, epochs = fit(config, splits, device="cuda:0")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mnistctl import __version__
-from mnistctl.cli import download, evaluate, export, info, predict, train
+from mnistctl.cli import data, download, evaluate, export, info, predict, train
 from mnistctl.errors import MnistctlError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("download")(download.download)
+app.command("data")(data.data)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 def evaluate(
     model: ModelArgument = None,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    split: Annotated[
+        str, typer.Option(help="train, validation or test; qmnist has test10k and test50k too.")
+    ] = "test",
     dataset: Annotated[
         str | None, dataset_option("What to measure on.", "what the model was trained on")
     ] = None,

@@ -14,22 +14,26 @@ def _architectures(incomplete: str) -> list[tuple[str, str]]:
 
 
 def _datasets(incomplete: str) -> list[tuple[str, str]]:
-    from mnistctl.data import catalog  # NumPy, 0.07 s
+    from mnistctl.datasets import catalog  # NumPy, 0.07 s
 
     known = catalog.DATASETS.items()
     return [(name, item.summary) for name, item in known if name.startswith(incomplete)]
 
 
-def _runs(incomplete: str) -> list[str]:
+def complete_runs(incomplete: str) -> list[str]:
+    """The runs here whose names begin so, the newest first."""
     names = [run.folder.name for run in runs.find_all()]
     return [name for name in reversed(names) if name.startswith(incomplete)]
 
 
 MODEL_HELP = "A model file, a run folder or a run's name; without it: the newest run here."
 
-ModelArgument = Annotated[str | None, typer.Argument(help=MODEL_HELP, autocompletion=_runs)]
-ModelOption = Annotated[str | None, typer.Option(help=MODEL_HELP, autocompletion=_runs)]
-ArchOption = Annotated[str, typer.Option(help="The net: cnn or mlp.", autocompletion=_architectures)]
+ModelArgument = Annotated[str | None, typer.Argument(help=MODEL_HELP, autocompletion=complete_runs)]
+ModelOption = Annotated[str | None, typer.Option(help=MODEL_HELP, autocompletion=complete_runs)]
+ArchOption = Annotated[
+    str | None,
+    typer.Option(help="The net: cnn or mlp.", autocompletion=_architectures, show_default="cnn"),
+]
 DatasetArgument = Annotated[str, typer.Argument(help="The dataset's name.", autocompletion=_datasets)]
 DataDirOption = Annotated[
     Path | None,

@@ -4,15 +4,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnistctl.cli import output, watching
+from mnistctl.cli import drawing, output, watching
 from mnistctl.cli.options import JsonOption, ModelOption, QuietOption
 from mnistctl.errors import PictureError, UsageError
 
 if TYPE_CHECKING:
-    from mnistctl.predictor import Images
     from mnistctl.workflows.predicting import Reading
-
-_SHADES = " ░▒▓█"
 
 
 def predict(
@@ -65,7 +62,7 @@ def _show_table(readings: "list[Reading]", *, preview: bool) -> None:
         if reading.prediction is None:
             continue
         if preview and reading.image is not None:
-            screen.print(f"{reading.file}\n{draw(reading.image)}", markup=False)
+            screen.print(f"{reading.file}\n{drawing.shaded(reading.image)}", markup=False)
         then = ", ".join(
             f"{label} {output.percent(probability)}"
             for label, probability in reading.prediction.top[1:]
@@ -78,9 +75,3 @@ def _show_table(readings: "list[Reading]", *, preview: bool) -> None:
         )
     if table.row_count:
         screen.print(table)
-
-
-def draw(image: "Images") -> str:
-    """A 28×28 image as text, two characters a pixel, the ink dark or light as the terminal is."""
-    rows = (image.astype(int) * (len(_SHADES) - 1) + 127) // 255
-    return "\n".join("".join(2 * _SHADES[level] for level in row) for row in rows)

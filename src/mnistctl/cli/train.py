@@ -12,6 +12,7 @@ from mnistctl.cli.options import (
     DataDirOption,
     JsonOption,
     QuietOption,
+    complete_runs,
     dataset_option,
 )
 
@@ -22,9 +23,16 @@ _RECIPE = "the recipe's"
 
 
 def train(
-    arch: ArchOption = "cnn",
+    arch: ArchOption = None,
     dataset: Annotated[
         str | None, dataset_option("What to train on.", "mnist; digits where there is no network")
+    ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            help="Start from this model's weights: a file, a run folder or a run's name.",
+            autocompletion=complete_runs,
+        ),
     ] = None,
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", show_default=True)
@@ -55,6 +63,7 @@ def train(
         result = workflows.train(
             arch,
             dataset=dataset,
+            init=init,
             device=device,
             epochs=epochs,
             batch_size=batch_size,

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mnistctl.data import Split
+from mnistctl.datasets import Split
 from mnistctl.errors import CheckFailedError
 from mnistctl.predictor import Outputs, Predictor, predict_all
 

@@ -61,6 +61,12 @@ def build(arch: str, *, arch_args: dict[str, Any], classes: int) -> nn.Module:
     return NETS[arch](classes, **arch_args).to(memory_format=torch.channels_last)
 
 
+def head_of(net: nn.Module) -> str:
+    """The name of the layer that gives the logits: the last fully connected one."""
+    names: list[str] = [name for name, layer in net.named_modules() if isinstance(layer, nn.Linear)]
+    return names[-1]
+
+
 def scale_pixels(images: Tensor) -> Tensor:
     """Raw images, uint8 (N, 28, 28) -> float32 (N, 1, 28, 28) in [0, 1]."""
     return images.unsqueeze(1).to(torch.float32).div(255)

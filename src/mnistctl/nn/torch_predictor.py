@@ -1,5 +1,7 @@
 """PyTorch behind the Predictor protocol."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -58,6 +60,25 @@ def from_checkpoint(checkpoint: Checkpoint, *, device: torch.device) -> TorchPre
         metadata,
         device=device,
     )
+
+
+def start_from(net: torch.nn.Module, checkpoint: Checkpoint, class_names: Sequence[str]) -> None:
+    """Give a fresh net a checkpoint's weights; where the classes differ the head stays fresh.
+
+    Raises:
+        ModelError: the checkpoint's net is another one.
+    """
+    weights = {name: torch.from_numpy(tensor) for name, tensor in checkpoint.tensors.items()}
+    if list(class_names) != checkpoint.metadata.class_names:
+        head = nets.head_of(net)
+        fresh = {name: tensor for name, tensor in net.state_dict().items() if name.startswith(head)}
+        weights |= fresh
+    try:
+        net.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ModelError(
+            f"{checkpoint.path}: not the weights of '{checkpoint.metadata.arch}'"
+        ) from error
 
 
 def state_of(net: torch.nn.Module) -> dict[str, np.ndarray]:

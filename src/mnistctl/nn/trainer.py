@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnistctl.config import TrainConfig
-from mnistctl.data import Split
+from mnistctl.datasets import Split
 from mnistctl.nn import augment, batches, nets
 from mnistctl.runs import Epoch
 

@@ -5,6 +5,7 @@ from mnistctl.workflows.downloading import download
 from mnistctl.workflows.evaluating import evaluate
 from mnistctl.workflows.exporting import export
 from mnistctl.workflows.predicting import predict
+from mnistctl.workflows.surveying import data, list_datasets
 from mnistctl.workflows.training import train
 
-__all__ = ["download", "evaluate", "export", "info", "predict", "train"]
+__all__ = ["data", "download", "evaluate", "export", "info", "list_datasets", "predict", "train"]

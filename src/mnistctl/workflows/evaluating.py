@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from mnistctl import data, evaluation, files, models
-from mnistctl.data import catalog
-from mnistctl.errors import UsageError, unknown_name
+from mnistctl import datasets, evaluation, files, models
+from mnistctl.errors import UsageError
 from mnistctl.evaluation import Report
 from mnistctl.metadata import Metadata
 from mnistctl.watcher import SILENT, Watcher
@@ -39,10 +38,8 @@ def evaluate(
     """
     if batch_size < 1:
         raise UsageError(f"--batch-size {batch_size}: expected 1 or more")
-    if split not in data.SPLITS:
-        raise unknown_name("split", split, data.SPLITS)
     if dataset is not None:
-        catalog.find(dataset)
+        datasets.check_split(dataset, split)
     path = models.find(model, watcher=watcher)
     predictor = models.open_predictor(path)
     images_of = split_of(predictor.metadata, split, dataset, data_dir, watcher)
@@ -54,14 +51,15 @@ def evaluate(
 
 def split_of(
     metadata: Metadata, split: str, dataset: str | None, data_dir: Path | None, watcher: Watcher
-) -> data.Split:
+) -> datasets.Split:
     """A split as the model's own run divided it, so that validation is what it did not learn from."""
-    config = metadata.config
-    return data.load(
-        dataset or metadata.dataset["name"],
+    own = metadata.dataset["name"]
+    config = metadata.config if dataset in (None, own) else {}
+    return datasets.load(
+        dataset or own,
         split,
         data_dir=data_dir,
         validation_size=config.get("validation_size"),
         split_seed=config.get("split_seed", 0),
-        on_progress=watcher.download,
+        watcher=watcher,
     )

@@ -9,10 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnistctl import checkpoint, data, files, interrupts, recipes, runs
+from mnistctl import checkpoint, datasets, files, interrupts, models, recipes, runs
 from mnistctl.config import TrainConfig
-from mnistctl.data import catalog
-from mnistctl.errors import DownloadError, InterruptedRunError
+from mnistctl.errors import DownloadError, InterruptedRunError, UsageError
 from mnistctl.metadata import Metadata
 from mnistctl.runs import Epoch
 from mnistctl.watcher import SILENT, Watcher
@@ -53,9 +52,10 @@ class TrainResult:
 
 
 def train(
-    arch: str = "cnn",
+    arch: str | None = None,
     *,
     dataset: str | None = None,
+    init: str | Path | None = None,
     device: str | None = None,
     epochs: float | None = None,
     batch_size: int | None = None,
@@ -69,9 +69,11 @@ def train(
     """Train a net by its architecture's own recipe, with what is given in its place.
 
     Args:
-        arch: a name in `architectures.ARCHITECTURES`.
-        dataset: a name in `data.catalog.DATASETS`; None: MNIST, or the embedded digits where it
-            can neither be found nor downloaded.
+        arch: a name in `architectures.ARCHITECTURES`; None: that of `init`, else cnn.
+        dataset: a name in `datasets.catalog.DATASETS`, or a folder with one sub-folder of pictures a
+            class; None: MNIST, or the embedded digits where it can neither be found nor downloaded.
+        init: a model to start from: a checkpoint, a run folder or a run's name. Where its classes
+            are not the dataset's, the layer that gives the logits starts afresh.
         device: auto, cpu, cuda, cuda:N or mps.
         epochs: passes over the training images; a fraction is fine.
         batch_size: images a step.
@@ -88,8 +90,17 @@ def train(
         InterruptedRunError: Ctrl-C or SIGTERM; the best model so far is saved.
     """
     started = time.perf_counter()
+    opened = _open_init(init, arch, watcher)
+    config = recipes.find(arch or "cnn")
+    if opened is not None:
+        config = recipes.find(opened.metadata.arch).replace(
+            arch_args=opened.metadata.arch_args,
+            init=str(opened.path),
+            init_sha256=opened.sha256,
+            **recipes.FINE_TUNING,
+        )
     # The length of a run that was asked for is the length it gets: no floor in steps then.
-    config = recipes.find(arch).replace(
+    config = config.replace(
         device=device,
         epochs=epochs,
         min_steps=None if epochs is None else 0,
@@ -99,7 +110,7 @@ def train(
         validation_size=validation_size,
     )
     if dataset is not None:
-        catalog.find(dataset)
+        datasets.find(dataset)
     if name is not None:
         runs.check_new(name)
     from mnistctl.nn import devices  # torch, 1.2 s: after everything that can be checked without
@@ -108,7 +119,7 @@ def train(
     config, train_split, validation_split = _training_data(config, dataset, data_dir, watcher)
     with interrupts.deferred() as interrupt:
         run, last, best, parameters = _fit(
-            config, train_split, validation_split, place, name, watcher, interrupt
+            config, train_split, validation_split, opened, place, name, watcher, interrupt
         )
     if interrupt.signal is not None:
         raise InterruptedRunError(
@@ -135,9 +146,24 @@ def train(
     )
 
 
+def _open_init(
+    init: str | Path | None, arch: str | None, watcher: Watcher
+) -> checkpoint.Checkpoint | None:
+    """The checkpoint to start from, if any."""
+    if init is None:
+        return None
+    path = models.find(init, watcher=watcher)
+    if models.format_of(path) != models.SAFETENSORS:
+        raise UsageError(f"--init {path}: an exported file; name the checkpoint it was made from")
+    opened = checkpoint.load(path)
+    if arch not in (None, opened.metadata.arch):
+        raise UsageError(f"--arch {arch}: {path} is a '{opened.metadata.arch}'")
+    return opened
+
+
 def _training_data(
     config: TrainConfig, dataset: str | None, data_dir: Path | None, watcher: Watcher
-) -> tuple[TrainConfig, data.Split, data.Split]:
+) -> tuple[TrainConfig, datasets.Split, datasets.Split]:
     """The config with the dataset it came to, and that dataset's train and validation splits."""
     config = config.replace(dataset=dataset or DEFAULT_DATASET)
     try:
@@ -155,20 +181,21 @@ def _training_data(
 
 def _load(
     config: TrainConfig, data_dir: Path | None, watcher: Watcher
-) -> tuple[data.Split, data.Split]:
-    return data.load_for_training(
+) -> tuple[datasets.Split, datasets.Split]:
+    return datasets.load_for_training(
         config.dataset,
         data_dir=data_dir,
         validation_size=config.validation_size,
         split_seed=config.split_seed,
-        on_progress=watcher.download,
+        watcher=watcher,
     )
 
 
 def _fit(
     config: TrainConfig,
-    train_split: data.Split,
-    validation_split: data.Split,
+    train_split: datasets.Split,
+    validation_split: datasets.Split,
+    opened: checkpoint.Checkpoint | None,
     device: "torch.device",
     name: str | None,
     watcher: Watcher,
@@ -184,6 +211,8 @@ def _fit(
         net = nets.build(
             config.arch, arch_args=dict(config.arch_args), classes=len(train_split.class_names)
         )
+    if opened is not None:
+        torch_predictor.start_from(net, opened, train_split.class_names)
     parameters = sum(parameter.numel() for parameter in net.parameters())
     net.to(device)
     run = runs.create(name=name, dataset=config.dataset, arch=config.arch)
@@ -222,14 +251,14 @@ def _is_better(epoch: Epoch, best: Epoch) -> bool:
     return epoch.validation_accuracy >= best.validation_accuracy
 
 
-def _metadata(config: TrainConfig, epoch: Epoch, parameters: int, split: data.Split) -> Metadata:
+def _metadata(config: TrainConfig, epoch: Epoch, parameters: int, split: datasets.Split) -> Metadata:
     packages = ("mnistctl", "torch", "numpy")
     versions = {name: importlib.metadata.version(name) for name in packages}
     return Metadata(
         arch=config.arch,
         arch_args=dict(config.arch_args),
         parameters=parameters,
-        dataset={"name": split.dataset, "sha256": catalog.find(split.dataset).sha256},
+        dataset={"name": split.dataset, "sha256": split.sha256},
         class_names=list(split.class_names),
         config=config.to_json(),
         metrics=epoch.to_json(),

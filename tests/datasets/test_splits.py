@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnistctl.data import splits
+from mnistctl.datasets import splits
 from mnistctl.errors import UsageError
 
 LABELS = np.repeat(np.arange(4), [10, 20, 30, 60])

@@ -1,4 +1,4 @@
-"""Holding validation images out of train: stratified, and independent of the training seed."""
+"""Dividing images into train, validation and test, independently of the training seed."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,6 +6,8 @@ import numpy.typing as npt
 from mnistctl.errors import UsageError
 
 DEFAULT_SHARE = 12  # one image in 12 is held out unless a size is asked for: 5,000 of MNIST
+
+_TRAIN_SHARE, _VALIDATION_SHARE = 0.8, 0.1  # of pictures without given splits; the rest is test
 
 Rows = npt.NDArray[np.intp]
 
@@ -38,3 +40,17 @@ def hold_out(labels: npt.NDArray[np.int64], *, size: int | None, split_seed: int
     for label, rows in enumerate(quota):
         held_out[random.permutation(np.flatnonzero(labels == label))[:rows]] = True
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def by_content(sha256: str) -> str:
+    """Which split a picture belongs to, by its own content alone: 80% train, 10% validation, 10% test.
+
+    More pictures never move one from a split to another, and copies of a picture stay together.
+
+    Args:
+        sha256: of the picture's file, in hexadecimal.
+    """
+    position = int(sha256[:16], 16) / 2**64
+    if position < _TRAIN_SHARE:
+        return "train"
+    return "validation" if position < _TRAIN_SHARE + _VALIDATION_SHARE else "test"

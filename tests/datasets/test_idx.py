@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis.extra import numpy as arrays
 
-from mnistctl.data import idx
+from mnistctl.datasets import idx
 from mnistctl.errors import DataError
 
 

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from mnistctl import data, files
-from mnistctl.data import catalog
+from mnistctl import datasets, files
+from mnistctl.datasets import catalog
 from mnistctl.errors import DataError, DownloadError, UsageError
 
 FILES = [file.name for file in catalog.DATASETS["mnist"].files]
 
 
 def test_the_embedded_digits_are_scikit_learns() -> None:
-    with np.load(Path(data.__file__).parent / "digits.npz") as arrays:
+    with np.load(Path(datasets.__file__).parent / "digits.npz") as arrays:
         images, labels = arrays["images"], arrays["labels"]
 
     assert (images == load_digits().images).all()
@@ -24,7 +24,7 @@ def test_the_embedded_digits_are_scikit_learns() -> None:
 
 @pytest.mark.parametrize(("split", "images"), [("train", 1_375), ("validation", 125), ("test", 297)])
 def test_the_digits_need_no_download(split: str, images: int) -> None:
-    loaded = data.load("digits", split)
+    loaded = datasets.load("digits", split)
 
     assert loaded.images.shape == (images, 28, 28)
     assert loaded.images.dtype == np.uint8
@@ -32,7 +32,7 @@ def test_the_digits_need_no_download(split: str, images: int) -> None:
 
 
 def test_train_and_validation_share_no_image() -> None:
-    train, validation = data.load_for_training("digits")
+    train, validation = datasets.load_for_training("digits")
 
     assert not {image.tobytes() for image in train.images} & {
         image.tobytes() for image in validation.images
@@ -44,7 +44,7 @@ def test_train_and_validation_share_no_image() -> None:
     ("split", "images"), [("train", 55_000), ("validation", 5_000), ("test", 10_000)]
 )
 def test_mnist_is_loaded_whole(split: str, images: int) -> None:
-    loaded = data.load("mnist", split)
+    loaded = datasets.load("mnist", split)
 
     assert loaded.images.shape == (images, 28, 28)
     assert loaded.labels.shape == (images,)
@@ -53,7 +53,7 @@ def test_mnist_is_loaded_whole(split: str, images: int) -> None:
 
 @pytest.mark.mnist
 def test_validation_is_stratified(mnist_dir: Path) -> None:
-    train, validation = data.load_for_training("mnist")
+    train, validation = datasets.load_for_training("mnist")
 
     shares = np.bincount(train.labels) / 55_000 - np.bincount(validation.labels) / 5_000
     assert np.abs(shares).max() < 2e-4  # one image of a class
@@ -69,21 +69,21 @@ def test_the_test_files_are_not_opened_for_training(mnist_dir: Path, tmp_path: P
         else:
             (folder / name).write_bytes(b"not to be opened")
 
-    train, _ = data.load_for_training("mnist", data_dir=tmp_path)
+    train, _ = datasets.load_for_training("mnist", data_dir=tmp_path)
 
     assert len(train.images) == 55_000
 
 
 def test_unknown_names_name_the_nearest() -> None:
     with pytest.raises(UsageError, match="unknown dataset 'mnits'; did you mean 'mnist'"):
-        data.load("mnits", "test")
-    with pytest.raises(UsageError, match="unknown split 'tests'; did you mean 'test'"):
-        data.load("digits", "tests")
+        datasets.load("mnits", "test")
+    with pytest.raises(UsageError, match="unknown split of 'digits' 'tests'; did you mean 'test'"):
+        datasets.load("digits", "tests")
 
 
 def test_what_cannot_be_downloaded_says_the_ways_out() -> None:
     with pytest.raises(DownloadError, match=r"127\.0\.0\.1: no connection.*--from FOLDER.*digits"):
-        data.load("mnist", "test")
+        datasets.load("mnist", "test")
 
 
 IMAGES = struct.pack(">HBB3I", 0, 8, 3, 3, 28, 28) + bytes(3 * 784)
@@ -100,7 +100,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch, images: bytes, labels: bytes) -> catal
         name="tiny",
         summary="",
         class_names=("a", "b", "c"),
-        splits={"train": raw, "test": raw},
+        parts={"train": raw, "test": raw},
         licence="",
         citation="",
         folder="tiny/raw",
@@ -110,7 +110,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch, images: bytes, labels: bytes) -> catal
 
 
 def lay_out(images: bytes, labels: bytes) -> Path:
-    folder = data.data_folder() / "tiny" / "raw"
+    folder = datasets.data_folder() / "tiny" / "raw"
     folder.mkdir(parents=True)
     (folder / "images").write_bytes(images)
     (folder / "labels").write_bytes(labels)
@@ -121,7 +121,7 @@ def test_a_dataset_is_one_entry_of_the_catalog(monkeypatch: pytest.MonkeyPatch) 
     tiny(monkeypatch, IMAGES, LABELS)
     lay_out(IMAGES, LABELS)
 
-    assert data.load("tiny", "test").labels.tolist() == [0, 1, 2]
+    assert datasets.load("tiny", "test").labels.tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", IMAGES[:-1], IMAGES + b"\0", IMAGES[:-1] + b"\1"])
@@ -132,7 +132,7 @@ def test_a_damaged_file_is_named_and_never_loaded(
     folder = lay_out(damage, LABELS)
 
     with pytest.raises(DataError, match=f"{folder / 'images'}: damaged.*download' repairs it"):
-        data.load("tiny", "test")
+        datasets.load("tiny", "test")
 
 
 @pytest.mark.parametrize(
@@ -140,8 +140,8 @@ def test_a_damaged_file_is_named_and_never_loaded(
     [
         (IMAGES, LABELS[:7] + b"\2" + LABELS[8:-1], "labels: 2 labels for 3 images"),
         (IMAGES, LABELS[:-1] + b"\3", "labels: label 3, expected 0 to 2"),
-        (LABELS, IMAGES, r"images: shape \(3,\), expected \(N, 28, 28\)"),
-        (IMAGES[:15] + b"\x0e" + IMAGES[16 : 16 + 3 * 28 * 14], LABELS, r"shape \(3, 28, 14\)"),
+        (LABELS, IMAGES, r"images: uint8 \(3,\), expected uint8 images \(N, 28, 28\)"),
+        (IMAGES[:15] + b"\x0e" + IMAGES[16 : 16 + 3 * 28 * 14], LABELS, r"images: uint8 \(3, 28, 14\)"),
         (b"<html>", LABELS, "images: not an IDX file"),
     ],
 )
@@ -152,7 +152,7 @@ def test_files_that_do_not_make_a_dataset_are_one_line(
     lay_out(images, labels)
 
     with pytest.raises(DataError, match=message):
-        data.load("tiny", "test")
+        datasets.load("tiny", "test")
 
 
 def test_gz_files_left_by_another_tool_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,4 +161,4 @@ def test_gz_files_left_by_another_tool_are_used(monkeypatch: pytest.MonkeyPatch)
     (folder / "images").unlink()
     (folder / "images.gz").write_bytes(gzip.compress(IMAGES))
 
-    assert len(data.load("tiny", "test").images) == 3
+    assert len(datasets.load("tiny", "test").images) == 3

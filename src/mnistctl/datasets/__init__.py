@@ -1,0 +1,177 @@
+"""Datasets, ready to use: found or fetched, verified, divided into train, validation and test."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mnistctl import files
+from mnistctl.datasets import catalog, digits, fetch, idx, own, raw, splits
+from mnistctl.datasets.catalog import Dataset
+from mnistctl.errors import UsageError, unknown_name
+from mnistctl.predictor import Images
+from mnistctl.watcher import SILENT, Watcher
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Labelled images of one part of a dataset."""
+
+    dataset: str  # a name in the catalog, or a folder
+    name: str
+    images: Images  # uint8 (N, 28, 28), 0 = paper, 255 = ink
+    labels: npt.NDArray[np.int64]  # (N,), in 0 .. C - 1
+    class_names: Sequence[str]  # C of them
+    sha256: str  # of the content that the images were taken from
+
+    def take(self, rows: npt.NDArray[np.intp] | slice, *, name: str) -> "Split":
+        """Some of the images, as a split of another name."""
+        return replace(self, name=name, images=self.images[rows], labels=self.labels[rows])
+
+
+def find(name: str) -> Dataset | Path:
+    """The dataset of this name, or the folder that holds a person's own.
+
+    Raises:
+        UsageError: it is neither; the message names the nearest.
+    """
+    if name in catalog.DATASETS:
+        return catalog.DATASETS[name]
+    if Path(name).is_dir():
+        return Path(name)
+    if os.sep in name or Path(name).exists():
+        raise UsageError(f"--dataset {name}: not a folder")
+    raise unknown_name("dataset", name, catalog.DATASETS)
+
+
+def check_split(name: str, split: str) -> None:
+    """Check that a dataset has a split, before anything is loaded.
+
+    Raises:
+        UsageError: there is no such dataset, or it has no such split.
+    """
+    dataset = find(name)
+    known = SPLITS if isinstance(dataset, Path) else (*SPLITS, *dataset.subsets)
+    if split not in known:
+        raise unknown_name(f"split of '{name}'", split, known)
+
+
+def data_folder(data_dir: Path | None = None) -> Path:
+    """Where data lies: `data_dir`, else MNISTCTL_DATA_DIR, else the user's cache folder."""
+    if data_dir is not None:
+        return data_dir
+    if named := os.environ.get("MNISTCTL_DATA_DIR"):
+        return Path(named)
+    import platformdirs
+
+    return platformdirs.user_cache_path("mnistctl")
+
+
+def raw_folder(dataset: Dataset, data_dir: Path | None = None) -> Path:
+    """Where a dataset's raw files lie: in the data folder, or inside the package."""
+    return data_folder(data_dir) / dataset.folder if dataset.folder else Path(__file__).parent
+
+
+def is_on_disk(dataset: Dataset, data_dir: Path | None = None) -> bool:
+    """Whether all raw files of a dataset are there (right or not)."""
+    folder = raw_folder(dataset, data_dir)
+    return all((folder / file.name).is_file() for file in dataset.files)
+
+
+def load(
+    name: str,
+    split: str,
+    *,
+    data_dir: Path | None = None,
+    validation_size: int | None = None,
+    split_seed: int = 0,
+    watcher: Watcher = SILENT,
+) -> Split:
+    """One split of a dataset, verified; missing files of one in the catalog are downloaded first.
+
+    Args:
+        name: of a dataset in the catalog, or a folder (see `own`).
+        split: "train", "validation" or "test"; some datasets have more.
+        data_dir: the data folder, if not the usual one.
+        validation_size: how many images are held out of train; None: one in 12. Of no account for
+            a folder without given splits, whose pictures are divided by their content.
+        split_seed: which images those are.
+        watcher: hears of downloads, and of what is not as it should be.
+
+    Raises:
+        UsageError: an unknown dataset or split, or nothing left to train on.
+        DataError: files damaged or not matching each other, or not to be had.
+    """
+    check_split(name, split)
+    dataset = find(name)
+    if split in ("train", "validation"):
+        train, validation = load_for_training(
+            name,
+            data_dir=data_dir,
+            validation_size=validation_size,
+            split_seed=split_seed,
+            watcher=watcher,
+        )
+        return train if split == "train" else validation
+    if isinstance(dataset, Path):
+        return _of_own(dataset, ("test",), watcher)[0]
+    whole = _load_part(dataset, "test", data_dir, watcher)
+    return whole.take(dataset.subsets[split], name=split) if split in dataset.subsets else whole
+
+
+def load_for_training(
+    name: str,
+    *,
+    data_dir: Path | None = None,
+    validation_size: int | None = None,
+    split_seed: int = 0,
+    watcher: Watcher = SILENT,
+) -> tuple[Split, Split]:
+    """Train and validation, as `load` gives them; no test image is looked at."""
+    dataset = find(name)
+    if isinstance(dataset, Path):
+        if not own.has_given_splits(dataset):
+            if validation_size is not None:
+                raise UsageError(
+                    f"--validation-size: the pictures in {dataset} are divided by their content, a "
+                    "tenth for validation; give them train/ and test/ folders to choose"
+                )
+            train, validation = _of_own(dataset, ("train", "validation"), watcher)
+            return train, validation
+        (whole,) = _of_own(dataset, ("train",), watcher)
+    else:
+        whole = _load_part(dataset, "train", data_dir, watcher)
+    rows = splits.hold_out(whole.labels, size=validation_size, split_seed=split_seed)
+    return whole.take(rows[0], name="train"), whole.take(rows[1], name="validation")
+
+
+def _of_own(folder: Path, parts: tuple[str, ...], watcher: Watcher) -> list[Split]:
+    loaded = own.load(folder, parts, watcher)
+    return [Split(str(folder), part, **vars(loaded[part])) for part in parts]
+
+
+def _load_part(dataset: Dataset, part: str, data_dir: Path | None, watcher: Watcher) -> Split:
+    folder = raw_folder(dataset, data_dir)
+    if not is_on_disk(dataset, data_dir):
+        fetch.fetch(dataset, folder, watcher=watcher)
+    wanted = dataset.parts[part]
+    found = [raw.read(folder / file.name, file) for file in wanted]
+    unverified = [file.name for file, item in zip(wanted, found, strict=True) if not item.verified]
+    if unverified:
+        watcher.warn(
+            f"{', '.join(unverified)} in {folder}: unverified: no published hash vouches for what "
+            "another tool unpacked; delete them to download them again"
+        )
+    if not dataset.folder:
+        images, labels = digits.unpack(found[0].content, part)
+    else:
+        names = [file.name for file in wanted]
+        arrays = [idx.parse(item.content, name) for item, name in zip(found, names, strict=True)]
+        images, labels = idx.pair(*arrays, names=names, classes=len(dataset.class_names))
+    sha256 = files.sha256("".join(item.sha256 for item in found).encode())
+    return Split(dataset.name, part, images, labels, dataset.class_names, sha256)

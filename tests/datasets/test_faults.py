@@ -1,0 +1,419 @@
+"""Whatever goes wrong with a download: the right data is in place, or nothing is."""
+
+import gzip
+import os
+import re
+import signal
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from mnistctl import files
+from mnistctl.datasets import catalog, fetch, transfer
+from mnistctl.errors import DownloadError, WriteError
+from tests.datasets.servers import Behaviour, answer, serving
+
+NAME = "labels-idx1-ubyte"
+CONTENT = struct.pack(">HBBI", 0, 8, 1, 200_000) + os.urandom(200_000)
+ARCHIVE = gzip.compress(CONTENT)
+HALF = len(ARCHIVE) // 2
+FILE = catalog.RawFile(NAME, len(CONTENT), files.sha256(CONTENT))
+
+
+def dataset(*mirrors: str) -> catalog.Dataset:
+    return catalog.Dataset(
+        name="tiny",
+        summary="",
+        class_names=("a", "b"),
+        parts={"train": (FILE,), "test": (FILE,)},
+        licence="",
+        citation="",
+        folder="Tiny/raw",
+        mirrors=mirrors,
+    )
+
+
+def send(content: bytes) -> Behaviour:
+    return lambda connection, path: connection.sendall(content)
+
+
+def send_and_wait(content: bytes) -> Behaviour:
+    def behave(connection: socket.socket, path: str) -> None:
+        connection.sendall(content)
+        connection.recv(1)  # until the client goes
+
+    return behave
+
+
+def send_and_reset(content: bytes) -> Behaviour:
+    def behave(connection: socket.socket, path: str) -> None:
+        connection.sendall(content)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+
+    return behave
+
+
+def send_for_ever(content: bytes, piece: bytes) -> Behaviour:
+    def behave(connection: socket.socket, path: str) -> None:
+        connection.sendall(content)
+        while True:
+            connection.sendall(piece)
+
+    return behave
+
+
+def drip(connection: socket.socket, path: str) -> None:
+    connection.sendall(answer(b"", length=str(len(ARCHIVE))))
+    for position in range(len(ARCHIVE)):
+        connection.sendall(ARCHIVE[position : position + 1])
+        time.sleep(0.1)
+
+
+def redirect(target: str) -> Behaviour:
+    return send(answer(b"", status="302 Found", headers=f"Location: {target}\r\n"))
+
+
+def flipped(archive: bytes) -> bytes:
+    content = bytearray(CONTENT)
+    content[1000] ^= 1
+    return gzip.compress(bytes(content))
+
+
+FAULTS: dict[str, Behaviour] = {
+    **{
+        status: send(answer(b"sorry", status=status))
+        for status in (
+            "400 Bad Request",
+            "401 Unauthorized",
+            "403 Forbidden",
+            "404 Not Found",
+            "410 Gone",
+            "429 Too Many Requests",
+            "500 Internal Server Error",
+            "502 Bad Gateway",
+            "503 Service Unavailable",
+            "504 Gateway Timeout",
+        )
+    },
+    "204 without a body": send(answer(b"", status="204 No Content")),
+    "a web page with status 200": send(answer(b"<html>please log in</html>")),
+    "an empty body": send(answer(b"")),
+    "a body cut off": send(answer(ARCHIVE[:HALF], length=str(len(ARCHIVE)))),
+    "a body cut off, of no known length": send(answer(ARCHIVE[:HALF], length=None)),
+    "an endless body": send_for_ever(answer(b"", length=None), ARCHIVE),
+    "an endless body of a vast length": send_for_ever(answer(b"", length=str(2**40)), ARCHIVE),
+    "an endless header": send_for_ever(b"HTTP/1.1 200 OK\r\n", b"X-Filler: " + b"x" * 4000 + b"\r\n"),
+    "a body that stalls": send_and_wait(answer(ARCHIVE[:HALF], length=str(len(ARCHIVE)))),
+    "a body that drips": drip,
+    "a stall before the first byte": send_and_wait(b""),
+    "a stall after the header": send_and_wait(answer(b"", length=str(len(ARCHIVE)))),
+    "a stall in the header": send_and_wait(b"HTTP/1.1 200 OK\r\nContent-"),
+    "a hang-up without an answer": send(b""),
+    "a reset without an answer": send_and_reset(b""),
+    "a reset in mid-body": send_and_reset(answer(ARCHIVE[:HALF], length=str(len(ARCHIVE)))),
+    "a Content-Length too small": send(answer(ARCHIVE, length=str(HALF))),
+    "a Content-Length too large": send(answer(ARCHIVE, length=str(len(ARCHIVE) + 9))),
+    "an answer that is no HTTP": send(b"220 ftp.example ready\r\n"),
+    "a broken chunk": send(
+        answer(b"FFFF\r\nshort", length=None, headers="Transfer-Encoding: chunked\r\n")
+    ),
+    "a chunk of no number": send(
+        answer(b"zz\r\nshort\r\n", length=None, headers="Transfer-Encoding: chunked\r\n")
+    ),
+    "a wrong Content-Encoding": send(answer(b"plain text", headers="Content-Encoding: gzip\r\n")),
+    "a redirect loop": redirect("/again"),
+    "a redirect to nowhere": redirect("http://localhost:9/"),
+    "a redirect to a file": redirect("file:///etc/passwd"),
+    "a redirect to itself without end": lambda connection, path: connection.sendall(
+        answer(b"", status="301 Moved", headers=f"Location: {path}x\r\n")
+    ),
+    "a flipped bit": send(answer(flipped(ARCHIVE))),
+    "another file's archive": send(answer(gzip.compress(CONTENT[:-1]))),
+    "a damaged archive": send(answer(ARCHIVE[:HALF] + b"\0" + ARCHIVE[HALF + 1 :])),
+    "an archive cut off": send(answer(ARCHIVE[:-4])),
+    "two archives in one": send(answer(ARCHIVE + ARCHIVE)),
+    "an archive and something after it": send(answer(ARCHIVE + b"\0")),
+    "an archive that unpacks to a thousandfold": send(answer(gzip.compress(bytes(200_000_000), 1))),
+}
+
+
+@pytest.fixture(autouse=True)
+def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "FIRST_BYTE_TIMEOUT_S", 3.0)
+    monkeypatch.setattr(transfer, "STALL_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(transfer, "TRANSFER_TIMEOUT_S", 1.5)
+
+
+def assert_nothing_is_there(folder: Path, error: pytest.ExceptionInfo[DownloadError]) -> None:
+    assert [path.name for path in folder.iterdir() if path.name != ".lock"] == []
+    message = str(error.value)
+    assert "\n" not in message
+    assert message.startswith(f"{NAME}.gz could not be downloaded (")
+    assert "--from FOLDER" in message
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_nothing_is_in_place_after(fault: str, tmp_path: Path) -> None:
+    with serving(FAULTS[fault]) as server, pytest.raises(DownloadError) as error:
+        fetch.fetch(dataset(server.address), tmp_path)
+
+    assert_nothing_is_there(tmp_path, error)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_next_mirror_helps_after(fault: str, tmp_path: Path) -> None:
+    with serving(FAULTS[fault]) as bad, serving(send(answer(ARCHIVE))) as good:
+        (fetched,) = fetch.fetch(dataset(bad.address, good.address), tmp_path)
+
+    assert bad.paths
+    assert fetched.source == f"{good.address}{NAME}.gz"
+    assert (tmp_path / NAME).read_bytes() == CONTENT
+
+
+def test_all_mirrors_dead_are_all_named_once(tmp_path: Path) -> None:
+    mirrors = ("http://localhost:9/", "http://127.0.0.1:9/", "http://nothing.invalid/")
+
+    with pytest.raises(DownloadError) as error:
+        fetch.fetch(dataset(*mirrors), tmp_path)
+
+    assert_nothing_is_there(tmp_path, error)
+    for host in ("localhost: no connection", "127.0.0.1: no connection", "nothing.invalid: its name"):
+        assert str(error.value).count(host) == 1
+
+
+def test_silent_mirrors_share_the_time_to_the_first_byte(tmp_path: Path) -> None:
+    with serving(send_and_wait(b"")) as server:
+        started = time.monotonic()
+
+        with pytest.raises(DownloadError, match="no answer in time"):
+            fetch.fetch(dataset(*[server.address] * 3), tmp_path, first_byte_timeout_s=0.9)
+
+        assert len(server.paths) == 3
+        assert time.monotonic() - started < 10  # a bound on hanging, not on speed
+
+
+@pytest.fixture
+def authority(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
+    """A throw-away authority that requests trusts."""
+    authority = trustme.CA()
+    path = tmp_path_factory.mktemp("authority") / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(path))
+    return authority
+
+
+def certified(authority: trustme.CA, name: str = "localhost") -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    return context
+
+
+def test_https_works(authority: trustme.CA, tmp_path: Path) -> None:
+    with serving(send(answer(ARCHIVE)), tls=certified(authority)) as server:
+        fetch.fetch(dataset(server.address), tmp_path)
+
+    assert server.address.startswith("https://")
+    assert (tmp_path / NAME).read_bytes() == CONTENT
+
+
+def test_https_is_never_left_for_http(authority: trustme.CA, tmp_path: Path) -> None:
+    with (
+        serving(send(answer(ARCHIVE))) as open_server,
+        serving(redirect(f"{open_server.address}{NAME}.gz"), tls=certified(authority)) as server,
+        pytest.raises(DownloadError, match="sent from https to http") as error,
+    ):
+        fetch.fetch(dataset(server.address), tmp_path)
+
+    assert open_server.paths == []
+    assert_nothing_is_there(tmp_path, error)
+
+
+def test_http_may_be_left_for_https(authority: trustme.CA, tmp_path: Path) -> None:
+    with (
+        serving(send(answer(ARCHIVE)), tls=certified(authority)) as safe,
+        serving(redirect(f"{safe.address}{NAME}.gz")) as server,
+    ):
+        fetch.fetch(dataset(server.address), tmp_path)
+
+    assert (tmp_path / NAME).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("case", ["unknown authority", "another name"])
+def test_a_certificate_that_does_not_hold_is_refused(
+    case: str, authority: trustme.CA, tmp_path: Path
+) -> None:
+    context = (
+        certified(trustme.CA()) if case == "unknown authority" else certified(authority, "elsewhere")
+    )
+
+    with (
+        serving(send(answer(ARCHIVE)), tls=context) as server,
+        pytest.raises(DownloadError, match="its certificate is not trusted") as error,
+    ):
+        fetch.fetch(dataset(server.address), tmp_path)
+
+    assert server.paths == []
+    assert_nothing_is_there(tmp_path, error)
+
+
+PROGRAM = """
+import os, sys
+import filelock, requests
+from pathlib import Path
+from mnistctl.datasets import catalog, fetch
+from mnistctl.errors import MnistctlError
+if sys.argv[6:] and os.getuid() == 0:
+    os.setuid(65534)  # whom file modes stop
+file = catalog.RawFile(sys.argv[3], int(sys.argv[4]), sys.argv[5])
+dataset = catalog.Dataset(name="tiny", summary="", class_names=("a", "b"), licence="", citation="",
+                          parts={"train": (file,)}, folder="Tiny/raw", mirrors=(sys.argv[1],))
+try:
+    print(*[item.status for item in fetch.fetch(dataset, Path(sys.argv[2]))])
+except MnistctlError as error:
+    sys.exit(f"{type(error).__name__}: {error}")
+"""
+
+
+def start(
+    address: str,
+    folder: Path,
+    *,
+    as_nobody: bool = False,
+    preexec_fn: Callable[[], None] | None = None,
+) -> subprocess.Popen[str]:
+    """Fetch in a process of its own."""
+    arguments = [address, str(folder), NAME, str(len(CONTENT)), FILE.sha256 or ""]
+    arguments += ["nobody"] * as_nobody
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=preexec_fn,
+    )
+
+
+def slowly(connection: socket.socket, path: str) -> None:
+    time.sleep(1.5)
+    connection.sendall(answer(ARCHIVE))
+
+
+def test_eight_processes_at_once_fetch_once(tmp_path: Path) -> None:
+    with serving(slowly) as server:
+        processes = [start(server.address, tmp_path) for _ in range(8)]
+        said = [process.communicate(timeout=60)[0].strip() for process in processes]
+
+    assert sorted(said) == ["downloaded", *["present"] * 7]
+    assert server.paths == [f"/{NAME}.gz"]
+    assert (tmp_path / NAME).read_bytes() == CONTENT
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signal there")
+def test_killed_in_mid_transfer_and_run_again(tmp_path: Path) -> None:
+    half = send_and_wait(answer(ARCHIVE[:HALF], length=str(len(ARCHIVE))))
+    with serving(half) as server, start(server.address, tmp_path) as process:
+        while not server.paths:
+            time.sleep(0.02)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    (tmp_path / f".{NAME}.0000{files.TEMPORARY_SUFFIX}").write_bytes(CONTENT[:99])  # killed later
+
+    assert not (tmp_path / NAME).exists()
+    with serving(send(answer(ARCHIVE))) as server:
+        fetch.fetch(dataset(server.address), tmp_path)
+
+    assert (tmp_path / NAME).read_bytes() == CONTENT
+    assert {path.name for path in tmp_path.iterdir()} <= {NAME, ".lock"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such limits there")
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
+    import resource
+
+    def allow_50_kb() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+
+    with (
+        serving(send(answer(ARCHIVE))) as server,
+        start(server.address, tmp_path, preexec_fn=allow_50_kb) as process,
+    ):
+        _, err = process.communicate(timeout=60)
+
+    assert err.strip() == f"WriteError: {tmp_path / NAME}: cannot be written: File too large"
+    assert {path.name for path in tmp_path.iterdir()} <= {".lock"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders have no modes there")
+def test_a_read_only_folder_is_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o555)
+    for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        parent.chmod(parent.stat().st_mode | 0o055)
+
+    with (
+        serving(send(answer(ARCHIVE))) as server,
+        start(server.address, folder, as_nobody=True) as process,
+    ):
+        _, err = process.communicate(timeout=60)
+
+    assert re.fullmatch(rf"WriteError: {folder}.*: cannot be written: Permission denied", err.strip())
+    assert list(folder.iterdir()) == []
+
+
+def test_a_folder_that_is_a_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+
+    with pytest.raises(WriteError, match="cannot be written"):
+        fetch.fetch(dataset("http://localhost:9/"), tmp_path / "file" / "raw")
+
+
+@pytest.fixture
+def own_mirror() -> Iterator[str]:
+    """A mirror that has the archive in the dataset's own folder only."""
+
+    def behave(connection: socket.socket, path: str) -> None:
+        found = path == f"/all/tiny/{NAME}.gz"
+        connection.sendall(answer(ARCHIVE) if found else answer(b"", status="404 Not Found"))
+
+    with serving(behave) as server:
+        yield f"{server.address}all"
+
+
+def test_an_own_mirror_comes_first(
+    own_mirror: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(send(answer(ARCHIVE))) as usual:
+        fetch.fetch(dataset(usual.address), tmp_path / "option", mirror=own_mirror)
+        monkeypatch.setenv("MNISTCTL_MIRROR", own_mirror)
+        fetch.fetch(dataset(usual.address), tmp_path / "variable")
+
+    assert usual.paths == []
+    for name in ("option", "variable"):
+        assert (tmp_path / name / NAME).read_bytes() == CONTENT
+
+
+def test_an_own_mirror_that_fails_is_not_the_end(tmp_path: Path) -> None:
+    with serving(send(answer(ARCHIVE))) as usual:
+        fetch.fetch(dataset(usual.address), tmp_path, mirror="http://localhost:9/")
+
+    assert (tmp_path / NAME).read_bytes() == CONTENT
+
+
+def test_an_address_to_take_files_from_is_the_only_one_asked(own_mirror: str, tmp_path: Path) -> None:
+    with serving(send(answer(ARCHIVE))) as usual:
+        fetch.fetch(dataset(usual.address), tmp_path / "here", source=own_mirror)
+        with pytest.raises(DownloadError):
+            fetch.fetch(dataset(usual.address), tmp_path / "there", source="http://localhost:9/")
+
+    assert usual.paths == []
+    assert (tmp_path / "here" / NAME).read_bytes() == CONTENT
