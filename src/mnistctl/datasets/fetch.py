@@ -164,7 +164,7 @@ def _download(
             progress = functools.partial(watcher.download, archive)
             limit = file.size_bytes + _ARCHIVE_MARGIN
             content = transfer.get(url, share_s, limit=limit, progress=progress)
-            found = raw.unpack(content, file, name="it")
+            found = raw.unpack(content, file, name="its answer")
             if not found.verified:
                 raise DataError("not the published archive")
             return found, url

@@ -76,6 +76,7 @@ def _session() -> "requests.Session":
             target = super().get_redirect_target(resp)
             schemes = [urlsplit(url).scheme for url in (resp.url, urljoin(resp.url, target or ""))]
             if schemes == ["https", "http"]:
+                resp.close()
                 raise requests.exceptions.InvalidURL(_DOWNGRADE)
             return target
 

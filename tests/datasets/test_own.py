@@ -1,0 +1,344 @@
+"""A person's own data: folders of pictures, and IDX files."""
+
+import gzip
+import json
+import shutil
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnistctl import checkpoint, datasets, files
+from mnistctl.datasets import splits
+from mnistctl.errors import DataError, UsageError
+from mnistctl.watcher import Watcher
+from tests.conftest import Cli
+
+NAMES = {3: "three", 7: "seven", 8: "eight"}
+
+
+class Ear(Watcher):
+    """Remembers warnings."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+def draw(folder: Path, split: datasets.Split, rows: Sequence[int]) -> None:
+    """Some of a split's images as pictures in a folder: dark on light, of several sizes and formats."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, row in enumerate(rows):
+        picture = Image.fromarray(255 - split.images[row])
+        side = 28 * (1 + number % 4)
+        suffix = ("png", "png", "jpg", "webp")[number % 4]
+        picture.resize((side, side), Image.Resampling.BICUBIC).save(folder / f"{number}.{suffix}")
+
+
+@pytest.fixture(scope="module")
+def digits() -> datasets.Split:
+    return datasets.load("digits", "train")
+
+
+def rows_of(digits: datasets.Split, label: int) -> list[int]:
+    return np.flatnonzero(digits.labels == label).tolist()
+
+
+@pytest.fixture
+def own(digits: datasets.Split) -> Path:
+    """60 pictures of each of three classes, without given splits."""
+    folder = Path("mine")
+    for label, name in NAMES.items():
+        draw(folder / name, digits, rows_of(digits, label)[:60])
+    return folder
+
+
+@pytest.fixture
+def given(digits: datasets.Split) -> Path:
+    """40 pictures a class for training, 20 for testing."""
+    folder = Path("given")
+    for label, name in NAMES.items():
+        draw(folder / "train" / name, digits, rows_of(digits, label)[:40])
+        draw(folder / "test" / name, digits, rows_of(digits, label)[40:60])
+    return folder
+
+
+def test_pictures_are_divided_80_10_10_by_their_content(own: Path) -> None:
+    parts = {name: datasets.load(str(own), name) for name in datasets.SPLITS}
+
+    assert {split.class_names for split in parts.values()} == {("eight", "seven", "three")}
+    counts = {name: len(split.images) for name, split in parts.items()}
+    assert sum(counts.values()) == 180
+    assert 120 < counts["train"] < 165
+    assert min(counts["validation"], counts["test"]) > 5
+    for split in parts.values():
+        assert set(split.labels) == {0, 1, 2}
+
+
+def test_the_shares_hold_over_many_pictures() -> None:
+    found = [splits.by_content(f"{number:064x}") for number in range(0, 2**256, 2**256 // 1000)]
+
+    assert abs(found.count("train") - 800) < 3
+    assert abs(found.count("validation") - 100) < 3
+
+
+def test_more_pictures_move_none_across(own: Path, digits: datasets.Split) -> None:
+    before = {name: datasets.load(str(own), name) for name in datasets.SPLITS}
+    for number, row in enumerate(rows_of(digits, 3)[60:110]):
+        Image.fromarray(255 - digits.images[row]).save(own / "three" / f"0-more-{number}.png")
+
+    for name, split in before.items():
+        after = {image.tobytes() for image in datasets.load(str(own), name).images}
+        assert {image.tobytes() for image in split.images} <= after
+
+
+def test_copies_of_a_picture_stay_together(own: Path) -> None:
+    for path in list((own / "three").iterdir())[:20]:
+        shutil.copy(path, path.with_name(f"copy-{path.name}"))
+
+    train, validation = datasets.load_for_training(str(own))
+    test = datasets.load(str(own), "test")
+
+    seen = [{image.tobytes() for image in split.images} for split in (train, validation, test)]
+    assert not seen[0] & seen[1]
+    assert not seen[0] & seen[2]
+
+
+def test_given_splits_are_kept_and_validation_comes_out_of_train(given: Path) -> None:
+    train, validation = datasets.load_for_training(str(given), validation_size=30)
+    test = datasets.load(str(given), "test")
+
+    assert [len(split.images) for split in (train, validation, test)] == [90, 30, 60]
+    assert np.bincount(validation.labels).tolist() == [10, 10, 10]
+
+
+def test_no_test_picture_is_decoded_for_training(given: Path, own: Path) -> None:
+    for path in given.glob("test/*/*"):
+        path.write_bytes(b"not to be opened")
+    test_bytes = {
+        path for path in own.glob("*/*") if splits.by_content(files.sha256(path.read_bytes())) == "test"
+    }
+    assert test_bytes
+
+    ear = Ear()
+    datasets.load_for_training(str(given), watcher=ear)
+    datasets.load_for_training(str(own), watcher=ear)
+
+    assert ear.warnings == []
+
+
+def test_the_identity_of_the_data_follows_its_content(own: Path) -> None:
+    before = datasets.load(str(own), "train").sha256
+    again = datasets.load(str(own), "train").sha256
+    victim = next(
+        path
+        for path in sorted(own.glob("three/*.png"))
+        if splits.by_content(files.sha256(path.read_bytes())) == "train"
+    )
+    victim.unlink()
+
+    assert before == again
+    assert datasets.load(str(own), "train").sha256 != before
+
+
+def test_a_picture_that_cannot_be_read_is_left_out_and_told_of(given: Path) -> None:
+    (given / "train" / "three" / "bad.png").write_text("no picture")
+    (given / "train" / "three" / "notes.txt").write_text("no picture either, and none expected")
+    (given / "train" / ".hidden").mkdir()
+    ear = Ear()
+
+    train, _ = datasets.load_for_training(str(given), validation_size=0, watcher=ear)
+
+    assert len(train.images) == 120
+    assert len(ear.warnings) == 1
+    assert "1 pictures left out" in ear.warnings[0]
+    assert "bad.png: not a picture" in ear.warnings[0]
+
+
+def test_numbers_are_classes_in_the_order_of_their_size(digits: datasets.Split) -> None:
+    for name in ("10", "9", "2", "x"):
+        draw(Path("numbers/train") / name, digits, rows_of(digits, 3)[:2])
+        draw(Path("numbers/test") / name, digits, rows_of(digits, 3)[:2])
+
+    assert datasets.load("numbers", "test").class_names == ("2", "9", "10", "x")
+
+
+@pytest.mark.parametrize("classes", [2, 100])
+def test_two_to_a_hundred_classes_are_taken(classes: int, digits: datasets.Split) -> None:
+    for number in range(classes):
+        for part in ("train", "test"):
+            draw(Path("many") / part / f"c{number:03}", digits, [number, number + 100])
+
+    split = datasets.load("many", "test")
+
+    assert len(split.class_names) == classes
+    assert len(split.images) == 2 * classes
+
+
+@pytest.mark.parametrize("classes", [0, 1, 101])
+def test_fewer_and_more_classes_are_refused(classes: int) -> None:
+    for number in range(classes):
+        (Path("wrong") / f"c{number}").mkdir(parents=True)
+    Path("wrong").mkdir(exist_ok=True)
+
+    with pytest.raises(DataError, match=f"wrong: {classes} sub-folders; expected one a class"):
+        datasets.load("wrong", "train")
+
+
+def test_a_class_that_only_the_test_pictures_have_is_refused(
+    given: Path, digits: datasets.Split
+) -> None:
+    draw(given / "test" / "nine", digits, rows_of(digits, 9)[:3])
+
+    with pytest.raises(DataError, match="class 'nine' is not in train"):
+        datasets.load(str(given), "train")
+
+
+def test_too_few_pictures_to_divide_are_refused(digits: datasets.Split) -> None:
+    for label, name in NAMES.items():
+        draw(Path("few") / name, digits, rows_of(digits, label)[:1])
+
+    with pytest.raises(DataError, match=r"few: no pictures for \w+; add more"):
+        [datasets.load("few", part) for part in datasets.SPLITS]
+
+
+def test_a_validation_size_is_refused_where_content_decides(own: Path) -> None:
+    with pytest.raises(UsageError, match="divided by their content"):
+        datasets.load_for_training(str(own), validation_size=10)
+
+
+def test_what_is_neither_a_name_nor_a_folder_is_refused() -> None:
+    Path("file.txt").write_text("")
+
+    for name in ("file.txt", "no/such/folder"):
+        with pytest.raises(UsageError, match=f"--dataset {name}: not a folder"):
+            datasets.load(name, "train")
+
+
+def idx_files(split: datasets.Split) -> dict[str, bytes]:
+    """A split as the two IDX files of MNIST."""
+    count = len(split.images)
+    labels = split.labels.astype(np.uint8).tobytes()
+    return {
+        "images-idx3-ubyte": struct.pack(">HBB3I", 0, 8, 3, count, 28, 28) + split.images.tobytes(),
+        "labels-idx1-ubyte": struct.pack(">HBBI", 0, 8, 1, count) + labels,
+    }
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_idx_files_are_taken_packed_or_not(packed: bool, digits: datasets.Split) -> None:
+    folder = Path("idx")
+    folder.mkdir()
+    for prefix, rows in (("train", slice(0, 300)), ("t10k", slice(300, 400))):
+        for name, content in idx_files(digits.take(rows, name="")).items():
+            path = folder / f"{prefix}-{name}{'.gz' if packed else ''}"
+            path.write_bytes(gzip.compress(content) if packed else content)
+
+    train, validation = datasets.load_for_training("idx")
+    test = datasets.load("idx", "test")
+
+    assert (len(train.images), len(validation.images)) == (275, 25)
+    assert (test.images == digits.images[300:400]).all()
+    assert (test.labels == digits.labels[300:400]).all()
+    assert test.class_names == tuple("0123456789")
+
+
+def test_idx_files_that_are_not_all_there_are_one_line(digits: datasets.Split) -> None:
+    folder = Path("idx")
+    folder.mkdir()
+    for name, content in idx_files(digits).items():
+        (folder / f"train-{name}").write_bytes(content)
+
+    with pytest.raises(DataError, match="idx: has neither t10k-images-idx3-ubyte nor"):
+        datasets.load("idx", "test")
+
+
+def test_every_command_works_on_own_pictures_with_their_names(cli: Cli, given: Path) -> None:
+    training = ("train", "--dataset", given, "--epochs", "20", "--batch-size", "30", "--device", "cpu")
+
+    trained = json.loads(cli(*training, "--json", "-q").out)
+    report = json.loads(cli("eval", "--json", "-q").out)
+    exported = json.loads(cli("export", "--json", "-q").out)
+    pictures = sorted((given / "test" / "three").iterdir())
+    readings = json.loads(
+        cli("predict", *pictures, "--model", f"{trained['run']}/model.onnx", "--json").out
+    )
+    text = cli("eval", "--split", "validation").out
+
+    assert trained["run"] == str(Path("runs/given-cnn-1"))
+    assert [row["label"] for row in report["per_class"]] == ["eight", "seven", "three"]
+    assert report["images"] == 60
+    assert report["accuracy"] > 0.8
+    assert exported[0]["parity"]["images"] == 60
+    assert [reading["label"] for reading in readings].count("three") > 15
+    assert "seven" in text
+
+
+def test_a_model_learns_on_from_another_ones_weights(cli: Cli, given: Path, run_folder: Path) -> None:
+    shutil.copytree(run_folder, "runs/base")
+    again = ("train", "--init", "base", "--device", "cpu", "--epochs", "4", "--json", "-q")
+
+    same = json.loads(cli(*again, "--dataset", "digits", "--name", "same").out)
+    other = json.loads(cli(*again, "--dataset", given, "--name", "other").out)
+    fresh = json.loads(cli(*again[:1], *again[3:], "--dataset", given, "--name", "fresh").out)
+
+    base = checkpoint.load(Path("runs/base/model.safetensors"))
+    config = json.loads(Path("runs/other/config.json").read_text())
+    assert same["validation_accuracy"] > 0.9
+    assert other["train_loss"] < fresh["train_loss"]
+    assert config["init_sha256"] == base.sha256
+    assert checkpoint.load(Path("runs/other/model.safetensors")).tensors["10.weight"].shape == (3, 256)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--init", "nothing"), 4, "nothing: no such file"),
+        (("--init", "base", "--arch", "mlp"), 2, "--arch mlp: runs/base/model.safetensors is a 'cnn'"),
+        (("--init", "runs/base/model.onnx"), 2, "an exported file; name the checkpoint"),
+    ],
+)
+def test_a_start_that_cannot_be_is_one_line(
+    arguments: tuple[str, ...], code: int, message: str, cli: Cli, run_folder: Path
+) -> None:
+    shutil.copytree(run_folder, "runs/base")
+
+    answer = cli("train", "--dataset", "digits", *arguments)
+
+    assert answer.code == code
+    assert len(answer.err.splitlines()) == 1
+    assert message in answer.err.replace("\\", "/")
+    assert [path.name for path in Path("runs").iterdir()] == ["base"]
+
+
+def test_data_shows_samples_counts_and_duplicates(cli: Cli, given: Path) -> None:
+    shutil.copy(given / "train" / "three" / "0.png", given / "test" / "three" / "copy.png")
+
+    text = cli("data", "--dataset", given).out
+    result = json.loads(cli("data", "--dataset", given, "--output", "sheet.png", "--json").out)
+
+    assert result["images"]["test"] == {"eight": 20, "seven": 20, "three": 21}
+    assert sum(result["images"]["train"].values()) == 110
+    assert result["duplicates"] == 1
+    for path in ("given-samples.png", "sheet.png"):
+        with Image.open(path) as sheet:
+            assert sheet.format == "PNG"
+            assert min(sheet.size) > 150
+    assert "exact duplicates between test and the rest: 1" in text
+    assert any("⠀" <= character <= "⣿" for character in text)
+
+
+def test_the_list_says_what_is_on_disk(cli: Cli) -> None:
+    result = {item["name"]: item for item in json.loads(cli("download", "--list", "--json").out)}
+    text = cli("download", "--list").out
+
+    assert list(result) == ["mnist", "fashion-mnist", "kmnist", "qmnist", "digits"]
+    assert {name for name, item in result.items() if item["on_disk"]} == {"digits"}
+    assert "ankle boot" in result["fashion-mnist"]["classes"]
+    for name in result:
+        assert name in text
