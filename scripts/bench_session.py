@@ -23,9 +23,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+import unfamiliar_hand
 from mnistctl import datasets, files
 
 TARGET = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+LOAD = """
+import time
+from mnistctl import datasets
+started = time.perf_counter()
+datasets.load_for_training("mnist")
+datasets.load("mnist", "test")
+print(time.perf_counter() - started)
+"""
 PROGRAM = [sys.executable, "-m", "mnistctl"]
 
 
@@ -79,6 +88,25 @@ def main() -> None:
             seconds, text = run("export", f"mnist-{seed}", "--json")
             rows.setdefault("`export`, with its check on 10,000 images", []).append(seconds)
             parity.append(json.loads(text)[0]["parity"])
+        hands = []
+        for seed in range(asked.trainings):
+            hand, tuned = f"hand-{seed}", f"tuned-{seed}"
+            unfamiliar_hand.write(Path(hand), seed=seed)
+            options = ["--dataset", hand, "--name", tuned, "--quiet"]
+            seconds, _ = run("train", "--init", "mnist-0", *options)
+            rows.setdefault("`train --init` on 50 pictures of an unfamiliar hand", []).append(seconds)
+            before, after = (
+                100 * json.loads(run("eval", model, "--dataset", hand, "--json")[1])["accuracy"]
+                for model in ("mnist-0", tuned)
+            )
+            hands.append(f"| {seed} | {before:.1f} | {after:.1f} | {after - before:+.1f} |")
+        for _ in range(asked.starts):
+            answer = subprocess.run(
+                [sys.executable, "-c", LOAD], capture_output=True, text=True, check=True
+            )
+            rows.setdefault("reading and verifying all of MNIST, in a process that runs", []).append(
+                float(answer.stdout)
+            )
         model = "runs/mnist-0/model"
         commands = {
             "`--help`": ("--help",),
@@ -120,6 +148,15 @@ def main() -> None:
             f"| {name} | {np.mean(found):.2f} | {min(found):.2f} to {max(found):.2f} | {len(found)} |"
             for name, found in accuracy.items()
         ),
+        "",
+        "## Learning an unfamiliar hand",
+        "",
+        "`train --init` from a model of MNIST, on 50 pictures of a distorted hand",
+        "(`scripts/unfamiliar_hand.py`); accuracy on 500 others of the same hand, in %:",
+        "",
+        "| seed of the hand | before | after | gained |",
+        "| --- | --- | --- | --- |",
+        *hands,
         "",
         "## Parity",
         "",

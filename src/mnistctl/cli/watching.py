@@ -1,5 +1,6 @@
 """The live display: bars on a terminal, plain lines elsewhere, always on stderr."""
 
+import math
 from types import TracebackType
 from typing import Self
 
@@ -20,6 +21,7 @@ from mnistctl.cli import output
 from mnistctl.runs import Epoch
 from mnistctl.watcher import Watcher
 
+_MAX_ROWS = 40
 _HEADER = "epoch  train loss  accuracy  validation loss  accuracy  seconds"
 
 
@@ -48,6 +50,7 @@ class Display(Watcher):
         self._console = output.console(stderr=True)
         self._progress: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
+        self._epochs, self._rows_apart = 0, 1
 
     def __enter__(self) -> Self:
         return self
@@ -80,8 +83,9 @@ class Display(Watcher):
         if self._progress is not None:
             self._progress.update(self._tasks[file], completed=received, total=total)
 
-    def training(self, images: int) -> None:
-        """See `Watcher.training`."""
+    def training(self, images: int, epochs: int) -> None:
+        """See `Watcher.training`. Of very many epochs only some get a row."""
+        self._epochs, self._rows_apart = epochs, math.ceil(epochs / _MAX_ROWS)
         self._end_bars()
         self._console.print(Text(_HEADER, style="dim"))
         self._begin_bars(BarColumn(), _ImagesPerSecond(), TimeRemainingColumn(compact=True))
@@ -95,6 +99,8 @@ class Display(Watcher):
 
     def epoch(self, epoch: Epoch, *, best: bool) -> None:
         """See `Watcher.epoch`."""
+        if epoch.epoch % self._rows_apart and epoch.epoch != self._epochs:
+            return
         loss = epoch.validation_loss
         row = (
             f"{epoch.epoch:>5}  {epoch.train_loss:>10.4f}  {output.percent(epoch.train_accuracy):>8}"

@@ -1,6 +1,7 @@
 """`train`: from a recipe and what is given in its place to a run folder with a model."""
 
 import importlib.metadata
+import math
 import platform
 import subprocess
 import time
@@ -217,8 +218,8 @@ def _fit(
     net.to(device)
     run = runs.create(name=name, dataset=config.dataset, arch=config.arch)
     files.write_json(run.config_path, config.to_json())
-    batch_size, _, steps = trainer.plan_steps(config, len(train_split.images))
-    watcher.training(steps * batch_size)
+    batch_size, steps_per_epoch, steps = trainer.plan_steps(config, len(train_split.images))
+    watcher.training(steps * batch_size, math.ceil(steps / steps_per_epoch))
     best: Epoch | None = None
     for epoch in trainer.fit(
         net,

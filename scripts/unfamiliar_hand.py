@@ -1,0 +1,54 @@
+"""Write a folder of pictures in a hand that no model has seen: MNIST test digits, distorted.
+
+    python scripts/unfamiliar_hand.py FOLDER [--seed N]
+
+Every digit is slanted, turned and bent in the same way, which the seed decides; how far differs a
+little from one to the next, as in a real hand. FOLDER/train has 50 pictures, FOLDER/test 500 others.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from mnistctl import datasets
+
+TRAIN, TEST = 50, 500
+_SCALE = 4  # the pictures are 112 pixels wide and high
+
+
+def distorted(digit: npt.NDArray[np.uint8], random: np.random.Generator, hand: int) -> Image.Image:
+    """One digit, uint8 (28, 28), as this hand writes it: dark on light, 112×112."""
+    style = np.random.default_rng(hand)
+    slant, turn = style.choice([-1, 1], size=2) * style.uniform([0.6, 25], [0.9, 35])
+    bend, wave = style.uniform([2.0, 8.0], [3.0, 11.0])  # pixels of 28: how far, and how often
+    slant, turn, bend = np.array([slant, turn, bend]) * random.uniform(0.85, 1.15, size=3)
+    angle = np.radians(turn)
+    rows, columns = np.mgrid[0:28:112j, 0:28:112j] - 14
+    x = columns + slant * rows + bend * np.sin(2 * np.pi * rows / wave)
+    x, y = np.cos(angle) * x - np.sin(angle) * rows, np.sin(angle) * x + np.cos(angle) * rows
+    inside = (np.abs(x) < 14) & (np.abs(y) < 14)
+    left, top = (np.clip(axis + 14, 0, 27).astype(int) for axis in (x, y))
+    ink = np.where(inside, digit[top, left], 0).astype(np.uint8)
+    return Image.fromarray(255 - ink)
+
+
+def write(folder: Path, *, seed: int) -> None:
+    """Write the two folders of pictures, from test digits that the seed draws."""
+    split = datasets.load("mnist", "test")
+    random = np.random.default_rng(seed)
+    rows = random.permutation(len(split.images))[: TRAIN + TEST]
+    for number, row in enumerate(rows):
+        place = folder / ("train" if number < TRAIN else "test") / str(split.labels[row])
+        place.mkdir(parents=True, exist_ok=True)
+        distorted(split.images[row], random, seed).save(place / f"{number}.png")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    write(asked.folder, seed=asked.seed)
