@@ -180,6 +180,24 @@ def test_two_to_a_hundred_classes_are_taken(classes: int, digits: datasets.Split
     assert len(split.images) == 2 * classes
 
 
+def test_a_class_without_pictures_is_named(given: Path) -> None:
+    (given / "train" / "nine").mkdir()
+    (given / "train" / "nine" / "notes.txt").write_text("soon")
+
+    with pytest.raises(DataError, match="nine: a class without pictures"):
+        datasets.load(str(given), "train")
+
+
+def test_pictures_that_have_gone_are_missing_data(cli: Cli, own: Path) -> None:
+    assert cli("train", "--dataset", own, "--epochs", "1").code == 0
+    shutil.rmtree(own)
+
+    answer = cli("eval", "-q")
+
+    assert answer.code == 3
+    assert "mine: the pictures that the model learned from are not there" in answer.err
+
+
 @pytest.mark.parametrize("classes", [0, 1, 101])
 def test_fewer_and_more_classes_are_refused(classes: int) -> None:
     for number in range(classes):

@@ -148,11 +148,11 @@ def test_a_stop_ends_the_run_with_the_epoch_begun(
 
 
 def test_an_epoch_shows_every_image_at_most_once_and_in_another_order_each_time() -> None:
-    first, second = (batches.order(100, batch_size=10, seed=0, epoch=epoch) for epoch in (0, 1))
+    first, second = (batches.order(100, 10, seed=0, epoch=epoch) for epoch in (0, 1))
 
     assert sorted(first.flatten().tolist()) == list(range(100))
     assert not torch.equal(first, second)
-    assert torch.equal(first, batches.order(100, batch_size=10, seed=0, epoch=0))
+    assert torch.equal(first, batches.order(100, 10, seed=0, epoch=0))
 
 
 def test_every_place_in_a_run_has_a_seed_of_its_own() -> None:

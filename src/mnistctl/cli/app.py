@@ -58,6 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), error.exit_code)
     except typer.TyperException as error:  # an unknown option, a value of the wrong type
         return _fail(error.format_message(), error.exit_code)
+    except OSError as error:  # a folder that may not be read, say
+        if error.filename is None:
+            raise
+        return _fail(f"{error.filename}: {error.strerror}", MnistctlError.exit_code)
     except KeyboardInterrupt:
         return _fail("interrupted", 128 + signal.SIGINT)
     return result if isinstance(result, int) else 0

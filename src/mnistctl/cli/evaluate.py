@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import RenderableType
+from rich.table import Table
 
 from mnistctl.cli import output, watching
 from mnistctl.cli.options import (
@@ -18,6 +19,9 @@ from mnistctl.cli.options import (
 
 if TYPE_CHECKING:
     from mnistctl.evaluation import Report
+
+_MOST_SHOWN_CLASSES = 20  # of the confusion matrix; more are in --json
+_LONGEST_HEAD = 3  # characters of a class name over a column
 
 
 def evaluate(
@@ -68,16 +72,25 @@ def _render(report: "Report") -> Iterator[RenderableType]:
         shares = (output.percent(row[name]) for name in ("precision", "recall", "f1"))
         figures.add_row(row["label"], f"{row['images']:,}", *shares)
     yield figures
-    names = [row["label"] for row in report.per_class]
-    confusion = output.table("true \\ read as", *names, title="\nconfusion")
-    for number, counts in enumerate(report.confusion):
-        cells = [str(count) if count else "·" for count in counts]
-        cells[number] = f"[bold]{cells[number]}[/bold]"
-        confusion.add_row(names[number], *cells)
-    yield confusion
+    if len(report.confusion) <= _MOST_SHOWN_CLASSES:
+        yield _confusion(report)
     if report.most_confused:
         pairs = (
             f"{pair['label']} as {pair['predicted']} ({pair['images']})"
             for pair in report.most_confused
         )
         yield f"\nmost confused: {', '.join(pairs)}"
+
+
+def _confusion(report: "Report") -> Table:
+    """The confusion matrix; classes of long names have numbers for columns."""
+    heads = names = [row["label"] for row in report.per_class]
+    if max(map(len, names)) > _LONGEST_HEAD:
+        heads = [str(number) for number in range(len(names))]
+        names = [f"{number} {name}" for number, name in enumerate(names)]
+    table = output.table("true \\ read as", *heads, title="\nconfusion")
+    for number, counts in enumerate(report.confusion):
+        cells = [str(count) if count else "·" for count in counts]
+        cells[number] = f"[bold]{cells[number]}[/bold]"
+        table.add_row(names[number], *cells)
+    return table

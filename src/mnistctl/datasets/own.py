@@ -51,7 +51,7 @@ def load(folder: Path, parts: Collection[str], watcher: Watcher) -> dict[str, Pa
     if not has_given_splits(folder):
         return _load_pictures(folder, _class_names(folder), parts, splits.by_content, watcher)
     class_names = _class_names(folder / "train")
-    if strange := set(_class_names(folder / "test")) - set(class_names):
+    if strange := _sub_folders(folder / "test") - set(class_names):
         raise DataError(f"{folder / 'test'}: class '{min(strange)}' is not in train")
     loaded: dict[str, Part] = {}
     for part in parts:
@@ -72,13 +72,19 @@ def _always(part: str, sha256: str) -> str:
 
 def _class_names(folder: Path) -> tuple[str, ...]:
     """The classes: numbers in the order of their size, words in that of the alphabet."""
-    names = [path.name for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._"]
+    names = _sub_folders(folder)
     if not MIN_CLASSES <= len(names) <= MAX_CLASSES:
         raise DataError(
             f"{folder}: {len(names)} sub-folders; expected one a class, {MIN_CLASSES} to "
             f"{MAX_CLASSES} of them, or train/ and test/ with those in them, or IDX files"
         )
+    if empty := [name for name in names if not any(map(_is_picture, (folder / name).iterdir()))]:
+        raise DataError(f"{folder / min(empty)}: a class without pictures")
     return tuple(sorted(names, key=lambda name: (not name.isdecimal(), name.zfill(9), name)))
+
+
+def _sub_folders(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._"}
 
 
 def _load_pictures(
@@ -124,8 +130,12 @@ def _pictures(folder: Path) -> Iterator[tuple[Path, bytes]]:
     if not folder.is_dir():  # a class of train that test has none of
         return
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in SUFFIXES and path.name[0] != ".":
+        if _is_picture(path):
             yield path, _read(path)
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.name[0] != "."
 
 
 def _read(path: Path) -> bytes:

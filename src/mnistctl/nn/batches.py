@@ -12,7 +12,7 @@ def seed_at(seed: int, epoch: int, step: int = 0) -> int:
     return int.from_bytes(digest) >> 1
 
 
-def order(images: int, *, batch_size: int, seed: int, epoch: int) -> Tensor:
+def order(images: int, batch_size: int, *, seed: int, epoch: int) -> Tensor:
     """The rows of every batch of an epoch, int64 (steps, batch_size), on the CPU.
 
     Every batch is full; the few images that do not fill one are others in every epoch.

@@ -67,15 +67,13 @@ def fit(
     step = 0
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         for epoch in range(math.ceil(steps / steps_per_epoch)):
-            order = batches.order(len(images), batch_size=batch_size, seed=config.seed, epoch=epoch).to(
-                device
-            )
+            order = batches.order(len(images), batch_size, seed=config.seed, epoch=epoch)
             net.train()
             loss_sum = torch.zeros((), device=device)  # summed there: asking for it would wait
             right = torch.zeros((), dtype=torch.int64, device=device)
             seen = 0
             stopped = False
-            for rows in order[: steps - step]:
+            for rows in order[: steps - step].to(device):
                 truth = labels[rows]
                 torch.manual_seed(batches.seed_at(config.seed, epoch, step + seen + 1))
                 pixels = augment.affine(nets.scale_pixels(images[rows]), config)

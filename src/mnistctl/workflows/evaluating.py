@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from mnistctl import datasets, evaluation, files, models
-from mnistctl.errors import UsageError
+from mnistctl.datasets import catalog
+from mnistctl.errors import DataError, UsageError
 from mnistctl.evaluation import Report
 from mnistctl.metadata import Metadata
 from mnistctl.watcher import SILENT, Watcher
@@ -54,6 +55,8 @@ def split_of(
 ) -> datasets.Split:
     """A split as the model's own run divided it, so that validation is what it did not learn from."""
     own = metadata.dataset["name"]
+    if dataset is None and own not in catalog.DATASETS and not Path(own).is_dir():
+        raise DataError(f"{own}: the pictures that the model learned from are not there; see --dataset")
     config = metadata.config if dataset in (None, own) else {}
     return datasets.load(
         dataset or own,
