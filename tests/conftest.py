@@ -51,6 +51,20 @@ def dataset_with(dataset: catalog.Dataset, **changes: object) -> catalog.Dataset
     return catalog.Dataset(**{**vars(dataset), **changes})
 
 
+def tiny_dataset(*files: catalog.RawFile, **changes: object) -> catalog.Dataset:
+    """A dataset of these files, the same for train and test, in the folder Tiny/raw."""
+    made = catalog.Dataset(
+        name="tiny",
+        summary="",
+        class_names=("a", "b", "c"),
+        parts={"train": files, "test": files},
+        licence="",
+        citation="",
+        folder="Tiny/raw",
+    )
+    return dataset_with(made, **changes)
+
+
 @pytest.fixture(scope="session")
 def mnist_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with the real MNIST in it."""

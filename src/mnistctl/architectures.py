@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mnistctl.errors import UsageError, unknown_name
+from mnistctl.errors import UsageError, look_up
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,7 @@ def find(name: str) -> Architecture:
     Raises:
         UsageError: there is none; the message names the nearest.
     """
-    if name not in ARCHITECTURES:
-        raise unknown_name("architecture", name, ARCHITECTURES)
-    return ARCHITECTURES[name]
+    return look_up("architecture", name, ARCHITECTURES)
 
 
 def resolve(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

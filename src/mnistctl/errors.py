@@ -16,8 +16,11 @@ MnistctlError                1  failed: a full disk, a run that diverged
 A message is one line: what, where, what was found, what was expected, what to do.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class MnistctlError(Exception):
@@ -84,3 +87,14 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     close = get_close_matches(name.lower(), known, n=1)
     hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
     return UsageError(f"unknown {kind} '{name}'; {hint}")
+
+
+def look_up(kind: str, name: str, registry: Mapping[str, T]) -> T:
+    """What a registry has under a name.
+
+    Raises:
+        UsageError: nothing; the message names the nearest.
+    """
+    if name not in registry:
+        raise unknown_name(kind, name, registry)
+    return registry[name]

@@ -4,7 +4,7 @@ An architecture's own recipe has the architecture's name, so `--arch NAME` alone
 """
 
 from mnistctl.config import TrainConfig
-from mnistctl.errors import unknown_name
+from mnistctl.errors import look_up
 
 RECIPES: dict[str, TrainConfig] = {
     "cnn": TrainConfig(arch="cnn", epochs=4, min_steps=400, rotate=12, scale=0.12, shear=0.15, shift=2),
@@ -22,6 +22,4 @@ def find(name: str) -> TrainConfig:
     Raises:
         UsageError: there is none; the message names the nearest.
     """
-    if name not in RECIPES:
-        raise unknown_name("architecture", name, RECIPES)
-    return RECIPES[name]
+    return look_up("architecture", name, RECIPES)

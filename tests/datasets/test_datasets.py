@@ -10,6 +10,7 @@ from sklearn.datasets import load_digits
 from mnistctl import datasets, files
 from mnistctl.datasets import catalog
 from mnistctl.errors import DataError, DownloadError, UsageError
+from tests.conftest import tiny_dataset
 
 FILES = [file.name for file in catalog.DATASETS["mnist"].files]
 
@@ -96,21 +97,13 @@ def tiny(monkeypatch: pytest.MonkeyPatch, images: bytes, labels: bytes) -> catal
         catalog.RawFile(name, len(content), files.sha256(content))
         for name, content in (("images", images), ("labels", labels))
     )
-    dataset = catalog.Dataset(
-        name="tiny",
-        summary="",
-        class_names=("a", "b", "c"),
-        parts={"train": raw, "test": raw},
-        licence="",
-        citation="",
-        folder="tiny/raw",
-    )
+    dataset = tiny_dataset(*raw)
     monkeypatch.setattr(catalog, "DATASETS", {"tiny": dataset})
     return dataset
 
 
 def lay_out(images: bytes, labels: bytes) -> Path:
-    folder = datasets.data_folder() / "tiny" / "raw"
+    folder = datasets.data_folder() / "Tiny" / "raw"
     folder.mkdir(parents=True)
     (folder / "images").write_bytes(images)
     (folder / "labels").write_bytes(labels)

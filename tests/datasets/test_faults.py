@@ -19,6 +19,7 @@ import trustme
 from mnistctl import files
 from mnistctl.datasets import catalog, fetch, transfer
 from mnistctl.errors import DownloadError, WriteError
+from tests.conftest import tiny_dataset
 from tests.datasets.servers import Behaviour, answer, serving
 
 NAME = "labels-idx1-ubyte"
@@ -29,16 +30,7 @@ FILE = catalog.RawFile(NAME, len(CONTENT), files.sha256(CONTENT))
 
 
 def dataset(*mirrors: str) -> catalog.Dataset:
-    return catalog.Dataset(
-        name="tiny",
-        summary="",
-        class_names=("a", "b"),
-        parts={"train": (FILE,), "test": (FILE,)},
-        licence="",
-        citation="",
-        folder="Tiny/raw",
-        mirrors=mirrors,
-    )
+    return tiny_dataset(FILE, mirrors=mirrors)
 
 
 def send(content: bytes) -> Behaviour:

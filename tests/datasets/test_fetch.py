@@ -15,6 +15,7 @@ from mnistctl import files
 from mnistctl.datasets import catalog, fetch
 from mnistctl.errors import DataError, DownloadError
 from mnistctl.watcher import Watcher
+from tests.conftest import tiny_dataset
 
 CONTENT = struct.pack(">HBBI", 0, 8, 1, 3000) + bytes(range(250)) * 12
 FILE = catalog.RawFile("labels-idx1-ubyte", len(CONTENT), files.sha256(CONTENT))
@@ -46,16 +47,7 @@ def server(served: Path) -> Iterator[str]:
 
 
 def dataset(*mirrors: str) -> catalog.Dataset:
-    return catalog.Dataset(
-        name="tiny",
-        summary="",
-        class_names=("a", "b"),
-        parts={"train": (FILE,), "test": (FILE,)},
-        licence="",
-        citation="",
-        folder="Tiny/raw",
-        mirrors=mirrors,
-    )
+    return tiny_dataset(FILE, mirrors=mirrors)
 
 
 def test_a_download_is_verified_unpacked_and_told_of(server: str, tmp_path: Path) -> None:

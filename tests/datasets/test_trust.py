@@ -11,6 +11,7 @@ from mnistctl import datasets
 from mnistctl.datasets import catalog, fetch
 from mnistctl.errors import DataError, DownloadError
 from mnistctl.watcher import Watcher
+from tests.conftest import tiny_dataset
 from tests.datasets.servers import answer, serving
 
 IMAGES = struct.pack(">HBB3I", 0, 8, 3, 3, 28, 28) + bytes(range(196)) * 12
@@ -39,16 +40,7 @@ def dataset(monkeypatch: pytest.MonkeyPatch) -> catalog.Dataset:
         )
         for name, content in CONTENTS.items()
     )
-    made = catalog.Dataset(
-        name="tiny",
-        summary="",
-        class_names=("a", "b", "c"),
-        parts={"train": raw, "test": raw},
-        licence="",
-        citation="",
-        folder="Tiny/raw",
-        subsets={"rest": slice(1, None)},
-    )
+    made = tiny_dataset(*raw, subsets={"rest": slice(1, None)})
     monkeypatch.setattr(catalog, "DATASETS", {"tiny": made})
     return made
 

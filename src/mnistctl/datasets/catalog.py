@@ -6,7 +6,7 @@ A dataset of the same format is one more entry here and nothing elsewhere.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mnistctl.errors import unknown_name
+from mnistctl.errors import look_up
 
 DIGITS = tuple("0123456789")
 IMAGES_60K, LABELS_60K = 47_040_016, 60_008  # bytes of 60,000 images of 28×28, and of their labels
@@ -221,6 +221,4 @@ def find(name: str) -> Dataset:
     Raises:
         UsageError: there is none; the message names the nearest.
     """
-    if name not in DATASETS:
-        raise unknown_name("dataset", name, DATASETS)
-    return DATASETS[name]
+    return look_up("dataset", name, DATASETS)
