@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from rich.console import Console
+from rich.text import Text
 
 from mnistctl import datasets
 from mnistctl.cli import app, output
@@ -32,14 +33,15 @@ def draw_pictures(folder: Path) -> None:
 
 def main() -> None:
     """Run the session with every console replaced by one that records."""
-    recorder = Console(record=True, file=StringIO(), width=WIDTH, highlight=False)
+    recorder = Console(record=True, file=StringIO(), width=WIDTH, highlight=False, markup=False)
     output.console = lambda *, stderr=False: recorder
     target = TARGET.resolve()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         draw_pictures(Path("mine"))
         for number, command in enumerate(SESSION):
-            recorder.print("\n" * bool(number) + f"[bold green]$[/bold green] [bold]{command}[/bold]")
+            prompt = ("\n" * bool(number) + "$ ", "bold green")
+            recorder.print(Text.assemble(prompt, (command, "bold")))
             if app.main(command.split()[1:]) != 0:
                 raise SystemExit(f"failed: {command}")
         os.chdir(target.parent)

@@ -15,7 +15,13 @@ COMMANDS = ("download", "data", "train", "eval", "predict", "export", "info")
 
 def usage(command: str) -> str:
     """What `mnistctl COMMAND --help` prints, 100 columns wide."""
-    environment = {**os.environ, "TERMINAL_WIDTH": "100", "COLUMNS": "100", "NO_COLOR": "1"}
+    environment = {
+        **os.environ,
+        "TERMINAL_WIDTH": "100",
+        "COLUMNS": "100",
+        "NO_COLOR": "1",
+        "PYTHONIOENCODING": "utf-8",
+    }
     environment.pop("MNISTCTL_DATA_DIR", None)
     answer = subprocess.run(
         [sys.executable, "-m", "mnistctl", command, "--help"],

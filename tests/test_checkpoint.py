@@ -101,6 +101,10 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     ),
     "an unknown field": (lambda content: with_metadata(content, more=1), "wrong: more"),
     "no temperature": (lambda content: with_metadata(content, temperature=0), "temperature"),
+    "a validation size that is no number": (
+        lambda content: with_metadata(content, config={"validation_size": "many"}),
+        "wrong: config",
+    ),
     "one class": (lambda content: with_metadata(content, class_names=["0"]), "class_names"),
 }
 
@@ -149,6 +153,26 @@ def test_a_checkpoint_of_another_net_is_refused(
     resaved(tmp_path / "model.safetensors", checkpoint_path, **changes)
 
     with pytest.raises(ModelError, match=message):
+        models.open_predictor(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("name", ["\ud800", "[b]", "ankle boot", "七"])
+def test_class_names_may_be_any_text(name: str, checkpoint_path: Path, tmp_path: Path) -> None:
+    names = [name, *"123456789"]
+
+    resaved(tmp_path / "model.safetensors", checkpoint_path, class_names=names)
+
+    assert models.describe(tmp_path / "model.safetensors")[1].class_names == names
+
+
+def test_weights_of_another_type_are_refused(checkpoint_path: Path, tmp_path: Path) -> None:
+    tensors = {
+        name: tensor.astype(np.float64)
+        for name, tensor in checkpoint.load(checkpoint_path).tensors.items()
+    }
+    resaved(tmp_path / "model.safetensors", checkpoint_path, tensors=tensors)
+
+    with pytest.raises(ModelError, match=r"float64.*expected.*float32"):
         models.open_predictor(tmp_path / "model.safetensors")
 
 
@@ -216,6 +240,13 @@ def test_a_model_is_found_by_file_folder_name_or_as_the_newest(run_folder: Path)
     assert models.find("runs/first") == expected
     assert models.find("first") == expected
     assert models.find(None) == expected
+
+
+def test_a_folder_without_a_model_does_not_hide_a_run_of_its_name(run_folder: Path) -> None:
+    lay_runs(run_folder, "mine")
+    Path("mine").mkdir()
+
+    assert models.find("mine") == Path("runs/mine/model.safetensors")
 
 
 def test_a_model_that_is_not_there_names_the_nearest_run(run_folder: Path) -> None:

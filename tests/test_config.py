@@ -12,6 +12,7 @@ from mnistctl.errors import UsageError
     [
         ("epochs", 0),
         ("epochs", -1),
+        ("epochs", 1e308),
         ("epochs", float("nan")),
         ("epochs", float("inf")),
         ("min_steps", -1),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 HEAVY = ("torch", "torchvision", "onnx", "onnxscript", "matplotlib")
+VERBS = ("download", "data", "train", "eval", "predict", "export", "info")
 WATCHED = {*HEAVY, "numpy", "onnxruntime"}
 
 
@@ -36,7 +37,7 @@ def test_importing_the_package_loads_nothing_but_itself() -> None:
     assert not {*HEAVY, "numpy", "typer", "rich"} & set(loaded)
 
 
-@pytest.mark.parametrize("command", [(), ("train",), ("eval",), ("predict",), ("export",)])
+@pytest.mark.parametrize("command", [(), *((verb,) for verb in VERBS)])
 def test_help_loads_neither_numpy_nor_anything_heavier(command: tuple[str, ...]) -> None:
     assert not loaded_by(*command, "--help")
 
@@ -47,6 +48,10 @@ def test_predict_on_an_onnx_file_does_without_torch(onnx_path: Path, picture: Pa
 
 def test_eval_on_an_onnx_file_does_without_torch(onnx_path: Path) -> None:
     assert loaded_by("eval", onnx_path) == {"numpy", "onnxruntime"}
+
+
+def test_info_on_an_onnx_file_does_without_torch(onnx_path: Path) -> None:
+    assert loaded_by("info", onnx_path) == {"numpy", "onnxruntime"}
 
 
 def test_info_on_a_checkpoint_does_without_torch(checkpoint_path: Path) -> None:

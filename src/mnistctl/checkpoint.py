@@ -44,7 +44,7 @@ def save(path: Path, tensors: Tensors, metadata: Metadata) -> None:
     from safetensors.numpy import save as to_safetensors
 
     values = metadata.to_json()
-    entry = json.dumps({**values, _HASH_KEY: _signature(values, tensors)}, ensure_ascii=False)
+    entry = json.dumps({**values, _HASH_KEY: _signature(values, tensors)})
     files.write_bytes(path, to_safetensors(dict(tensors), metadata={KEY: entry}))
 
 
@@ -71,7 +71,7 @@ def load(path: Path) -> Checkpoint:
             f"{path}: a safetensors file, but not one that mnistctl made: no '{KEY}' metadata"
         ) from error
     try:
-        metadata = Metadata.parse(json.dumps(entry))
+        metadata = Metadata.from_json(entry)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     try:
@@ -107,9 +107,7 @@ def _read_header(content: bytes, path: Path) -> dict[str, Any]:
 
 def _signature(values: Mapping[str, Any], tensors: Tensors) -> str:
     """SHA-256 over canonical metadata and all tensors in the order of their names."""
-    digest = hashlib.sha256(
-        json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    )
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"\n{name} {tensor.dtype.str} {tensor.shape}\n".encode())

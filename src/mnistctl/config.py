@@ -1,7 +1,6 @@
 """TrainConfig: every choice that decides a training run, checked once, then frozen."""
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -42,7 +41,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         arguments = architectures.resolve(self.arch, self.arch_args)
         object.__setattr__(self, "arch_args", MappingProxyType(arguments))
-        self._check("epochs", self.epochs > 0 and math.isfinite(self.epochs), "above 0")
+        self._check("epochs", 0 < self.epochs <= 100_000, "above 0, and at most 100,000")
         self._check("min_steps", self.min_steps >= 0, "0 or more")
         self._check("batch_size", 1 <= self.batch_size <= 65_536, "between 1 and 65,536")
         self._check("learning_rate", 0 < self.learning_rate <= 100, "above 0, and at most 100")

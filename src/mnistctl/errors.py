@@ -3,6 +3,7 @@
 ```
 MnistctlError                1  failed: a full disk, a run that diverged
 ├── WriteError               1  a file could not be written; what stood there before still does
+├── DivergedError            1  the loss is not finite any more; the last good model is saved
 ├── UsageError               2  an unknown name, a bad value, no such device, something exists
 ├── DataError                3  data missing, corrupt or unreachable
 │   └── DownloadError        3  no mirror could be reached, or none had the right bytes
@@ -31,6 +32,10 @@ class MnistctlError(Exception):
 
 class WriteError(MnistctlError):
     """A file could not be written; what stood under its name before still stands."""
+
+
+class DivergedError(MnistctlError):
+    """Training has left the finite numbers; the last good model is saved."""
 
 
 class UsageError(MnistctlError):

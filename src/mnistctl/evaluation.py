@@ -37,19 +37,21 @@ class Report:
         Raises:
             CheckFailedError: it is below.
         """
-        if min_accuracy is not None and self.accuracy < min_accuracy:
+        if min_accuracy is not None and not self.accuracy >= min_accuracy:
             raise CheckFailedError(
                 f"accuracy {self.accuracy:.4f} on {self.dataset} {self.split} is below "
                 f"--min-accuracy {min_accuracy}"
             )
 
 
-def check_classes(class_names: Sequence[str], split: Split) -> None:
-    """Check that a model's classes are a dataset's.
+def check_split(class_names: Sequence[str], split: Split) -> None:
+    """Check that a split has images, of the classes that a model knows.
 
     Raises:
-        UsageError: they are not, so no figure would mean anything.
+        UsageError: it has none, or others, so no figure would mean anything.
     """
+    if not len(split.images):
+        raise UsageError(f"the {split.name} split of '{split.dataset}' is empty")
     if list(class_names) != list(split.class_names):
         raise UsageError(
             f"the model knows {len(class_names)} classes ({', '.join(class_names[:3])}, …), dataset "
@@ -66,9 +68,7 @@ def evaluate(
         UsageError: the split is empty, or the classes differ.
     """
     class_names = predictor.metadata.class_names
-    check_classes(class_names, split)
-    if not len(split.images):
-        raise UsageError(f"the {split.name} split of '{split.dataset}' is empty")
+    check_split(class_names, split)
     outputs = predict_all(predictor, split.images, batch_size=batch_size)
     predicted = outputs.logits.argmax(axis=1)
     confusion = metrics.confusion_matrix(split.labels, predicted, classes=len(class_names))

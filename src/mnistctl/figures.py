@@ -21,13 +21,13 @@ def sample_sheet(samples: Sequence[tuple[str, Images]], *, title: str) -> bytes:
 
     columns = max(len(images) for _, images in samples)
     figure = Figure(figsize=(1.6 + 0.5 * columns, 0.6 + 0.5 * len(samples)), layout="constrained")
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(title, fontsize=11, parse_math=False)
     grid = figure.subplots(len(samples), 1, squeeze=False)[:, 0]
     for axes, (name, images) in zip(grid, samples, strict=True):
         strip = np.zeros((28, 28 * columns), dtype=np.uint8)
         strip[:, : 28 * len(images)] = np.hstack(list(images))
         axes.imshow(strip, cmap="gray_r", vmin=0, vmax=255)
-        axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=10)
+        axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=10, parse_math=False)
         axes.set_xticks([])
         axes.set_yticks([])
         axes.spines[:].set_visible(False)

@@ -52,6 +52,18 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def remove(path: Path) -> None:
+    """Remove a file if it is there.
+
+    Raises:
+        WriteError: it cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
 def remove_partials(folder: Path) -> None:
     """Remove what killed writers left in a folder; call it while nobody else may write there."""
     for stray in folder.glob(f".*{TEMPORARY_SUFFIX}"):
@@ -95,6 +107,7 @@ def _flush_folder(folder: Path) -> None:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with contextlib.suppress(OSError):  # some network file systems cannot; the rename is done
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)

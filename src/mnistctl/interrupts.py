@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
+from mnistctl.errors import InterruptedRunError
+
 
 class Interrupt:
     """Which signal has asked for an end, if any has."""
@@ -21,7 +23,7 @@ class Interrupt:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[Interrupt]:
-    """Within this, the first signal is only noted; a second one interrupts at once.
+    """Within this, the first signal is only noted; a second one raises `InterruptedRunError` at once.
 
     Signals reach the main thread only; in any other this notes nothing.
     """
@@ -29,7 +31,9 @@ def deferred() -> Iterator[Interrupt]:
 
     def note(number: int, frame: FrameType | None) -> None:
         if interrupt.signal is not None:
-            raise KeyboardInterrupt
+            raise InterruptedRunError(
+                "stopped at once; what was saved before still stands", exit_code=128 + number
+            )
         interrupt.signal = signal.Signals(number)
 
     if threading.current_thread() is not threading.main_thread():

@@ -37,16 +37,20 @@ class Metadata:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read metadata back.
-
-        Raises:
-            ModelError: not JSON, another format version, or fields missing, unknown or of the
-                wrong type. The message is for the end of a line that names the file.
-        """
+        """Read metadata back from text; see `from_json`."""
         try:
-            values = json.loads(text)
+            return cls.from_json(json.loads(text))
         except (ValueError, RecursionError) as error:
             raise ModelError("its metadata is not JSON") from error
+
+    @classmethod
+    def from_json(cls, values: Any) -> Self:
+        """Read metadata back from plain values.
+
+        Raises:
+            ModelError: another format version, or fields missing, unknown or of the wrong type.
+                The message is for the end of a line that names the file.
+        """
         if not isinstance(values, dict):
             raise ModelError("its metadata is not a JSON object")
         version = values.get("format_version")
@@ -88,5 +92,9 @@ def _fits(value: Any, name: str) -> bool:
         "class_names": lambda names: len(names) >= 2 and all(isinstance(name, str) for name in names),
         "dataset": lambda about: all(isinstance(about.get(key), str) for key in ("name", "sha256")),
         "temperature": lambda temperature: temperature > 0,
+        "config": lambda config: (
+            isinstance(config.get("validation_size"), int | None)
+            and isinstance(config.get("split_seed", 0), int)
+        ),
     }
     return name not in checks or checks[name](value)

@@ -33,13 +33,11 @@ def find(name: str | Path | None, *, watcher: Watcher = SILENT) -> Path:
         return path
     path = Path(name)
     for candidate in (path, runs.ROOT / path):
-        if candidate.is_dir():
-            model = runs.Run(candidate).model_path
-            if not model.is_file():
-                raise ModelError(f"{candidate}: a folder without {runs.MODEL_NAME}")
-            return model
-        if candidate.is_file():
-            return candidate
+        for file in (candidate, runs.Run(candidate).model_path):
+            if file.is_file():
+                return file
+    if path.is_dir():
+        raise ModelError(f"{path}: a folder without {runs.MODEL_NAME}")
     names = [run.folder.name for run in known]
     close = get_close_matches(str(name), names, n=1)
     hint = f"did you mean '{close[0]}'?" if close else f"runs here: {', '.join(names) or 'none'}"

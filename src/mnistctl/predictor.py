@@ -1,6 +1,6 @@
 """The one contract of every model, whatever runs it: raw images in, what it makes of them out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -43,7 +43,6 @@ class Prediction:
     label: str  # a class name
     probability: float
     top: tuple[tuple[str, float], ...]  # (class name, probability), the likeliest first
-    probabilities: tuple[float, ...]  # of all classes, in the model's order
 
     def to_json(self) -> dict[str, Any]:
         """Label, probability and top-k as plain values."""
@@ -51,15 +50,10 @@ class Prediction:
         return {"label": self.label, "probability": self.probability, "top": top}
 
 
-def run_in_batches(predictor: Predictor, images: Images, *, batch_size: int) -> Iterator[Outputs]:
-    """Run a predictor over images of any number, at most `batch_size` at a time."""
-    for start in range(0, len(images), batch_size):
-        yield predictor(images[start : start + batch_size])
-
-
 def predict_all(predictor: Predictor, images: Images, *, batch_size: int) -> Outputs:
-    """The outputs for all images, (N, 28, 28), N of 1 or more, joined into one."""
-    parts = list(run_in_batches(predictor, images, batch_size=batch_size))
+    """The outputs for all images, (N, 28, 28), N of 1 or more, read so many at a time."""
+    starts = range(0, len(images), batch_size)
+    parts = [predictor(images[start : start + batch_size]) for start in starts]
     return Outputs(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
@@ -69,5 +63,5 @@ def top_k(probabilities: Floats, class_names: Sequence[str], *, k: int) -> list[
     predictions = []
     for row, best in zip(probabilities, order, strict=True):
         top = tuple((class_names[index], float(row[index])) for index in best)
-        predictions.append(Prediction(*top[0], top=top, probabilities=tuple(row.tolist())))
+        predictions.append(Prediction(*top[0], top=top))
     return predictions

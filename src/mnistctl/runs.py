@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mnistctl import files
-from mnistctl.errors import UsageError
+from mnistctl.errors import ModelError, UsageError
 
 ROOT = Path("runs")  # in the working folder, never a hidden setting
 MODEL_NAME = "model.safetensors"
@@ -85,6 +85,8 @@ def create(*, name: str | None, dataset: str, arch: str) -> Run:
         (int(run.folder.name.removeprefix(stem)) for run in _all_folders() if _numbered(run, stem)),
         default=0,
     )
+    while (ROOT / f"{stem}{number}").exists():  # somebody else has just made it
+        number += 1
     return _make(ROOT / f"{stem}{number}")
 
 
@@ -109,7 +111,10 @@ def find_all() -> list[Run]:
 
 
 def _all_folders() -> list[Run]:
-    return [Run(folder) for folder in ROOT.iterdir()] if ROOT.is_dir() else []
+    try:
+        return [Run(folder) for folder in ROOT.iterdir()] if ROOT.is_dir() else []
+    except OSError as error:
+        raise ModelError(f"{ROOT}: {error.strerror or error}") from error
 
 
 def _numbered(run: Run, stem: str) -> bool:

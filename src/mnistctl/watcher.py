@@ -15,8 +15,8 @@ class Watcher:
     def download(self, file: str, received: int, total: int | None) -> None:
         """Bytes of a file that have arrived, of how many if that is known."""
 
-    def training(self, images: int, epochs: int) -> None:
-        """Training begins, and will see so many images in all, in so many epochs."""
+    def training(self, images: int) -> None:
+        """Training begins, and will see so many images in all."""
 
     def step(self, images: int) -> None:
         """So many images have been seen."""

@@ -2,24 +2,28 @@
 
 import contextlib
 import csv
+import gzip
 import io
 import json
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from mnistctl import __version__, datasets, runs
+from mnistctl import __version__, checkpoint, datasets, files, runs
 from mnistctl.cli import app, drawing
 from mnistctl.datasets import catalog
-from tests.conftest import Cli
+from tests.conftest import Cli, tiny_dataset
+from tests.datasets.servers import answer, serving
 
 TRAIN = ("train", "--dataset", "digits", "--device", "cpu", "--epochs", "2")
 
@@ -177,12 +181,16 @@ def test_predict_shows_a_table_csv_and_what_the_model_sees(
     cli: Cli, onnx_path: Path, picture: Path
 ) -> None:
     table = cli("predict", picture, "--model", onnx_path, "--preview").out
-    rows = list(csv.DictReader(io.StringIO(cli("predict", picture, "--model", onnx_path, "--csv").out)))
+    text = cli("predict", picture, "--model", onnx_path, "--csv").out
+    rows = list(csv.DictReader(io.StringIO(text)))
 
     assert "█" in table
     assert table.splitlines()[-1].split()[:2] == [str(picture), "3"]
     assert [row["label"] for row in rows] == ["3"]
-    assert 0 < float(rows[0]["probability"]) <= 1
+    assert list(rows[0])[1:] == [
+        *("label", "probability", "label_2", "probability_2", "label_3", "probability_3", "error")
+    ]
+    assert float(rows[0]["probability"]) > float(rows[0]["probability_2"])
 
 
 def test_one_bad_picture_is_one_line_and_the_others_are_read(
@@ -383,6 +391,71 @@ def test_an_interrupted_run_leaves_a_usable_model(number: int, code: int, cli: C
     assert "safe in runs/long/model.safetensors" in err
     assert "Traceback" not in err
     assert cli("eval", "long", "--json").code == 0
+
+
+def test_a_run_that_diverges_fails_and_keeps_nothing_that_is_not_finite(
+    cli: Cli, checkpoint_path: Path
+) -> None:
+    opened = checkpoint.load(checkpoint_path)
+    vast = {name: tensor * np.float32(1e30) for name, tensor in opened.tensors.items()}
+    checkpoint.save(Path("vast.safetensors"), vast, opened.metadata)
+
+    answer = cli(*TRAIN, "--init", "vast.safetensors", "--name", "wild", "-q", "--json")
+
+    assert (answer.code, answer.out) == (1, "")
+    assert "diverged in epoch 1" in answer.err
+    assert "nothing was saved" in answer.err
+    assert [path.name for path in Path("runs/wild").iterdir()] == ["config.json"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signal there")
+def test_ctrl_c_outside_of_training_is_one_line(onnx_path: Path) -> None:
+    code = """
+import os, signal, sys
+from mnistctl import models
+from mnistctl.cli import app
+models.find = lambda *arguments, **options: os.kill(os.getpid(), signal.SIGINT)
+sys.exit(app.main(["eval"]))
+"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (answer.returncode, answer.stderr) == (130, "mnistctl: interrupted\n")
+
+
+def test_an_empty_folder_of_pictures_is_one_line_and_the_others_are_read(
+    cli: Cli, onnx_path: Path, picture: Path
+) -> None:
+    Path("none").mkdir()
+
+    answer = cli("predict", "none", picture, "--model", onnx_path, "--json")
+
+    assert answer.code == 6
+    assert answer.err.splitlines()[0] == "mnistctl: none: a folder without pictures"
+    assert json.loads(answer.out)[1]["label"] == "3"
+
+
+def test_a_long_path_does_not_push_the_answer_out(cli: Cli, onnx_path: Path, picture: Path) -> None:
+    folder = Path("/".join(["a-rather-long-name-of-a-folder"] * 5))
+    folder.mkdir(parents=True)
+    Image.open(picture).save(folder / "three.png")
+
+    answer = cli("predict", folder / "three.png", "--model", onnx_path)
+
+    assert answer.out.splitlines()[-1].split()[:2] == [str(folder / "three.png"), "3"]
+
+
+def test_downloads_are_one_plain_line_a_file_off_a_terminal(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = struct.pack(">HBBI", 0, 8, 1, 500_000) + os.urandom(500_000)
+    raw = catalog.RawFile("labels-idx1-ubyte", len(content), files.sha256(content))
+    monkeypatch.setattr(catalog, "DATASETS", {"tiny": tiny_dataset(raw)})
+    archive = gzip.compress(content)
+    with serving(lambda connection, path: connection.sendall(answer(archive))) as server:
+        said = cli("download", "tiny", "--from", server.address)
+
+    assert said.code == 0
+    assert said.err == "downloading labels-idx1-ubyte.gz\n"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such limits there")

@@ -1,4 +1,5 @@
 import gzip
+import re
 import shutil
 import struct
 from pathlib import Path
@@ -75,6 +76,18 @@ def test_the_test_files_are_not_opened_for_training(mnist_dir: Path, tmp_path: P
     assert len(train.images) == 55_000
 
 
+@pytest.mark.mnist
+def test_training_does_without_the_test_files(mnist_dir: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    for name in FILES[:2]:
+        shutil.copy(mnist_dir / "MNIST" / "raw" / name, folder)
+
+    train, _ = datasets.load_for_training("mnist", data_dir=tmp_path)
+
+    assert len(train.images) == 55_000
+
+
 def test_unknown_names_name_the_nearest() -> None:
     with pytest.raises(UsageError, match="unknown dataset 'mnits'; did you mean 'mnist'"):
         datasets.load("mnits", "test")
@@ -124,7 +137,7 @@ def test_a_damaged_file_is_named_and_never_loaded(
     tiny(monkeypatch, IMAGES, LABELS)
     folder = lay_out(damage, LABELS)
 
-    with pytest.raises(DataError, match=f"{folder / 'images'}: damaged.*download' repairs it"):
+    with pytest.raises(DataError, match=re.escape(f"{folder / 'images'}: damaged")):
         datasets.load("tiny", "test")
 
 

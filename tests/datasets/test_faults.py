@@ -80,6 +80,13 @@ def flipped(archive: bytes) -> bytes:
     return gzip.compress(bytes(content))
 
 
+def drip_later(connection: socket.socket, path: str) -> None:
+    connection.sendall(answer(ARCHIVE[:100_000], length=str(len(ARCHIVE))))
+    for position in range(100_000, len(ARCHIVE)):
+        connection.sendall(ARCHIVE[position : position + 1])
+        time.sleep(0.1)
+
+
 FAULTS: dict[str, Behaviour] = {
     **{
         status: send(answer(b"sorry", status=status))
@@ -106,6 +113,7 @@ FAULTS: dict[str, Behaviour] = {
     "an endless header": send_for_ever(b"HTTP/1.1 200 OK\r\n", b"X-Filler: " + b"x" * 4000 + b"\r\n"),
     "a body that stalls": send_and_wait(answer(ARCHIVE[:HALF], length=str(len(ARCHIVE)))),
     "a body that drips": drip,
+    "a body that drips at its end": drip_later,
     "a stall before the first byte": send_and_wait(b""),
     "a stall after the header": send_and_wait(answer(b"", length=str(len(ARCHIVE)))),
     "a stall in the header": send_and_wait(b"HTTP/1.1 200 OK\r\nContent-"),
@@ -125,6 +133,8 @@ FAULTS: dict[str, Behaviour] = {
     "a redirect loop": redirect("/again"),
     "a redirect to nowhere": redirect("http://localhost:9/"),
     "a redirect to a file": redirect("file:///etc/passwd"),
+    "a redirect to no address": redirect("http://["),
+    "a redirect to a name too long": redirect(f"http://{'x' * 300}/"),
     "a redirect to itself without end": lambda connection, path: connection.sendall(
         answer(b"", status="301 Moved", headers=f"Location: {path}x\r\n")
     ),
@@ -168,6 +178,57 @@ def test_the_next_mirror_helps_after(fault: str, tmp_path: Path) -> None:
 
     assert bad.paths
     assert fetched.source == f"{good.address}{NAME}.gz"
+    assert (tmp_path / NAME).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    "headers",
+    ["", "Content-Encoding: gzip\r\n", "Content-Encoding: x-gzip\r\n", "Content-Type: text/html\r\n"],
+)
+def test_an_archive_is_taken_as_it_was_sent(headers: str, tmp_path: Path) -> None:
+    with serving(send(answer(ARCHIVE, headers=headers))) as server:
+        fetch.fetch(dataset(server.address), tmp_path)
+
+    assert (tmp_path / NAME).read_bytes() == CONTENT
+
+
+def test_chunks_are_put_together(tmp_path: Path) -> None:
+    chunks = [ARCHIVE[start : start + 30_000] for start in range(0, len(ARCHIVE), 30_000)]
+    body = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in [*chunks, b""])
+    with serving(send(answer(body, length=None, headers="Transfer-Encoding: chunked\r\n"))) as server:
+        fetch.fetch(dataset(server.address), tmp_path)
+
+    assert (tmp_path / NAME).read_bytes() == CONTENT
+
+
+def test_the_first_byte_in_time_is_enough(tmp_path: Path) -> None:
+    def slow_but_steady(connection: socket.socket, path: str) -> None:
+        connection.sendall(answer(ARCHIVE[:10], length=str(len(ARCHIVE))))
+        for start in range(10, len(ARCHIVE), 20_000):
+            time.sleep(0.1)
+            connection.sendall(ARCHIVE[start : start + 20_000])
+
+    with serving(slow_but_steady) as server:
+        fetch.fetch(dataset(server.address), tmp_path, first_byte_timeout_s=0.5)
+
+    assert (tmp_path / NAME).read_bytes() == CONTENT
+
+
+def test_after_a_failure_the_same_process_may_try_again(tmp_path: Path) -> None:
+    with pytest.raises(DownloadError) as failure:
+        fetch.fetch(dataset("http://localhost:9/"), tmp_path)
+    assert failure.value.__traceback__ is not None  # whose frames are still alive
+
+    with serving(send(answer(ARCHIVE))) as server:
+        fetch.fetch(dataset(server.address), tmp_path)
+
+    assert (tmp_path / NAME).read_bytes() == CONTENT
+
+
+def test_an_own_mirror_that_is_no_address_is_one_failure_more(tmp_path: Path) -> None:
+    with serving(send(answer(ARCHIVE))) as usual:
+        fetch.fetch(dataset(usual.address), tmp_path, mirror="http://[x")
+
     assert (tmp_path / NAME).read_bytes() == CONTENT
 
 

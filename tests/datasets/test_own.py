@@ -180,6 +180,53 @@ def test_two_to_a_hundred_classes_are_taken(classes: int, digits: datasets.Split
     assert len(split.images) == 2 * classes
 
 
+def test_a_folder_of_a_datasets_name_stays_a_folder(cli: Cli, given: Path) -> None:
+    given.rename("digits")
+
+    trained = cli("train", "--dataset", "./digits", "--epochs", "1", "--json", "-q")
+    report = json.loads(cli("eval", "--json", "-q").out)
+
+    assert trained.code == 0
+    assert report["images"] == 60
+    assert Path(report["dataset"]) == Path("digits").resolve()
+
+
+def test_pictures_that_were_added_since_are_told_of(
+    cli: Cli, given: Path, digits: datasets.Split
+) -> None:
+    cli("train", "--dataset", given, "--epochs", "1", "-q")
+    unchanged = cli("eval", "--split", "validation", "-q", "--json")
+    draw(given / "train" / "more", digits, [1, 2])
+    shutil.move(given / "train" / "more" / "0.png", given / "train" / "three" / "added.png")
+    shutil.rmtree(given / "train" / "more")
+
+    changed = cli("eval", "--split", "validation", "-q", "--json")
+
+    assert unchanged.err == ""
+    assert "has changed since: validation may not be what it was" in changed.err
+
+
+def test_odd_names_of_classes_and_files_are_shown_as_they_are(
+    cli: Cli, given: Path, digits: datasets.Split
+) -> None:
+    for part in ("train", "test"):
+        (given / part / "three").rename(given / part / "$\\frac{$ [red]")
+    (given / "train" / "seven" / "folder.png").mkdir()
+    (given / "train" / "seven" / "._hidden.png").write_text("")
+
+    trained = cli("train", "--dataset", given, "--epochs", "20", "--batch-size", "30", "-q")
+    report = cli("eval", "-q")
+    sheet = cli("data", "--dataset", given, "-q")
+    Path("scan[final] a[").mkdir()
+    shutil.copy(given / "test" / "seven" / "0.png", "scan[final] a[/b].png")
+    read = cli("predict", "scan[final] a[/b].png", "-q")
+
+    assert [answer.code for answer in (trained, report, sheet, read)] == [0, 0, 0, 0]
+    for answer in (report, sheet):
+        assert "$\\frac{$ [red]" in answer.out
+    assert "scan[final] a[/b].png" in read.out
+
+
 def test_a_class_without_pictures_is_named(given: Path) -> None:
     (given / "train" / "nine").mkdir()
     (given / "train" / "nine" / "notes.txt").write_text("soon")
@@ -221,8 +268,9 @@ def test_too_few_pictures_to_divide_are_refused(digits: datasets.Split) -> None:
     for label, name in NAMES.items():
         draw(Path("few") / name, digits, rows_of(digits, label)[:1])
 
+    # Three pictures: at least one of the parts has none, whatever their bytes are.
     with pytest.raises(DataError, match=r"few: no pictures for \w+; add more"):
-        [datasets.load("few", part) for part in datasets.SPLITS]
+        [datasets.load("few", part) for part in (*datasets.SPLITS, "test")]
 
 
 def test_a_validation_size_is_refused_where_content_decides(own: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mnistctl import datasets
+from mnistctl import datasets, files
 from mnistctl.datasets import catalog, fetch
 from mnistctl.errors import DataError, DownloadError
 from mnistctl.watcher import Watcher
@@ -113,6 +113,37 @@ def test_files_that_came_some_other_way_are_used_and_called_unverified(
     assert "images-idx3-ubyte, labels-idx2-int in" in warning
     assert "unverified" in warning
     assert download(dataset, {}) == ["unverified", "unverified"]
+
+
+def test_the_archive_beside_a_file_vouches_for_it(dataset: catalog.Dataset, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for name, content in {**CONTENTS, **ARCHIVES}.items():  # as torchvision leaves them
+        (folder / name).write_bytes(content)
+
+    assert load()[1] == []
+    assert download(dataset, {}) == ["present", "present"]
+
+
+def test_a_file_is_not_trusted_before_it_is_whole(
+    dataset: catalog.Dataset, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+
+    def write_one(path: Path, content: bytes) -> None:
+        if written:
+            raise KeyboardInterrupt  # killed between the first file and the second
+        written.append(path.name)
+        path.write_bytes(content)
+
+    monkeypatch.setattr(files, "write_bytes", write_one)
+    with pytest.raises(KeyboardInterrupt):
+        download(dataset)
+    monkeypatch.undo()
+    monkeypatch.setattr(catalog, "DATASETS", {"tiny": dataset})
+    monkeypatch.setenv("MNISTCTL_DATA_DIR", str(folder.parent.parent))
+
+    assert download(dataset) == ["downloaded", "downloaded"]
+    assert len(load()[0].images) == 3
 
 
 @pytest.mark.parametrize("packed", [True, False])

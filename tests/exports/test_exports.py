@@ -59,26 +59,31 @@ def test_the_file_is_as_old_runtimes_want_it_and_complete(onnx_path: Path) -> No
 
 
 class Spoiled:
-    """A predictor whose logits are off."""
+    """A predictor of which one output is off."""
 
-    def __init__(self, predictor: OnnxPredictor, offset: float, rows: int) -> None:
+    def __init__(
+        self, predictor: OnnxPredictor, offset: float, rows: int, output: str = "logits"
+    ) -> None:
         self.metadata = predictor.metadata
         self._predictor, self._offset, self._rows = predictor, offset, rows
+        self._output = output
 
     def __call__(self, images: Images) -> Outputs:
         outputs = self._predictor(images)
-        logits = outputs.logits.copy()
-        logits[: self._rows, 3] += self._offset
-        return outputs._replace(logits=logits)
+        spoiled = getattr(outputs, self._output).copy()
+        spoiled[: self._rows].flat[0] += self._offset
+        return outputs._replace(**{self._output: spoiled})
 
 
+@pytest.mark.parametrize("output", Outputs._fields)
 @pytest.mark.parametrize("offset", [0.5, 100.0, float("nan"), float("inf")])
 def test_a_model_that_says_something_else_fails_the_check(
-    offset: float, split: datasets.Split, checkpoint_path: Path, onnx_path: Path
+    offset: float, output: str, split: datasets.Split, checkpoint_path: Path, onnx_path: Path
 ) -> None:
     reference = models.open_predictor(checkpoint_path)
+    spoiled = Spoiled(OnnxPredictor(onnx_path), offset, rows=1, output=output)
 
-    found = parity.compare(reference, Spoiled(OnnxPredictor(onnx_path), offset, rows=1), split)
+    found = parity.compare(reference, spoiled, split)
 
     assert not found.holds
     with pytest.raises(CheckFailedError, match=r"out\.onnx: not written: on 297 images"):

@@ -11,6 +11,8 @@ from mnistctl import __version__
 from mnistctl.cli import data, download, evaluate, export, info, predict, train
 from mnistctl.errors import MnistctlError
 
+_INTERRUPTED = 128 + signal.SIGINT
+
 app = typer.Typer(
     name="mnistctl",
     help="From nothing to a handwritten-digit reader you can ship.",
@@ -58,12 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), error.exit_code)
     except typer.TyperException as error:  # an unknown option, a value of the wrong type
         return _fail(error.format_message(), error.exit_code)
-    except OSError as error:  # a folder that may not be read, say
-        if error.filename is None:
-            raise
+    except PermissionError as error:  # a folder that may not be read
         return _fail(f"{error.filename}: {error.strerror}", MnistctlError.exit_code)
-    except KeyboardInterrupt:
-        return _fail("interrupted", 128 + signal.SIGINT)
+    if result == _INTERRUPTED:  # Typer's word for Ctrl-C
+        return _fail("interrupted", _INTERRUPTED)
     return result if isinstance(result, int) else 0
 
 
@@ -78,5 +78,7 @@ def run() -> None:
     """The console script."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal without Unicode still shows figures
+            # A terminal without Unicode still shows figures; what goes elsewhere is UTF-8.
+            encoding = None if stream.isatty() else "utf-8"
+            stream.reconfigure(encoding=encoding, errors="replace")
     sys.exit(main())

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import RenderableType
+from rich.text import Text
 
 from mnistctl.cli import drawing, output, watching
 from mnistctl.cli.options import DataDirOption, JsonOption, QuietOption, dataset_option
@@ -51,4 +52,4 @@ def _render(survey: "Survey") -> Iterator[RenderableType]:
     counts.add_row("all", *totals, style="bold")
     yield counts
     yield f"\nexact duplicates between test and the rest: {survey.duplicates:,}"
-    yield f"samples in [bold]{survey.picture}[/bold]"
+    yield Text.assemble("samples in ", (survey.picture, "bold"))

@@ -20,7 +20,7 @@ def download(
         typer.Option("--from", help="Take the files from this folder or address: .gz or raw."),
     ] = None,
     mirror: Annotated[
-        str | None, typer.Option(help="An address to try first.", envvar="MNISTCTL_MIRROR")
+        str | None, typer.Option(help="An address to try first.", show_default="MNISTCTL_MIRROR")
     ] = None,
     list_all: Annotated[
         bool, typer.Option("--list", help="Show which datasets there are, and which are here.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from mnistctl.cli import output, watching
 from mnistctl.cli.options import (
@@ -62,10 +63,10 @@ def evaluate(
 
 def _render(report: "Report") -> Iterator[RenderableType]:
     low, high = report.accuracy_interval
-    yield (
-        f"[bold]{output.percent(report.accuracy)}[/bold] of {report.images:,} {report.split} images "
-        f"of {report.dataset} (95% interval {output.percent(low)} to {output.percent(high)}), "
-        f"loss {report.loss:.4f}\n"
+    yield Text.assemble(
+        (output.percent(report.accuracy), "bold"),
+        f" of {report.images:,} {report.split} images of {report.dataset} (95% interval "
+        f"{output.percent(low)} to {output.percent(high)}), loss {report.loss:.4f}\n",
     )
     figures = output.table("class", "images", "precision", "recall", "F1")
     for row in report.per_class:
@@ -91,6 +92,5 @@ def _confusion(report: "Report") -> Table:
     table = output.table("true \\ read as", *heads, title="\nconfusion")
     for number, counts in enumerate(report.confusion):
         cells = [str(count) if count else "·" for count in counts]
-        cells[number] = f"[bold]{cells[number]}[/bold]"
-        table.add_row(names[number], *cells)
+        table.add_row(names[number], *cells[:number], output.bold(cells[number]), *cells[number + 1 :])
     return table

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
 from mnistctl.cli import output, watching
-from mnistctl.cli.options import DataDirOption, JsonOption, ModelArgument, QuietOption
+from mnistctl.cli.options import DataDirOption, JsonOption, ModelArgument, QuietOption, dataset_option
 
 if TYPE_CHECKING:
     from mnistctl.workflows.exporting import Exported
@@ -17,9 +18,12 @@ def export(
     format_name: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
     path: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The file.", show_default="model.onnx beside the model"),
+        typer.Option("--output", "-o", help="The file.", show_default="beside the model"),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+    dataset: Annotated[
+        str | None, dataset_option("What to check it on.", "what the model was trained on")
+    ] = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -29,7 +33,13 @@ def export(
 
     with watching.watcher(quiet=quiet) as watcher:
         exported = workflows.export(
-            model, format=format_name, output=path, force=force, data_dir=data_dir, watcher=watcher
+            model,
+            format=format_name,
+            output=path,
+            force=force,
+            dataset=dataset,
+            data_dir=data_dir,
+            watcher=watcher,
         )
     if as_json:
         output.show_json([file.to_json() for file in exported])
@@ -41,9 +51,8 @@ def export(
 def _show(file: "Exported") -> None:
     screen = output.console()
     parity = file.parity
-    screen.print(
-        f"[bold]{file.path}[/bold]  {file.format}, {output.size(file.bytes)}\n", soft_wrap=True
-    )
+    about = f"  {file.format}, {output.size(file.bytes)}\n"
+    screen.print(Text.assemble((file.path, "bold"), about), soft_wrap=True)
     table = output.table("against PyTorch", "")
     sizes = ", ".join(str(size) for size in parity["batch_sizes"])
     table.add_row(f"{parity['dataset']} {parity['split']} images", f"{parity['images']:,}")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
+from rich.text import Text
 
 from mnistctl.cli import output, watching
 from mnistctl.cli.options import JsonOption, ModelArgument, QuietOption
@@ -27,6 +28,7 @@ def _render(info: "Info") -> Iterator[RenderableType]:
     table.show_header = False
     table.columns[1].justify = "left"
     table.columns[1].no_wrap = False
+    table.columns[0].no_wrap = True
     arguments = ", ".join(f"{name} {value}" for name, value in about.arch_args.items())
     rows = {
         "file": f"{info.model} ({info.format}, {output.size(info.bytes)})",
@@ -49,5 +51,5 @@ def _render(info: "Info") -> Iterator[RenderableType]:
         ),
     }
     for name, value in rows.items():
-        table.add_row(f"[dim]{name}[/dim]", value)
+        table.add_row(Text(name, "dim"), value)
     yield table

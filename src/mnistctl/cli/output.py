@@ -8,8 +8,9 @@ from typing import Any, Protocol, TypeVar
 
 from rich.console import Console, RenderableType
 from rich.table import Table
+from rich.text import Text
 
-PLAIN_WIDTH = 120  # columns, where there is no terminal to ask
+PLAIN_WIDTH = 1_000  # columns, where there is no terminal: nothing is cut off
 
 
 class Result(Protocol):
@@ -25,7 +26,7 @@ ResultT = TypeVar("ResultT", bound=Result)
 
 def console(*, stderr: bool = False) -> Console:
     """A console on stdout or stderr as they are now; wide enough for tables where it is no terminal."""
-    made = Console(stderr=stderr, highlight=False)
+    made = Console(stderr=stderr, highlight=False, markup=False)  # names may hold [brackets]
     if not made.is_terminal:
         made.width = PLAIN_WIDTH
     return made
@@ -40,7 +41,7 @@ def show(
         return
     screen = console()
     for part in render(result):
-        screen.print(part)
+        screen.print(part, soft_wrap=isinstance(part, str | Text))
 
 
 def show_json(value: Any) -> None:
@@ -66,8 +67,16 @@ def table(*columns: str, title: str | None = None) -> Table:
     """A table in the one look of all tables: names left, figures right."""
     made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
     for number, column in enumerate(columns):
-        made.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
+        if number == 0:
+            made.add_column(column, overflow="fold")
+        else:
+            made.add_column(column, justify="right", no_wrap=True)
     return made
+
+
+def bold(text: object) -> Text:
+    """Something that should stand out."""
+    return Text(str(text), style="bold")
 
 
 def percent(share: float | None, *, digits: int = 2) -> str:

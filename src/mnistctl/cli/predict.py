@@ -33,7 +33,7 @@ def predict(
     if as_json:
         output.show_json([reading.to_json() for reading in readings])
     elif as_csv:
-        _show_csv(readings)
+        _show_csv(readings, top=top)
     else:
         _show_table(readings, preview=preview)
     failed = [reading for reading in readings if reading.error]
@@ -45,13 +45,16 @@ def predict(
         raise typer.Exit(PictureError.exit_code)
 
 
-def _show_csv(readings: "list[Reading]") -> None:
+def _show_csv(readings: "list[Reading]", *, top: int) -> None:
+    header = ["file", "label", "probability"]
+    header += [f"{name}_{rank}" for rank in range(2, top + 1) for name in ("label", "probability")]
     rows = []
     for reading in readings:
-        made = reading.prediction
-        answer = (made.label, made.probability, "") if made else ("", "", reading.error)
-        rows.append((reading.file, *answer))
-    output.show_csv(["file", "label", "probability", "error"], rows)
+        answers = reading.prediction.top if reading.prediction else ()
+        cells = [cell for answer in answers for cell in answer]
+        blanks = [""] * (len(header) - 1 - len(cells))
+        rows.append([reading.file, *cells, *blanks, reading.error])
+    output.show_csv([*header, "error"], rows)
 
 
 def _show_table(readings: "list[Reading]", *, preview: bool) -> None:
@@ -69,7 +72,7 @@ def _show_table(readings: "list[Reading]", *, preview: bool) -> None:
         )
         table.add_row(
             reading.file,
-            f"[bold]{reading.prediction.label}[/bold]",
+            output.bold(reading.prediction.label),
             output.percent(reading.prediction.probability),
             then,
         )

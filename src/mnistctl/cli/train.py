@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import RenderableType
+from rich.text import Text
 
 from mnistctl.cli import output, watching
 from mnistctl.cli.options import (
@@ -35,8 +36,8 @@ def train(
         ),
     ] = None,
     device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", show_default=True)
-    ] = "auto",
+        str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", show_default="auto")
+    ] = None,
     epochs: Annotated[
         float | None,
         typer.Option(help="Passes over the images; a fraction is fine.", show_default=_RECIPE),
@@ -45,7 +46,9 @@ def train(
     learning_rate: Annotated[
         float | None, typer.Option(help="Peak of the schedule.", show_default=_RECIPE)
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of weights, order and dropout.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Of weights, order and dropout.", show_default=_RECIPE)
+    ] = None,
     validation_size: Annotated[
         int | None, typer.Option(help="Images held out of train.", show_default="1 in 12")
     ] = None,
@@ -87,7 +90,7 @@ def _render(result: "TrainResult") -> Iterator[RenderableType]:
             f"validation accuracy {output.percent(result.validation_accuracy)} "
             f"after epoch {result.best_epoch}"
         )
-    yield f"saved in [bold]{result.run}[/bold]\n"
+    yield Text.assemble("saved in ", (result.run, "bold"), "\n")
     yield "next:"
     yield f"  mnistctl eval {result.run}"
     yield f"  mnistctl predict digit.png --model {result.run}"

@@ -1,6 +1,5 @@
 """The live display: bars on a terminal, plain lines elsewhere, always on stderr."""
 
-import math
 from types import TracebackType
 from typing import Self
 
@@ -21,7 +20,6 @@ from mnistctl.cli import output
 from mnistctl.runs import Epoch
 from mnistctl.watcher import Watcher
 
-_MAX_ROWS = 40
 _HEADER = "epoch  train loss  accuracy  validation loss  accuracy  seconds"
 
 
@@ -50,7 +48,7 @@ class Display(Watcher):
         self._console = output.console(stderr=True)
         self._progress: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
-        self._epochs, self._rows_apart = 0, 1
+        self._announced: set[str] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -74,18 +72,18 @@ class Display(Watcher):
 
     def download(self, file: str, received: int, total: int | None) -> None:
         """See `Watcher.download`."""
-        if file not in self._tasks:
-            self._begin_bars(BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        if file not in self._announced:
+            self._announced.add(file)
             if not self._console.is_terminal:
                 self._console.print(f"downloading {file}")
-            if self._progress is not None:
-                self._tasks[file] = self._progress.add_task(file, total=total)
+            self._begin_bars(BarColumn(), DownloadColumn(), TransferSpeedColumn())
         if self._progress is not None:
+            if file not in self._tasks:
+                self._tasks[file] = self._progress.add_task(file, total=total)
             self._progress.update(self._tasks[file], completed=received, total=total)
 
-    def training(self, images: int, epochs: int) -> None:
-        """See `Watcher.training`. Of very many epochs only some get a row."""
-        self._epochs, self._rows_apart = epochs, math.ceil(epochs / _MAX_ROWS)
+    def training(self, images: int) -> None:
+        """See `Watcher.training`."""
         self._end_bars()
         self._console.print(Text(_HEADER, style="dim"))
         self._begin_bars(BarColumn(), _ImagesPerSecond(), TimeRemainingColumn(compact=True))
@@ -99,8 +97,6 @@ class Display(Watcher):
 
     def epoch(self, epoch: Epoch, *, best: bool) -> None:
         """See `Watcher.epoch`."""
-        if epoch.epoch % self._rows_apart and epoch.epoch != self._epochs:
-            return
         loss = epoch.validation_loss
         row = (
             f"{epoch.epoch:>5}  {epoch.train_loss:>10.4f}  {output.percent(epoch.train_accuracy):>8}"

@@ -22,7 +22,7 @@ SPLITS = ("train", "validation", "test")
 class Split:
     """Labelled images of one part of a dataset."""
 
-    dataset: str  # a name in the catalog, or a folder
+    dataset: str  # a name in the catalog, or the absolute path of a folder
     name: str
     images: Images  # uint8 (N, 28, 28), 0 = paper, 255 = ink
     labels: npt.NDArray[np.int64]  # (N,), in 0 .. C - 1
@@ -43,8 +43,8 @@ def find(name: str) -> Dataset | Path:
     if name in catalog.DATASETS:
         return catalog.DATASETS[name]
     if Path(name).is_dir():
-        return Path(name)
-    if os.sep in name or Path(name).exists():
+        return Path(name).resolve()  # absolute, so that it is never taken for a name
+    if Path(name).name != name or Path(name).exists():
         raise UsageError(f"--dataset {name}: not a folder")
     raise unknown_name("dataset", name, catalog.DATASETS)
 
@@ -156,11 +156,12 @@ def _of_own(folder: Path, parts: tuple[str, ...], watcher: Watcher) -> list[Spli
 
 
 def _load_part(dataset: Dataset, part: str, data_dir: Path | None, watcher: Watcher) -> Split:
-    folder = raw_folder(dataset, data_dir)
-    if not is_on_disk(dataset, data_dir):
-        fetch.fetch(dataset, folder, watcher=watcher)
+    folder, name = raw_folder(dataset, data_dir), dataset.name
     wanted = dataset.parts[part]
-    found = [raw.read(folder / file.name, file) for file in wanted]
+    if not all((folder / file.name).is_file() for file in wanted):
+        fetch.fetch(dataset, folder, watcher=watcher)
+    mend = f"'mnistctl download {name}' repairs it" if dataset.folder else "install mnistctl again"
+    found = [raw.read(folder / file.name, file, mend=mend) for file in wanted]
     unverified = [file.name for file, item in zip(wanted, found, strict=True) if not item.verified]
     if unverified:
         watcher.warn(
@@ -174,4 +175,4 @@ def _load_part(dataset: Dataset, part: str, data_dir: Path | None, watcher: Watc
         arrays = [idx.parse(item.content, name) for item, name in zip(found, names, strict=True)]
         images, labels = idx.pair(*arrays, names=names, classes=len(dataset.class_names))
     sha256 = files.sha256("".join(item.sha256 for item in found).encode())
-    return Split(dataset.name, part, images, labels, dataset.class_names, sha256)
+    return Split(name, part, images, labels, dataset.class_names, sha256)

@@ -1,5 +1,6 @@
 """Getting a dataset's files: from a folder or from mirrors, each checked before it has its name."""
 
+import contextlib
 import functools
 import os
 import time
@@ -60,7 +61,7 @@ def fetch(
         DownloadError: no mirror gave the right bytes.
         WriteError: the folder cannot be written.
     """
-    from filelock import FileLock  # only wanted when something may have to be written
+    from filelock import FileLock, Timeout  # only wanted when something may have to be written
 
     here = [raw.status(folder / file.name, file) for file in dataset.files]
     if all(here):
@@ -73,15 +74,21 @@ def fetch(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")
-        lock.acquire()
+        with contextlib.suppress(Timeout):
+            lock.acquire(timeout=0)
+        if not lock.is_locked:
+            watcher.note(f"waiting for another process that downloads to {folder}")
+            lock.acquire()
     except OSError as error:
         raise files.write_error(folder, error) from error
-    with lock:
+    try:
         files.remove_partials(folder)
         return [
             _fetch_file(dataset, file, folder, source, mirrors, timeout_s, watcher)
             for file in dataset.files
         ]
+    finally:
+        lock.release()
 
 
 def is_address(source: Path | str) -> bool:
@@ -142,12 +149,21 @@ def _try(path: Path, file: RawFile) -> raw.Raw | None:
 
 def _find_in(source: Path, dataset: Dataset, file: RawFile) -> Path:
     names = (file.name, file.name.replace("-idx", ".idx"))
+    # An archive first, where it is the archive that has a published hash.
+    suffixes = ("", ".gz") if file.archive_md5 is None else (".gz", "")
     for folder in (source, source / dataset.folder):
         for name in names:
-            for candidate in (folder / name, folder / f"{name}.gz"):
+            for candidate in (folder / f"{name}{suffix}" for suffix in suffixes):
                 if candidate.is_file():
                     return candidate
     raise DataError(f"{source}: has neither {file.name} nor {file.name}.gz, nor {dataset.folder}/")
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or url
+    except ValueError:  # an address that is none
+        return url
 
 
 def _download(
@@ -169,7 +185,7 @@ def _download(
                 raise DataError("not the published archive")
             return found, url
         except DataError as error:
-            failures[f"{urlsplit(url).hostname}: {error}"] = None
+            failures[f"{_host(url)}: {error}"] = None
     raise DownloadError(
         f"{archive} could not be downloaded ({'; '.join(failures)}); get the files elsewhere and run "
         f"'mnistctl download {dataset.name} --from FOLDER', or use '--dataset digits', which needs "

@@ -2,7 +2,7 @@
 
 import functools
 import hashlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import numpy.typing as npt
 from mnistctl import files, images
 from mnistctl.datasets import idx, splits
 from mnistctl.errors import DataError, PictureError
-from mnistctl.images.reading import SUFFIXES
 from mnistctl.predictor import Images
 from mnistctl.watcher import Watcher
 
@@ -78,13 +77,16 @@ def _class_names(folder: Path) -> tuple[str, ...]:
             f"{folder}: {len(names)} sub-folders; expected one a class, {MIN_CLASSES} to "
             f"{MAX_CLASSES} of them, or train/ and test/ with those in them, or IDX files"
         )
-    if empty := [name for name in names if not any(map(_is_picture, (folder / name).iterdir()))]:
+    if empty := [name for name in names if not images.in_folder(folder / name)]:
         raise DataError(f"{folder / min(empty)}: a class without pictures")
     return tuple(sorted(names, key=lambda name: (not name.isdecimal(), name.zfill(9), name)))
 
 
 def _sub_folders(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._"}
+    try:
+        return {path.name for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._"}
+    except OSError as error:
+        raise DataError(f"{folder}: {error.strerror or error}") from error
 
 
 def _load_pictures(
@@ -99,7 +101,8 @@ def _load_pictures(
     digests = {part: hashlib.sha256() for part in parts}
     unread: list[PictureError] = []
     for label, name in enumerate(class_names):
-        for path, content in _pictures(folder / name):
+        for path in images.in_folder(folder / name):
+            content = _read(path)
             sha256 = files.sha256(content)
             part = part_of(sha256)
             if part not in parts:
@@ -109,12 +112,16 @@ def _load_pictures(
             except PictureError as error:
                 unread.append(error)
             else:
-                digests[part].update(f"{name}/{sha256}\n".encode())
+                digests[part].update(f"{name}/{sha256}\n".encode(errors="surrogateescape"))
     if unread:
         watcher.warn(f"{len(unread)} pictures left out that cannot be read; the first: {unread[0]}")
     for part, pictures in found.items():
         if not pictures:
-            raise DataError(f"{folder}: no pictures for {part}; add more, or train/ and test/ folders")
+            raise DataError(f"{folder}: no pictures for {part}; add more")
+    learned = {label for _, label in found.get("train", [])}
+    if "train" in parts and len(learned) < len(class_names):
+        without = [name for label, name in enumerate(class_names) if label not in learned]
+        watcher.warn(f"{folder}: no picture to learn from for {', '.join(without)}; add more")
     return {
         part: Part(
             np.stack([image for image, _ in pictures]),
@@ -124,18 +131,6 @@ def _load_pictures(
         )
         for part, pictures in found.items()
     }
-
-
-def _pictures(folder: Path) -> Iterator[tuple[Path, bytes]]:
-    if not folder.is_dir():  # a class of train that test has none of
-        return
-    for path in sorted(folder.iterdir()):
-        if _is_picture(path):
-            yield path, _read(path)
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.name[0] != "."
 
 
 def _read(path: Path) -> bytes:
@@ -167,7 +162,7 @@ def _load_idx(folder: Path, part: str) -> Part:
     names = _IDX_NAMES[part]
     (pixels, images_hash), (labels, labels_hash) = (_read_idx(folder, name) for name in names)
     known = labels if part == "train" else _read_idx(folder, _IDX_NAMES["train"][1])[0]
-    classes = 1 + int(known.max(initial=0))
+    classes = 1 + int(known[:, 0].max(initial=0) if known.ndim == 2 else known.max(initial=0))
     if not MIN_CLASSES <= classes <= MAX_CLASSES:
         raise DataError(
             f"{folder}: labels up to {classes - 1}; expected {MIN_CLASSES} to {MAX_CLASSES} classes"

@@ -20,8 +20,13 @@ class Raw:
     verified: bool
 
 
-def read(path: Path, file: RawFile) -> Raw:
-    """Read a raw file and verify it by its SHA-256, published or recorded.
+def read(path: Path, file: RawFile, *, mend: str) -> Raw:
+    """Read a raw file and verify it by its SHA-256, published or recorded, or by its archive.
+
+    Args:
+        path: of the file.
+        file: what it should be.
+        mend: what to do if it is not, for the error.
 
     Raises:
         DataError: unreadable, or not the bytes it should have.
@@ -30,12 +35,12 @@ def read(path: Path, file: RawFile) -> Raw:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
-    expected = file.sha256 or _recorded(path)
+    expected = file.sha256 or _recorded(path) or _archived(path, file)
     found = files.sha256(content)
     if len(content) != file.size_bytes or expected not in (None, found):
         raise DataError(
             f"{path}: damaged: {len(content):,} bytes that are not the published "
-            f"{file.size_bytes:,}; 'mnistctl download' repairs it"
+            f"{file.size_bytes:,}; {mend}"
         )
     return Raw(content, found, verified=expected is not None)
 
@@ -77,17 +82,19 @@ def write(path: Path, raw: Raw, file: RawFile) -> None:
         WriteError: it cannot be written.
     """
     record = _record_path(path)
-    if file.sha256 is None:
-        record.unlink(missing_ok=True)  # an old one would call the new file damaged
-    files.write_bytes(path, raw.content)
     if file.sha256 is None and raw.verified:
+        # First: should the next line not come to its end, the old file counts as damaged, and is
+        # fetched again.
         files.write_bytes(record, f"{raw.sha256}  {path.name}\n".encode())
+    elif file.sha256 is None:
+        files.remove(record)  # an old one would call the new file damaged
+    files.write_bytes(path, raw.content)
 
 
 def status(path: Path, file: RawFile) -> str | None:
     """How a raw file lies there: "present", "unverified" (sound, but nothing vouches), or None."""
     try:
-        found = read(path, file)
+        found = read(path, file, mend="")
         if not found.verified:
             _check_structure(found.content, file, name=path.name)
     except DataError:
@@ -112,3 +119,14 @@ def _recorded(path: Path) -> str | None:
     except (OSError, ValueError):
         return None
     return found.group() if found else None
+
+
+def _archived(path: Path, file: RawFile) -> str | None:
+    """The SHA-256 that the published archive beside a raw file has inside, if it lies there."""
+    archive = path.with_name(f"{path.name}.gz")
+    if file.archive_md5 is None or not archive.is_file():
+        return None
+    try:
+        return unpack(archive.read_bytes(), file, name=archive.name).sha256
+    except (OSError, DataError):
+        return None

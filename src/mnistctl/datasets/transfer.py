@@ -1,9 +1,10 @@
 """One address's bytes, and no more than were expected, in no more than the time there is."""
 
+import http.client
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urljoin, urlsplit
 
@@ -34,25 +35,22 @@ def get(
         DataError: it does not answer in time, or with an error, or with more than `limit` bytes.
     """
     import requests
+    import urllib3
 
-    started = time.monotonic()
+    deadline = time.monotonic() + TRANSFER_TIMEOUT_S
     try:
         with _session() as session:
-            answer = _within(first_byte_timeout_s, lambda: _open(session, url))
-            response, pieces, first = answer
+            response, first = _within(first_byte_timeout_s, lambda: _open(session, url))
             length = response.headers.get("Content-Length", "")
-            total = int(length) if length.isdecimal() else None
-            if total is not None and total > limit:
-                response.close()
-                raise DataError(f"{total:,} bytes, at most {limit:,} were expected")
+            total = int(length) if length.isascii() and length.isdigit() else None
             received = bytearray(first)
             with response:
-                for piece in pieces:
+                while piece := _read(response):
                     progress(len(received), total)
                     received += piece
                     if len(received) > limit:
                         raise DataError(f"more than the {limit:,} bytes expected at most")
-                    if time.monotonic() - started > TRANSFER_TIMEOUT_S:
+                    if time.monotonic() > deadline:
                         raise DataError(f"not finished after {TRANSFER_TIMEOUT_S:.0f} s")
         progress(len(received), total)
         return bytes(received)
@@ -63,7 +61,13 @@ def get(
         raise DataError(f"answered {refusal.status_code} {refusal.reason}") from error
     except requests.TooManyRedirects as error:
         raise DataError("sent elsewhere again and again") from error
-    except (requests.RequestException, OSError) as error:
+    except (
+        requests.RequestException,
+        urllib3.exceptions.HTTPError,
+        http.client.HTTPException,
+        OSError,
+        ValueError,  # an address that is none
+    ) as error:
         raise DataError(_reason(error)) from error
 
 
@@ -74,9 +78,10 @@ def _session() -> "requests.Session":
     class Session(requests.Session):
         def get_redirect_target(self, resp: requests.Response) -> str | None:
             target = super().get_redirect_target(resp)
+            if target:
+                resp.close()  # what it says besides is of no interest
             schemes = [urlsplit(url).scheme for url in (resp.url, urljoin(resp.url, target or ""))]
             if schemes == ["https", "http"]:
-                resp.close()
                 raise requests.exceptions.InvalidURL(_DOWNGRADE)
             return target
 
@@ -85,21 +90,22 @@ def _session() -> "requests.Session":
     return session
 
 
-def _open(session: "requests.Session", url: str) -> "tuple[requests.Response, Iterator[bytes], bytes]":
-    """The answer, the pieces of its body, and the first piece, which is empty for an empty body."""
+def _open(session: "requests.Session", url: str) -> "tuple[requests.Response, bytes]":
+    """The answer, and the first bytes of its body; none for an empty one."""
     response = session.get(
-        url,
-        stream=True,
-        timeout=STALL_TIMEOUT_S,
-        headers={"Accept-Encoding": "identity"},  # the archive itself, not packed once more
+        url, stream=True, timeout=STALL_TIMEOUT_S, headers={"Accept-Encoding": "identity"}
     )
     try:
         response.raise_for_status()
-        pieces = response.iter_content(_CHUNK_BYTES)
-        return response, pieces, next(pieces, b"")
+        return response, _read(response)
     except BaseException:
         response.close()
         raise
+
+
+def _read(response: "requests.Response") -> bytes:
+    """What of the body is there by now, as it was sent: an archive is not unpacked on the way."""
+    return bytes(response.raw.read1(_CHUNK_BYTES, decode_content=False))
 
 
 def _within(timeout_s: float, call: Callable[[], T]) -> T:
@@ -133,6 +139,7 @@ def _reason(error: BaseException) -> str:
         (_DOWNGRADE, _DOWNGRADE),
         ("certificate", "its certificate is not trusted"),
         ("timed out", "no answer in time"),
+        ("Failed to parse", "sent to an address that is none"),
         ("NewConnectionError", "no connection"),
         ("IncompleteRead", "broke off before the end"),
         ("Connection aborted", "broke off"),

@@ -25,6 +25,7 @@ class Parity:
     max_logit_difference: float
     mean_logit_difference: float
     max_probability_difference: float
+    max_known_difference: float
     argmax_agreement: float  # share of images, in [0, 1]
     disagreements: int  # images whose argmax differs
     disagreements_beyond_tolerance: int  # of them, those that rounding cannot explain
@@ -33,8 +34,11 @@ class Parity:
 
     @property
     def holds(self) -> bool:
-        """Whether logits are within tolerance, and no argmax differs beyond it."""
-        return self.max_logit_difference <= self.tolerance and not self.disagreements_beyond_tolerance
+        """Whether all outputs are within tolerance, and no argmax differs beyond it."""
+        largest = max(
+            self.max_logit_difference, self.max_probability_difference, self.max_known_difference
+        )
+        return largest <= self.tolerance and not self.disagreements_beyond_tolerance
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, with the verdict."""
@@ -49,7 +53,8 @@ class Parity:
         if not self.holds:
             raise CheckFailedError(
                 f"{path}: not written: on {self.images:,} images its logits differ from PyTorch's "
-                f"by up to {self.max_logit_difference:.2g} (at most {self.tolerance:.2g} is allowed) "
+                f"by up to {self.max_logit_difference:.2g}, its probabilities by up to "
+                f"{self.max_probability_difference:.2g} (at most {self.tolerance:.2g} is allowed), "
                 f"and {self.disagreements_beyond_tolerance} of its answers are others"
             )
 
@@ -66,6 +71,7 @@ def compare(reference: Predictor, exported: Predictor, split: Split) -> Parity:
     differs = np.stack([output.logits.argmax(axis=1) != label for output in found]).any(axis=0)
     logit_differences = [_difference(output, wanted, "logits") for output in found]
     probability_differences = [_difference(output, wanted, "probabilities") for output in found]
+    known_differences = [_difference(output, wanted, "known") for output in found]
     worst = found[int(np.argmax([difference.max() for difference in logit_differences]))]
     return Parity(
         dataset=split.dataset,
@@ -76,6 +82,7 @@ def compare(reference: Predictor, exported: Predictor, split: Split) -> Parity:
         max_logit_difference=max(float(difference.max()) for difference in logit_differences),
         mean_logit_difference=max(float(difference.mean()) for difference in logit_differences),
         max_probability_difference=max(float(item.max()) for item in probability_differences),
+        max_known_difference=max(float(item.max()) for item in known_differences),
         argmax_agreement=float(1 - differs.mean()),
         disagreements=int(differs.sum()),
         disagreements_beyond_tolerance=int((differs & is_clear).sum()),

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mnistctl.errors import PictureError
 from mnistctl.images import centring, ink, reading
 from mnistctl.predictor import Images
 
@@ -17,3 +18,20 @@ def read(source: Path | bytes, *, name: str) -> Images:
         PictureError: it cannot be read as a picture, is too large, or is blank.
     """
     return centring.fit(ink.find(reading.read_grey(source, name=name), name=name))
+
+
+def in_folder(folder: Path) -> list[Path]:
+    """The pictures that lie in a folder, in the order of their names; hidden ones are left out.
+
+    Raises:
+        PictureError: the folder cannot be read.
+    """
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        raise PictureError(f"{folder}: {error.strerror or error}") from error
+    return [
+        path
+        for path in inside
+        if path.suffix.lower() in reading.SUFFIXES and path.name[0] != "." and path.is_file()
+    ]

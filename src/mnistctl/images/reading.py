@@ -46,15 +46,18 @@ def read_grey(source: Path | bytes, *, name: str) -> Grey:
     except UnidentifiedImageError as error:
         known = ", ".join(FORMATS)
         raise PictureError(f"{name}: not a picture; formats read: {known}") from error
-    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError) as error:
-        # Pillow's decoders raise all of these for damaged files.
+    except PictureError:
+        raise
+    except Exception as error:  # Pillow's decoders raise anything for damaged files
         raise PictureError(f"{name}: a damaged picture ({error})") from error
 
 
 def _reduced(picture: Image.Image) -> Image.Image:
     if max(picture.size) <= WORKING_SIDE:
         return picture
-    if picture.mode == "P":  # palette indices cannot be averaged
+    if picture.mode == "1":  # bits cannot be averaged
+        picture = picture.convert("L")
+    if picture.mode == "P":  # nor palette indices
         picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
     scale = WORKING_SIDE / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))

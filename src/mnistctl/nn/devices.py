@@ -7,6 +7,12 @@ from mnistctl.errors import UsageError
 NAMES = ("auto", "cpu", "cuda", "cuda:N", "mps")
 
 
+def precision_of(device: torch.device) -> str:
+    """What training steps compute in: float32, or TF32 where CUDA's convolutions use it."""
+    tf32 = device.type == "cuda" and torch.backends.cudnn.allow_tf32
+    return "tf32" if tf32 else "float32"
+
+
 def resolve(name: str) -> torch.device:
     """The device of this name; "auto" is the fastest there is.
 
@@ -18,7 +24,8 @@ def resolve(name: str) -> torch.device:
             return torch.device("cuda:0")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdigit())):
+    numbered = name == f"cuda:{number}" and number.isascii() and number.isdigit()
+    if kind not in ("cpu", "cuda", "mps") or (name != kind and not numbered):
         raise UsageError(f"unknown device '{name}'; known: {', '.join(NAMES)}")
     if kind == "cuda":
         count = torch.cuda.device_count()

@@ -45,8 +45,11 @@ def from_checkpoint(checkpoint: Checkpoint, *, device: torch.device) -> TorchPre
         raise ModelError(
             f"{checkpoint.path}: '{metadata.arch}' cannot be built as it says ({error})"
         ) from error
-    expected = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
-    found = {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
+    expected = {
+        name: (str(tensor.dtype).removeprefix("torch."), *tensor.shape)
+        for name, tensor in net.state_dict().items()
+    }
+    found = {name: (tensor.dtype.name, *tensor.shape) for name, tensor in checkpoint.tensors.items()}
     if expected != found:
         name = min(set(expected.items()) ^ set(found.items()))[0]
         raise ModelError(
@@ -66,19 +69,14 @@ def start_from(net: torch.nn.Module, checkpoint: Checkpoint, class_names: Sequen
     """Give a fresh net a checkpoint's weights; where the classes differ the head stays fresh.
 
     Raises:
-        ModelError: the checkpoint's net is another one.
+        ModelError: the checkpoint cannot be opened as the net it names.
     """
-    weights = {name: torch.from_numpy(tensor) for name, tensor in checkpoint.tensors.items()}
+    weights = from_checkpoint(checkpoint, device=torch.device("cpu")).reader.net.state_dict()
     if list(class_names) != checkpoint.metadata.class_names:
         head = nets.head_of(net)
-        fresh = {name: tensor for name, tensor in net.state_dict().items() if name.startswith(head)}
-        weights |= fresh
-    try:
-        net.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ModelError(
-            f"{checkpoint.path}: not the weights of '{checkpoint.metadata.arch}'"
-        ) from error
+        fresh = net.state_dict()
+        weights |= {name: fresh[name] for name in fresh if name.startswith(f"{head}.")}
+    net.load_state_dict(weights)
 
 
 def state_of(net: torch.nn.Module) -> dict[str, np.ndarray]:

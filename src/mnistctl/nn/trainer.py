@@ -115,8 +115,9 @@ def _measure(net: nn.Module, images: Tensor, labels: Tensor) -> tuple[float | No
     if not len(images):
         return None, None
     net.eval()
-    parts = images.split(_EVALUATION_BATCH)
-    logits = torch.cat([net(nets.normalise(nets.scale_pixels(part))) for part in parts])
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # figures are float32
+        parts = images.split(_EVALUATION_BATCH)
+        logits = torch.cat([net(nets.normalise(nets.scale_pixels(part))) for part in parts])
     right = (logits.argmax(dim=1) == labels).sum().item()
     return F.cross_entropy(logits, labels).item(), right / len(labels)
 

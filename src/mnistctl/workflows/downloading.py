@@ -37,6 +37,8 @@ def download(
         raise UsageError(f"dataset '{dataset}' is part of mnistctl; there is nothing to download")
     if source is not None and not fetch.is_address(source) and not Path(source).is_dir():
         raise DataError(f"--from {source}: neither a folder nor an address (https://…)")
+    if mirror is not None and source is not None:
+        raise UsageError("--from and --mirror: choose one")
     if mirror is not None and not fetch.is_address(mirror):
         raise UsageError(f"--mirror {mirror}: expected an address (https://…)")
     return fetch.fetch(

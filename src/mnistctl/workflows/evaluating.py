@@ -25,7 +25,8 @@ def evaluate(
     Args:
         model: a file, a run folder, a run's name; None: the newest run here.
         dataset: another dataset than the model's own.
-        split: train, validation (the images held out when the model was trained) or test.
+        split: train, validation (the images held out when the model was trained), test, or one
+            that the dataset has besides.
         batch_size: images at a time.
         predictions: a CSV file to write every image's answer to.
         data_dir: the data folder, if not the usual one.
@@ -57,12 +58,17 @@ def split_of(
     own = metadata.dataset["name"]
     if dataset is None and own not in catalog.DATASETS and not Path(own).is_dir():
         raise DataError(f"{own}: the pictures that the model learned from are not there; see --dataset")
-    config = metadata.config if dataset in (None, own) else {}
-    return datasets.load(
-        dataset or own,
+    wanted = own if dataset is None else dataset
+    is_own = str(datasets.find(wanted)) == str(datasets.find(own)) if wanted != own else True
+    config = metadata.config if is_own else {}
+    loaded = datasets.load(
+        wanted,
         split,
         data_dir=data_dir,
         validation_size=config.get("validation_size"),
         split_seed=config.get("split_seed", 0),
         watcher=watcher,
     )
+    if is_own and split in ("train", "validation") and loaded.sha256 != metadata.dataset["sha256"]:
+        watcher.warn(f"{wanted} has changed since: {split} may not be what it was in training")
+    return loaded

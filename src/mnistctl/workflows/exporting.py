@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mnistctl import checkpoint, evaluation, files, models
+from mnistctl import checkpoint, datasets, evaluation, files, models
 from mnistctl.errors import UsageError, unknown_name
 from mnistctl.watcher import SILENT, Watcher
 from mnistctl.workflows.evaluating import split_of
@@ -19,7 +19,7 @@ class Exported:
     path: str
     format: str
     bytes: int
-    parity: dict[str, Any]  # see export.parity.Parity
+    parity: dict[str, Any]  # see exports.parity.Parity
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -32,6 +32,7 @@ def export(
     format: str = "onnx",  # noqa: A002 - the word of the command line
     output: Path | None = None,
     force: bool = False,
+    dataset: str | None = None,
     data_dir: Path | None = None,
     watcher: Watcher = SILENT,
 ) -> list[Exported]:
@@ -40,8 +41,9 @@ def export(
     Args:
         model: a checkpoint, a run folder, a run's name; None: the newest run here.
         format: onnx.
-        output: the file to write; None: `model.onnx` beside the checkpoint.
+        output: the file to write; None: the checkpoint's name with `.onnx`.
         force: replace a file that exists.
+        dataset: another one than the model's own to check it on.
         data_dir: the data folder, if not the usual one.
         watcher: hears which model it is, and of downloads.
 
@@ -54,14 +56,16 @@ def export(
     """
     if format not in FORMATS:
         raise unknown_name("format", format, FORMATS)
+    if dataset is not None:
+        datasets.check_split(dataset, "test")
     path = models.find(model, watcher=watcher)
+    if models.format_of(path) != models.SAFETENSORS:
+        raise UsageError(f"{path}: already exported; name the checkpoint it was made from")
     target = output if output is not None else path.with_suffix(".onnx")
     if target.exists() and not force:
         raise UsageError(f"{target} exists; replace it with --force, or choose another --output")
-    if models.format_of(path) != models.SAFETENSORS:
-        raise UsageError(f"{path}: already exported; name the checkpoint it was made from")
     opened = checkpoint.load(path)
-    split = split_of(opened.metadata, "test", None, data_dir, watcher)
+    split = split_of(opened.metadata, "test", dataset, data_dir, watcher)
 
     import torch  # 1.2 s
 
@@ -70,7 +74,7 @@ def export(
     from mnistctl.onnx_predictor import OnnxPredictor
 
     reference = torch_predictor.from_checkpoint(opened, device=torch.device("cpu"))
-    evaluation.check_classes(reference.metadata.class_names, split)
+    evaluation.check_split(reference.metadata.class_names, split)
     with files.replacing(target) as temporary:
         temporary.write_bytes(onnx.build(reference))
         found = parity.compare(reference, OnnxPredictor(temporary), split)

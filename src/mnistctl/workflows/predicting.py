@@ -1,7 +1,7 @@
 """`predict`: pictures read by a model."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ import numpy as np
 
 from mnistctl import images, models
 from mnistctl.errors import PictureError, UsageError
-from mnistctl.images.reading import SUFFIXES
 from mnistctl.predictor import Images, Prediction, predict_all, top_k
 from mnistctl.watcher import SILENT, Watcher
 
@@ -47,16 +46,14 @@ def predict(
         watcher: hears which model it is.
 
     Raises:
-        UsageError: `top` is below 1, or there are no pictures.
+        UsageError: `top` is below 1.
         ModelError: no such model, or it cannot be opened.
     """
     if top < 1:
         raise UsageError(f"--top {top}: expected 1 or more")
     path = models.find(model, watcher=watcher)
     predictor = models.open_predictor(path)
-    readings = [_read(source) for source in _expand(pictures)]
-    if not readings:
-        raise UsageError("no pictures there")
+    readings = [reading for picture in pictures for reading in _read_all(picture)]
     read = [reading.image for reading in readings if reading.image is not None]
     if not read:
         return readings
@@ -68,14 +65,18 @@ def predict(
     ]
 
 
-def _expand(pictures: Iterable[str | Path]) -> Iterable[str | Path]:
-    """Folders become the pictures lying in them, in the order of their names."""
-    for picture in pictures:
-        if picture != "-" and Path(picture).is_dir():
-            inside = Path(picture).iterdir()
-            yield from sorted(path for path in inside if path.suffix.lower() in SUFFIXES)
-        else:
-            yield picture
+def _read_all(picture: str | Path) -> list[Reading]:
+    """One reading, or for a folder one for each picture in it."""
+    name = str(picture)
+    if name == "-" or not Path(picture).is_dir():
+        return [_read(picture)]
+    try:
+        inside = images.in_folder(Path(picture))
+    except PictureError as error:
+        return [Reading(name, error=str(error))]
+    if not inside:
+        return [Reading(name, error=f"{name}: a folder without pictures")]
+    return [_read(path) for path in inside]
 
 
 def _read(picture: str | Path) -> Reading:

@@ -52,7 +52,7 @@ def data(
         WriteError: the sheet cannot be written.
     """
     train, validation = datasets.load_for_training(dataset, data_dir=data_dir, watcher=watcher)
-    test = datasets.load(dataset, "test", data_dir=data_dir, watcher=SILENT)
+    test = datasets.load(dataset, "test", data_dir=data_dir, watcher=watcher)
     names = list(train.class_names)
     counts = {
         split.name: dict(

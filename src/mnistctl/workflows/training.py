@@ -1,18 +1,20 @@
 """`train`: from a recipe and what is given in its place to a run folder with a model."""
 
+import dataclasses
 import importlib.metadata
 import math
 import platform
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnistctl import checkpoint, datasets, files, interrupts, models, recipes, runs
+from mnistctl import architectures, checkpoint, datasets, files, interrupts, models, recipes, runs
 from mnistctl.config import TrainConfig
-from mnistctl.errors import DownloadError, InterruptedRunError, UsageError
+from mnistctl.errors import DivergedError, DownloadError, InterruptedRunError, ModelError, UsageError
 from mnistctl.metadata import Metadata
 from mnistctl.runs import Epoch
 from mnistctl.watcher import SILENT, Watcher
@@ -88,6 +90,7 @@ def train(
     Raises:
         UsageError: a value is wrong, the device is not there, or the run exists.
         DataError: the dataset is damaged, or was named and is not to be had.
+        DivergedError: the loss is not finite any more; the best model so far is saved.
         InterruptedRunError: Ctrl-C or SIGTERM; the best model so far is saved.
     """
     started = time.perf_counter()
@@ -110,18 +113,22 @@ def train(
         seed=seed,
         validation_size=validation_size,
     )
-    if dataset is not None:
-        datasets.find(dataset)
+    if dataset is not None and isinstance(found := datasets.find(dataset), Path):
+        dataset = str(found)
     if name is not None:
         runs.check_new(name)
-    from mnistctl.nn import devices  # torch, 1.2 s: after everything that can be checked without
+    from mnistctl.nn.devices import (  # torch, 1.2 s: after everything that can be checked without
+        precision_of,
+        resolve,
+    )
 
-    place = devices.resolve(config.device)
+    place = resolve(config.device)
     config, train_split, validation_split = _training_data(config, dataset, data_dir, watcher)
     with interrupts.deferred() as interrupt:
-        run, last, best, parameters = _fit(
-            config, train_split, validation_split, opened, place, name, watcher, interrupt
-        )
+        net = _build_net(config, opened, train_split.class_names).to(place)
+        run = runs.create(name=name, dataset=config.dataset, arch=config.arch)
+        files.write_json(run.config_path, config.to_json())
+        last, best = _fit(net, run, config, train_split, validation_split, place, watcher, interrupt)
     if interrupt.signal is not None:
         raise InterruptedRunError(
             f"interrupted in epoch {last.epoch}; the best model so far (epoch {best.epoch}) is "
@@ -133,11 +140,11 @@ def train(
         arch=config.arch,
         dataset=config.dataset,
         device=str(place),
-        precision="float32",
+        precision=precision_of(place),
         seed=config.seed,
         epochs=last.epoch,
         best_epoch=best.epoch,
-        parameters=parameters,
+        parameters=sum(parameter.numel() for parameter in net.parameters()),
         train_seconds=last.train_seconds,
         total_seconds=time.perf_counter() - started,
         train_loss=best.train_loss,
@@ -157,6 +164,10 @@ def _open_init(
     if models.format_of(path) != models.SAFETENSORS:
         raise UsageError(f"--init {path}: an exported file; name the checkpoint it was made from")
     opened = checkpoint.load(path)
+    try:
+        architectures.resolve(opened.metadata.arch, opened.metadata.arch_args)
+    except UsageError as error:
+        raise ModelError(f"{path}: {error}") from error
     if arch not in (None, opened.metadata.arch):
         raise UsageError(f"--arch {arch}: {path} is a '{opened.metadata.arch}'")
     return opened
@@ -193,33 +204,21 @@ def _load(
 
 
 def _fit(
+    net: "torch.nn.Module",
+    run: runs.Run,
     config: TrainConfig,
     train_split: datasets.Split,
     validation_split: datasets.Split,
-    opened: checkpoint.Checkpoint | None,
     device: "torch.device",
-    name: str | None,
     watcher: Watcher,
     interrupt: interrupts.Interrupt,
-) -> tuple[runs.Run, Epoch, Epoch, int]:
-    """Train and keep the best model: the run, its last and saved epoch, the net's parameters."""
-    import torch
+) -> tuple[Epoch, Epoch]:
+    """Train and keep the best model: the last epoch, and the saved one."""
+    from mnistctl.nn import torch_predictor, trainer
 
-    from mnistctl.nn import nets, torch_predictor, trainer
-
-    with torch.random.fork_rng([]):
-        torch.manual_seed(config.seed)
-        net = nets.build(
-            config.arch, arch_args=dict(config.arch_args), classes=len(train_split.class_names)
-        )
-    if opened is not None:
-        torch_predictor.start_from(net, opened, train_split.class_names)
-    parameters = sum(parameter.numel() for parameter in net.parameters())
-    net.to(device)
-    run = runs.create(name=name, dataset=config.dataset, arch=config.arch)
-    files.write_json(run.config_path, config.to_json())
-    batch_size, steps_per_epoch, steps = trainer.plan_steps(config, len(train_split.images))
-    watcher.training(steps * batch_size, math.ceil(steps / steps_per_epoch))
+    about = _metadata(config, net, train_split)
+    batch_size, _, steps = trainer.plan_steps(config, len(train_split.images))
+    watcher.training(steps * batch_size)
     best: Epoch | None = None
     for epoch in trainer.fit(
         net,
@@ -230,15 +229,38 @@ def _fit(
         on_step=watcher.step,
         should_stop=lambda: interrupt.signal is not None,
     ):
+        if not math.isfinite(epoch.train_loss + (epoch.validation_loss or 0)):
+            kept = f"the best model so far is in {run.model_path}" if best else "nothing was saved"
+            raise DivergedError(
+                f"diverged in epoch {epoch.epoch}, by step {epoch.steps}, at a learning rate of "
+                f"{epoch.learning_rate:.2g}: the loss is not finite; {kept}; try a lower "
+                "--learning-rate"
+            )
         run.append_metrics(epoch)
         is_best = best is None or _is_better(epoch, best)
         if is_best:
             best = epoch
-            metadata = _metadata(config, epoch, parameters, train_split)
+            metadata = dataclasses.replace(about, metrics=epoch.to_json(), created=_now())
             checkpoint.save(run.model_path, torch_predictor.state_of(net), metadata)
         watcher.epoch(epoch, best=is_best)
     assert best is not None  # noqa: S101 - a run has at least one step, so at least one epoch
-    return run, epoch, best, parameters
+    return epoch, best
+
+
+def _build_net(
+    config: TrainConfig, opened: checkpoint.Checkpoint | None, class_names: Sequence[str]
+) -> "torch.nn.Module":
+    """A net with fresh weights, or with those of the checkpoint to start from."""
+    import torch
+
+    from mnistctl.nn import nets, torch_predictor
+
+    with torch.random.fork_rng([]):
+        torch.manual_seed(config.seed)
+        net = nets.build(config.arch, arch_args=dict(config.arch_args), classes=len(class_names))
+    if opened is not None:
+        torch_predictor.start_from(net, opened, class_names)
+    return net
 
 
 def _is_better(epoch: Epoch, best: Epoch) -> bool:
@@ -252,21 +274,26 @@ def _is_better(epoch: Epoch, best: Epoch) -> bool:
     return epoch.validation_accuracy >= best.validation_accuracy
 
 
-def _metadata(config: TrainConfig, epoch: Epoch, parameters: int, split: datasets.Split) -> Metadata:
+def _metadata(config: TrainConfig, net: "torch.nn.Module", split: datasets.Split) -> Metadata:
+    """What is known of a run's models before it begins: all but their figures."""
     packages = ("mnistctl", "torch", "numpy")
     versions = {name: importlib.metadata.version(name) for name in packages}
     return Metadata(
         arch=config.arch,
         arch_args=dict(config.arch_args),
-        parameters=parameters,
+        parameters=sum(parameter.numel() for parameter in net.parameters()),
         dataset={"name": split.dataset, "sha256": split.sha256},
         class_names=list(split.class_names),
         config=config.to_json(),
-        metrics=epoch.to_json(),
+        metrics={},
         versions=versions | {"python": platform.python_version()},
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=_now(),
         git_commit=_git_commit(),
     )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _git_commit() -> str | None:
