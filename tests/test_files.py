@@ -46,6 +46,24 @@ def test_a_failed_write_leaves_the_old_content_and_no_temporary(
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_a_link_stays_a_link_and_its_target_is_written(tmp_path: Path) -> None:
+    (tmp_path / "target").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("target")
+
+    files.write_bytes(tmp_path / "link", b"new")
+
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_bytes() == b"new"
+
+
+def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path) -> None:
+    with pytest.raises(WriteError, match="not a regular file"):
+        files.write_bytes(tmp_path, b"new")
+
+    assert tmp_path.is_dir()
+
+
 def test_an_error_in_between_leaves_the_old_content_and_no_temporary(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")

@@ -3,10 +3,19 @@
 import io
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 from mnistctl.predictor import Images
 
 _DPI = 150
+_LABEL: dict[str, Any] = {
+    "rotation": 0,
+    "ha": "right",
+    "va": "center",
+    "fontsize": 10,
+    "parse_math": False,  # a name may hold dollars
+}
+_LONGEST_NAME = 24  # characters beside a row
 
 
 def sample_sheet(samples: Sequence[tuple[str, Images]], *, title: str) -> bytes:
@@ -27,12 +36,18 @@ def sample_sheet(samples: Sequence[tuple[str, Images]], *, title: str) -> bytes:
         strip = np.zeros((28, 28 * columns), dtype=np.uint8)
         strip[:, : 28 * len(images)] = np.hstack(list(images))
         axes.imshow(strip, cmap="gray_r", vmin=0, vmax=255)
-        axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=10, parse_math=False)
+        axes.set_ylabel(
+            _short(name), rotation=0, ha="right", va="center", fontsize=10, parse_math=False
+        )
         axes.set_xticks([])
         axes.set_yticks([])
         axes.spines[:].set_visible(False)
     png = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a class name in another script
+        warnings.simplefilter("ignore")  # a class name in another script, or of vast length
         figure.savefig(png, dpi=_DPI, bbox_inches="tight")
     return png.getvalue()
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mnistctl.errors import WriteError
+from mnistctl.errors import UsageError, WriteError
 
 TEMPORARY_SUFFIX = ".partial"
 
@@ -27,14 +27,17 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         WriteError: the folder or the file cannot be written (read-only, full, no permission).
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    place = path.resolve()  # a link stays a link
+    if place.exists() and not place.is_file():
+        raise WriteError(f"{path}: cannot be written: not a regular file")
+    temporary = place.with_name(f".{place.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
-        os.replace(temporary, path)
-        _flush_folder(path.parent)
+        os.replace(temporary, place)
+        _flush_folder(place.parent)
     except OSError as error:
         raise write_error(path, error) from error
     finally:
@@ -50,6 +53,16 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def check_new(path: Path) -> None:
+    """Check that an output that somebody named is not there yet.
+
+    Raises:
+        UsageError: it is.
+    """
+    if path.exists():
+        raise UsageError(f"{path} exists; delete it or choose another name")
 
 
 def remove(path: Path) -> None:

@@ -31,6 +31,8 @@ def find(name: str | Path | None, *, watcher: Watcher = SILENT) -> Path:
         path = known[-1].model_path
         watcher.note(f"model: {path} (the newest run here)")
         return path
+    if not str(name):
+        raise ModelError("the model's name is empty")
     path = Path(name)
     for candidate in (path, runs.ROOT / path):
         for file in (candidate, runs.Run(candidate).model_path):

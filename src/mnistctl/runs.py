@@ -98,7 +98,8 @@ def check_new(name: str) -> None:
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"--name '{name}': expected letters, digits, '.', '_' and '-', a letter or digit first"
+            f"--name '{name}': expected up to 100 letters, digits, '.', '_' and '-', "
+            "a letter or digit first"
         )
     if (ROOT / name).exists():
         raise UsageError(f"run '{name}' exists ({ROOT / name}); choose another --name or delete it")

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -247,6 +248,44 @@ def test_an_existing_output_is_replaced_by_force_only(cli: Cli, run_folder: Path
     assert "--force" in refused.err
 
 
+def test_the_model_itself_is_never_the_output(cli: Cli, run_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(run_folder, tmp_path / "run")
+    model = tmp_path / "run" / "model.safetensors"
+
+    answer = cli("export", model, "--output", model, "--force")
+
+    assert answer.code == 2
+    assert cli("info", model).code == 0
+
+
+def test_an_output_that_exists_is_not_replaced(cli: Cli, onnx_path: Path) -> None:
+    Path("mine").write_text("precious")
+
+    for arguments in (
+        ("eval", onnx_path, "--predictions", "mine"),
+        ("data", "--dataset", "digits", "--output", "mine"),
+    ):
+        answer = cli(*arguments)
+
+        assert (answer.code, answer.err) == (
+            2,
+            "mnistctl: mine exists; delete it or choose another name\n",
+        )
+    assert Path("mine").read_text() == "precious"
+
+
+def test_tables_are_never_cut(
+    cli: Cli, onnx_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+
+    confusion = cli("eval", onnx_path, "-q").out
+    read = cli("predict", picture, "--model", onnx_path, "--top", "10").out
+
+    assert "…" not in confusion + read
+    assert str(picture) in read
+
+
 def test_a_failed_check_leaves_no_file(
     cli: Cli, run_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,8 +327,13 @@ def test_info_says_what_a_file_is(cli: Cli, checkpoint_path: Path, onnx_path: Pa
         (("train", "--device", "gpu"), 2, "unknown device 'gpu'"),
         (("train", "--device", "cuda:99"), 2, "--device cuda:99: torch finds"),
         ((*TRAIN, "--validation-size", "1500"), 2, "--validation-size 1,500: there are only 1,500"),
-        (("train", "--name", "../up"), 2, "--name '../up': expected letters"),
-        (("train", "--name", ""), 2, "--name '': expected letters"),
+        (("train", "--name", "../up"), 2, "--name '../up': expected up to 100 letters"),
+        (("train", "--name", ""), 2, "--name '': expected up to 100 letters"),
+        (("train", "--dataset", ""), 2, "unknown dataset ''"),
+        (("train", "--arch", ""), 2, "unknown architecture ''"),
+        (("eval", ""), 4, "the model's name is empty"),
+        (("download", "--from", ""), 3, "--from : neither a folder"),
+        (("download", "--from", "x", "--mirror", "http://x"), 3, "--from x: neither a folder"),
         (("eval",), 4, "train one with 'mnistctl train'"),
         (("eval", "nothing"), 4, "nothing: no such file, run folder or run; runs here: none"),
         (

@@ -156,8 +156,16 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_told_of(given: Path) -> N
 
     assert len(train.images) == 120
     assert len(ear.warnings) == 1
-    assert "1 pictures left out" in ear.warnings[0]
+    assert "left out, since they cannot be read: 1 of the pictures" in ear.warnings[0]
     assert "bad.png: not a picture" in ear.warnings[0]
+
+
+def test_words_are_classes_in_the_order_of_the_alphabet(digits: datasets.Split) -> None:
+    for name in ("square", "circle", "cross"):
+        for part in ("train", "test"):
+            draw(Path("shapes") / part / name, digits, rows_of(digits, 3)[:2])
+
+    assert datasets.load("shapes", "test").class_names == ("circle", "cross", "square")
 
 
 def test_numbers_are_classes_in_the_order_of_their_size(digits: datasets.Split) -> None:

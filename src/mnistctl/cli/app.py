@@ -1,5 +1,6 @@
 """The commands, and the one place where an error becomes a line and an exit code."""
 
+import errno
 import signal
 import sys
 from collections.abc import Sequence
@@ -62,6 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error.format_message(), error.exit_code)
     except PermissionError as error:  # a folder that may not be read
         return _fail(f"{error.filename}: {error.strerror}", MnistctlError.exit_code)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return _fail(f"the result cannot be written: {error.strerror}", MnistctlError.exit_code)
     if result == _INTERRUPTED:  # Typer's word for Ctrl-C
         return _fail("interrupted", _INTERRUPTED)
     return result if isinstance(result, int) else 0

@@ -1,9 +1,11 @@
 """`mnistctl download`."""
 
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
+from rich.console import RenderableType
 
 from mnistctl.cli import output, watching
 from mnistctl.cli.options import DataDirOption, DatasetArgument, JsonOption, QuietOption
@@ -11,6 +13,8 @@ from mnistctl.cli.options import DataDirOption, DatasetArgument, JsonOption, Qui
 if TYPE_CHECKING:
     from mnistctl.datasets.fetch import FetchedFile
     from mnistctl.workflows.surveying import Listed
+
+T = TypeVar("T", bound=output.Result)
 
 
 def download(
@@ -34,34 +38,41 @@ def download(
 
     if list_all:
         found = workflows.list_datasets(data_dir=data_dir)
-        output.show_json([item.to_json() for item in found]) if as_json else _show_list(found)
+        _show(found, _render_list, as_json=as_json)
         return
     with watching.watcher(quiet=quiet) as watcher:
         files = workflows.download(
             dataset, source=source, mirror=mirror, data_dir=data_dir, watcher=watcher
         )
-    output.show_json([item.to_json() for item in files]) if as_json else _show_files(files)
+    _show(files, _render_files, as_json=as_json)
 
 
-def _show_files(files: "list[FetchedFile]") -> None:
+def _show(
+    items: "Sequence[T]", render: "Callable[[Sequence[T]], Iterator[RenderableType]]", *, as_json: bool
+) -> None:
+    if as_json:
+        output.show_json([item.to_json() for item in items])
+    else:
+        output.show_parts(render(items))
+
+
+def _render_files(files: "Sequence[FetchedFile]") -> Iterator[RenderableType]:
     table = output.table("file", "size", "")
     for file in files:
         table.add_row(file.file, output.size(file.bytes), file.status)
-    screen = output.console()
-    screen.print(table)
+    yield table
     folder = Path(files[0].path).parent
     if any(file.status == "unverified" for file in files):
-        screen.print(f"\nIn {folder}; unverified: sound, but nothing vouches for it", soft_wrap=True)
+        yield f"\nIn {folder}; unverified: sound, but nothing vouches for it"
     else:
-        screen.print(f"\nVerified, in {folder}", soft_wrap=True)
+        yield f"\nVerified, in {folder}"
 
 
-def _show_list(found: "list[Listed]") -> None:
+def _render_list(found: "Sequence[Listed]") -> Iterator[RenderableType]:
     table = output.table("dataset", "here", "classes", "licence", "what it is")
     for column in table.columns[1:]:
         column.justify = "left"
-    table.columns[-1].no_wrap = False
     for item in found:
         here = "yes" if item.on_disk else "no"
         table.add_row(item.name, here, str(len(item.classes)), item.licence, item.summary)
-    output.console().print(table)
+    yield table

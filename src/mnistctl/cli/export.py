@@ -1,9 +1,11 @@
 """`mnistctl export`."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import RenderableType
 from rich.text import Text
 
 from mnistctl.cli import output, watching
@@ -43,20 +45,17 @@ def export(
         )
     if as_json:
         output.show_json([file.to_json() for file in exported])
-        return
-    for file in exported:
-        _show(file)
+    for file in exported if not as_json else []:
+        output.show_parts(_render(file))
 
 
-def _show(file: "Exported") -> None:
-    screen = output.console()
-    parity = file.parity
+def _render(file: "Exported") -> Iterator[RenderableType]:
     about = f"  {file.format}, {output.size(file.bytes)}\n"
-    screen.print(Text.assemble((file.path, "bold"), about), soft_wrap=True)
+    yield Text.assemble((file.path, "bold"), about)
+    parity = file.parity
     table = output.table("against PyTorch", "")
-    sizes = ", ".join(str(size) for size in parity["batch_sizes"])
     table.add_row(f"{parity['dataset']} {parity['split']} images", f"{parity['images']:,}")
-    table.add_row("batch sizes", sizes)
+    table.add_row("batch sizes", ", ".join(str(size) for size in parity["batch_sizes"]))
     table.add_row(
         "largest logit difference",
         f"{parity['max_logit_difference']:.1e} (at most {parity['tolerance']:.1e})",
@@ -65,7 +64,7 @@ def _show(file: "Exported") -> None:
     table.add_row("same answer", output.percent(parity["argmax_agreement"], digits=3))
     table.add_row("accuracy in PyTorch", output.percent(parity["reference_accuracy"]))
     table.add_row(f"accuracy in {file.format}", output.percent(parity["exported_accuracy"]))
-    screen.print(table)
-    screen.print("\nnext:")
-    screen.print(f"  mnistctl predict digit.png --model {file.path}", soft_wrap=True)
-    screen.print(f"  mnistctl eval {file.path}", soft_wrap=True)
+    yield table
+    yield "\nnext:"
+    yield f"  mnistctl predict digit.png --model {file.path}"
+    yield f"  mnistctl eval {file.path}"

@@ -1,9 +1,10 @@
 """`mnistctl info`."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from mnistctl.cli import output, watching
@@ -24,22 +25,14 @@ def info(model: ModelArgument = None, as_json: JsonOption = False, quiet: QuietO
 
 def _render(info: "Info") -> Iterator[RenderableType]:
     about = info.metadata
-    table = output.table("", "")
-    table.show_header = False
-    table.columns[1].justify = "left"
-    table.columns[1].no_wrap = False
-    table.columns[0].no_wrap = True
+    table = Table(box=None, pad_edge=False, show_header=False)
     arguments = ", ".join(f"{name} {value}" for name, value in about.arch_args.items())
     rows = {
         "file": f"{info.model} ({info.format}, {output.size(info.bytes)})",
         "net": f"{about.arch}: {arguments}; {about.parameters:,} parameters",
         "trained on": f"{about.dataset['name']} (SHA-256 {about.dataset['sha256'][:12]}…)",
         "classes": ", ".join(about.class_names),
-        "figures": ", ".join(
-            f"{name.replace('_', ' ')} {value:.4g}"
-            for name, value in about.metrics.items()
-            if isinstance(value, float)
-        ),
+        "figures": ", ".join(_figures(about.metrics)),
         "temperature": f"{about.temperature:g}"
         + (" (not calibrated)" if about.temperature == 1 else ""),
         "made": f"{about.created} by "
@@ -53,3 +46,10 @@ def _render(info: "Info") -> Iterator[RenderableType]:
     for name, value in rows.items():
         table.add_row(Text(name, "dim"), value)
     yield table
+
+
+def _figures(metrics: dict[str, Any]) -> Iterator[str]:
+    for name, value in metrics.items():
+        if value is not None and name.endswith(("_accuracy", "_loss", "_seconds")):
+            shown = output.percent(value) if name.endswith("_accuracy") else f"{value:.4g}"
+            yield f"{name.replace('_', ' ')} {shown}"

@@ -10,8 +10,6 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-PLAIN_WIDTH = 1_000  # columns, where there is no terminal: nothing is cut off
-
 
 class Result(Protocol):
     """What every verb returns."""
@@ -21,15 +19,14 @@ class Result(Protocol):
         ...
 
 
+_WIDEST = 10_000  # columns
+
 ResultT = TypeVar("ResultT", bound=Result)
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console on stdout or stderr as they are now; wide enough for tables where it is no terminal."""
-    made = Console(stderr=stderr, highlight=False, markup=False)  # names may hold [brackets]
-    if not made.is_terminal:
-        made.width = PLAIN_WIDTH
-    return made
+    """A console on stdout or stderr as they are now."""
+    return Console(stderr=stderr, highlight=False, markup=False)  # names may hold [brackets]
 
 
 def show(
@@ -38,10 +35,22 @@ def show(
     """Print a result: for a program, or for a person."""
     if as_json:
         show_json(result.to_json())
-        return
+    else:
+        show_parts(render(result))
+
+
+def show_parts(parts: Iterable[RenderableType]) -> None:
+    """Print texts and tables; where they are too wide the terminal wraps them, and nothing is cut."""
     screen = console()
-    for part in render(result):
-        screen.print(part, soft_wrap=isinstance(part, str | Text))
+    usual = screen.width
+    for part in parts:
+        if isinstance(part, Table) and all(column.no_wrap for column in part.columns):
+            natural = screen.measure(part, options=screen.options.update(max_width=_WIDEST)).maximum
+            screen.width = max(usual, natural)
+            screen.print(part)
+            screen.width = usual
+        else:
+            screen.print(part, soft_wrap=isinstance(part, str | Text))
 
 
 def show_json(value: Any) -> None:
@@ -67,10 +76,7 @@ def table(*columns: str, title: str | None = None) -> Table:
     """A table in the one look of all tables: names left, figures right."""
     made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
     for number, column in enumerate(columns):
-        if number == 0:
-            made.add_column(column, overflow="fold")
-        else:
-            made.add_column(column, justify="right", no_wrap=True)
+        made.add_column(column, justify="right" if number else "left", no_wrap=True)
     return made
 
 

@@ -1,8 +1,10 @@
 """`mnistctl predict`."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import RenderableType
 
 from mnistctl.cli import drawing, output, watching
 from mnistctl.cli.options import JsonOption, ModelOption, QuietOption
@@ -35,7 +37,7 @@ def predict(
     elif as_csv:
         _show_csv(readings, top=top)
     else:
-        _show_table(readings, preview=preview)
+        output.show_parts(_render(readings, preview=preview))
     failed = [reading for reading in readings if reading.error]
     for reading in failed:
         output.complain(str(reading.error))
@@ -57,24 +59,20 @@ def _show_csv(readings: "list[Reading]", *, top: int) -> None:
     output.show_csv([*header, "error"], rows)
 
 
-def _show_table(readings: "list[Reading]", *, preview: bool) -> None:
-    screen = output.console()
+def _render(readings: "list[Reading]", *, preview: bool) -> Iterator[RenderableType]:
     table = output.table("file", "label", "probability", "then")
     table.columns[-1].justify = "left"
     for reading in readings:
         if reading.prediction is None:
             continue
         if preview and reading.image is not None:
-            screen.print(f"{reading.file}\n{drawing.shaded(reading.image)}", markup=False)
-        then = ", ".join(
-            f"{label} {output.percent(probability)}"
-            for label, probability in reading.prediction.top[1:]
-        )
+            yield f"{reading.file}\n{drawing.shaded(reading.image)}"
+        then = (f"{name} {output.percent(share)}" for name, share in reading.prediction.top[1:])
         table.add_row(
             reading.file,
             output.bold(reading.prediction.label),
             output.percent(reading.prediction.probability),
-            then,
+            ", ".join(then),
         )
     if table.row_count:
-        screen.print(table)
+        yield table

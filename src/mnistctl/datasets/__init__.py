@@ -42,9 +42,9 @@ def find(name: str) -> Dataset | Path:
     """
     if name in catalog.DATASETS:
         return catalog.DATASETS[name]
-    if Path(name).is_dir():
+    if name and Path(name).is_dir():
         return Path(name).resolve()  # absolute, so that it is never taken for a name
-    if Path(name).name != name or Path(name).exists():
+    if name and (Path(name).name != name or Path(name).exists()):
         raise UsageError(f"--dataset {name}: not a folder")
     raise unknown_name("dataset", name, catalog.DATASETS)
 

@@ -79,7 +79,11 @@ def _class_names(folder: Path) -> tuple[str, ...]:
         )
     if empty := [name for name in names if not images.in_folder(folder / name)]:
         raise DataError(f"{folder / min(empty)}: a class without pictures")
-    return tuple(sorted(names, key=lambda name: (not name.isdecimal(), name.zfill(9), name)))
+    return tuple(sorted(names, key=_order))
+
+
+def _order(name: str) -> tuple[bool, int, str]:
+    return (False, int(name), name) if name.isdecimal() else (True, 0, name)
 
 
 def _sub_folders(folder: Path) -> set[str]:
@@ -114,7 +118,10 @@ def _load_pictures(
             else:
                 digests[part].update(f"{name}/{sha256}\n".encode(errors="surrogateescape"))
     if unread:
-        watcher.warn(f"{len(unread)} pictures left out that cannot be read; the first: {unread[0]}")
+        watcher.warn(
+            f"left out, since they cannot be read: {len(unread)} of the pictures; the first: "
+            f"{unread[0]}"
+        )
     for part, pictures in found.items():
         if not pictures:
             raise DataError(f"{folder}: no pictures for {part}; add more")

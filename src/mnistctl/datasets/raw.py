@@ -39,8 +39,8 @@ def read(path: Path, file: RawFile, *, mend: str) -> Raw:
     found = files.sha256(content)
     if len(content) != file.size_bytes or expected not in (None, found):
         raise DataError(
-            f"{path}: damaged: {len(content):,} bytes that are not the published "
-            f"{file.size_bytes:,}; {mend}"
+            f"{path}: damaged: {len(content):,} bytes with SHA-256 {found[:12]}…, expected "
+            f"{file.size_bytes:,} with {(expected or 'another')[:12]}…; {mend}"
         )
     return Raw(content, found, verified=expected is not None)
 

@@ -7,6 +7,8 @@ import warnings
 import onnx
 import torch
 
+from mnistctl import interrupts
+from mnistctl.errors import InterruptedRunError
 from mnistctl.metadata import KEY
 from mnistctl.nn.torch_predictor import TorchPredictor
 from mnistctl.onnx_predictor import INPUT_NAME
@@ -24,7 +26,8 @@ def build(predictor: TorchPredictor) -> bytes:
     """
     # Two images, because a batch of one would be taken for a constant.
     example = torch.zeros(2, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)
-    with warnings.catch_warnings():
+    # Ctrl-C in the middle would come out of the exporter as a failure of its own.
+    with interrupts.deferred() as interrupt, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's, about itself
         program = torch.onnx.export(
             predictor.reader,
@@ -37,6 +40,8 @@ def build(predictor: TorchPredictor) -> bytes:
             external_data=False,
             verbose=False,
         )
+    if interrupt.signal is not None:
+        raise InterruptedRunError("interrupted", exit_code=interrupt.exit_code)
     assert program is not None  # noqa: S101 - what the exporter gives when no path is named
     model = program.model_proto
     model.ir_version = min(model.ir_version, IR_VERSION)

@@ -35,7 +35,7 @@ def download(
     found = catalog.find(dataset)
     if not found.folder:
         raise UsageError(f"dataset '{dataset}' is part of mnistctl; there is nothing to download")
-    if source is not None and not fetch.is_address(source) and not Path(source).is_dir():
+    if source is not None and not fetch.is_address(source) and not (source and Path(source).is_dir()):
         raise DataError(f"--from {source}: neither a folder nor an address (https://…)")
     if mirror is not None and source is not None:
         raise UsageError("--from and --mirror: choose one")

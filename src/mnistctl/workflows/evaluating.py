@@ -28,12 +28,12 @@ def evaluate(
         split: train, validation (the images held out when the model was trained), test, or one
             that the dataset has besides.
         batch_size: images at a time.
-        predictions: a CSV file to write every image's answer to.
+        predictions: a new CSV file to write every image's answer to.
         data_dir: the data folder, if not the usual one.
         watcher: hears which model it is, and of downloads.
 
     Raises:
-        UsageError: a value is wrong, or the dataset has other classes.
+        UsageError: a value is wrong, `predictions` exists, or the dataset has other classes.
         ModelError: no such model, or it cannot be opened.
         DataError: the dataset is damaged or not to be had.
         WriteError: `predictions` cannot be written.
@@ -42,6 +42,8 @@ def evaluate(
         raise UsageError(f"--batch-size {batch_size}: expected 1 or more")
     if dataset is not None:
         datasets.check_split(dataset, split)
+    if predictions is not None:
+        files.check_new(predictions)
     path = models.find(model, watcher=watcher)
     predictor = models.open_predictor(path)
     images_of = split_of(predictor.metadata, split, dataset, data_dir, watcher)

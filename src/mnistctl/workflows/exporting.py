@@ -62,6 +62,8 @@ def export(
     if models.format_of(path) != models.SAFETENSORS:
         raise UsageError(f"{path}: already exported; name the checkpoint it was made from")
     target = output if output is not None else path.with_suffix(".onnx")
+    if target.resolve() == path.resolve():
+        raise UsageError(f"--output {target}: the model itself; choose another name")
     if target.exists() and not force:
         raise UsageError(f"{target} exists; replace it with --force, or choose another --output")
     opened = checkpoint.load(path)

@@ -31,7 +31,7 @@ class Reading:
 
 
 def predict(
-    pictures: Sequence[str | Path],
+    pictures: str | Path | Sequence[str | Path],
     *,
     model: str | Path | None = None,
     top: int = 3,
@@ -40,7 +40,7 @@ def predict(
     """Read pictures of single digits; one that cannot be read does not stop the others.
 
     Args:
-        pictures: files, folders of them, or "-" for a picture on standard input.
+        pictures: a file, a folder of them, or "-" for a picture on standard input; or several.
         model: a file, a run folder, a run's name; None: the newest run here.
         top: how many of the likeliest classes to give, 1 or more.
         watcher: hears which model it is.
@@ -51,6 +51,8 @@ def predict(
     """
     if top < 1:
         raise UsageError(f"--top {top}: expected 1 or more")
+    if isinstance(pictures, str | Path):
+        pictures = [pictures]
     path = models.find(model, watcher=watcher)
     predictor = models.open_predictor(path)
     readings = [reading for picture in pictures for reading in _read_all(picture)]
@@ -68,6 +70,8 @@ def predict(
 def _read_all(picture: str | Path) -> list[Reading]:
     """One reading, or for a folder one for each picture in it."""
     name = str(picture)
+    if not name:
+        return [Reading(name, error="a picture's name is empty")]
     if name == "-" or not Path(picture).is_dir():
         return [_read(picture)]
     try:

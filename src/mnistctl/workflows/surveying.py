@@ -41,16 +41,18 @@ def data(
 
     Args:
         dataset: a name in `datasets.catalog.DATASETS`, or a folder of pictures.
-        output: the sheet's file; None: `<dataset>-samples.png` in the working folder. Drawn anew
-            each time.
+        output: a new file for the sheet; None: `<dataset>-samples.png` in the working folder,
+            drawn anew each time.
         data_dir: the data folder, if not the usual one.
         watcher: hears of downloads, and of what is not as it should be.
 
     Raises:
-        UsageError: no such dataset.
+        UsageError: no such dataset, or `output` exists.
         DataError: the dataset is damaged or not to be had.
         WriteError: the sheet cannot be written.
     """
+    if output is not None:
+        files.check_new(output)
     train, validation = datasets.load_for_training(dataset, data_dir=data_dir, watcher=watcher)
     test = datasets.load(dataset, "test", data_dir=data_dir, watcher=watcher)
     names = list(train.class_names)

@@ -95,7 +95,7 @@ def train(
     """
     started = time.perf_counter()
     opened = _open_init(init, arch, watcher)
-    config = recipes.find(arch or "cnn")
+    config = recipes.find("cnn" if arch is None else arch)
     if opened is not None:
         config = recipes.find(opened.metadata.arch).replace(
             arch_args=opened.metadata.arch_args,
@@ -177,7 +177,7 @@ def _training_data(
     config: TrainConfig, dataset: str | None, data_dir: Path | None, watcher: Watcher
 ) -> tuple[TrainConfig, datasets.Split, datasets.Split]:
     """The config with the dataset it came to, and that dataset's train and validation splits."""
-    config = config.replace(dataset=dataset or DEFAULT_DATASET)
+    config = config.replace(dataset=DEFAULT_DATASET if dataset is None else dataset)
     try:
         return config, *_load(config, data_dir, watcher)
     except DownloadError as error:
