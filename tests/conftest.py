@@ -65,6 +65,11 @@ def tiny_dataset(*files: catalog.RawFile, **changes: object) -> catalog.Dataset:
     return dataset_with(made, **changes)
 
 
+def unmeasured() -> dict[str, str]:
+    """An environment without coverage, for a process that may not write where it wants to."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
 @pytest.fixture(scope="session")
 def mnist_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with the real MNIST in it."""

@@ -9,6 +9,7 @@ import pytest
 
 from mnistctl import files
 from mnistctl.errors import WriteError
+from tests.conftest import unmeasured
 
 
 def test_a_written_file_has_its_content_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
@@ -99,6 +100,12 @@ except errors.WriteError as error:
     for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
         parent.chmod(parent.stat().st_mode | 0o055)
 
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=unmeasured(),
+    )
 
     assert answer.stdout.strip() == f"{folder / 'file'}: cannot be written: Permission denied"

@@ -12,6 +12,7 @@ FLOORS = {
     "errors": 0,
     "files": 0,
     "interrupts": 0,
+    "provenance": 0,
     "architectures": 1,
     "config": 1,
     "recipes": 1,

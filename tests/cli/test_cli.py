@@ -23,7 +23,7 @@ from PIL import Image
 from mnistctl import __version__, checkpoint, datasets, files, runs
 from mnistctl.cli import app, drawing
 from mnistctl.datasets import catalog
-from tests.conftest import Cli, tiny_dataset
+from tests.conftest import Cli, tiny_dataset, unmeasured
 from tests.datasets.servers import answer, serving
 
 TRAIN = ("train", "--dataset", "digits", "--device", "cpu", "--epochs", "2")
@@ -509,7 +509,7 @@ def test_a_disk_that_is_full_is_one_line_and_no_half_file() -> None:
     def allow_100_kb() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
-    with start(*TRAIN, "--name", "full", preexec_fn=allow_100_kb) as process:
+    with start(*TRAIN, "--name", "full", preexec_fn=allow_100_kb, env=unmeasured()) as process:
         _, err = process.communicate(timeout=60)
 
     assert process.returncode == 1

@@ -19,7 +19,7 @@ import trustme
 from mnistctl import files
 from mnistctl.datasets import catalog, fetch, transfer
 from mnistctl.errors import DownloadError, WriteError
-from tests.conftest import tiny_dataset
+from tests.conftest import tiny_dataset, unmeasured
 from tests.datasets.servers import Behaviour, answer, serving
 
 NAME = "labels-idx1-ubyte"
@@ -352,6 +352,7 @@ def start(
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=preexec_fn,
+        env=unmeasured(),
     )
 
 

@@ -251,6 +251,8 @@ def test_pictures_that_have_gone_are_missing_data(cli: Cli, own: Path) -> None:
 
     assert answer.code == 3
     assert "mine: the pictures that the model learned from are not there" in answer.err
+    other = cli("eval", "-q", "--dataset", "digits")
+    assert (other.code, "the model knows 3 classes" in other.err) == (2, True)
 
 
 @pytest.mark.parametrize("classes", [0, 1, 101])

@@ -49,6 +49,16 @@ def find(name: str) -> Dataset | Path:
     raise unknown_name("dataset", name, catalog.DATASETS)
 
 
+def canonical(name: str) -> str:
+    """The one spelling of a dataset: a name in the catalog, or the absolute path of a folder.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    dataset = find(name)
+    return str(dataset) if isinstance(dataset, Path) else dataset.name
+
+
 def check_split(name: str, split: str) -> None:
     """Check that a dataset has a split, before anything is loaded.
 

@@ -60,8 +60,8 @@ def split_of(
     own = metadata.dataset["name"]
     if dataset is None and own not in catalog.DATASETS and not Path(own).is_dir():
         raise DataError(f"{own}: the pictures that the model learned from are not there; see --dataset")
-    wanted = own if dataset is None else dataset
-    is_own = str(datasets.find(wanted)) == str(datasets.find(own)) if wanted != own else True
+    wanted = own if dataset is None else datasets.canonical(dataset)
+    is_own = wanted == own
     config = metadata.config if is_own else {}
     loaded = datasets.load(
         wanted,

@@ -1,18 +1,24 @@
 """`train`: from a recipe and what is given in its place to a run folder with a model."""
 
 import dataclasses
-import importlib.metadata
 import math
-import platform
-import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnistctl import architectures, checkpoint, datasets, files, interrupts, models, recipes, runs
+from mnistctl import (
+    architectures,
+    checkpoint,
+    datasets,
+    files,
+    interrupts,
+    models,
+    provenance,
+    recipes,
+    runs,
+)
 from mnistctl.config import TrainConfig
 from mnistctl.errors import DivergedError, DownloadError, InterruptedRunError, ModelError, UsageError
 from mnistctl.metadata import Metadata
@@ -113,8 +119,8 @@ def train(
         seed=seed,
         validation_size=validation_size,
     )
-    if dataset is not None and isinstance(found := datasets.find(dataset), Path):
-        dataset = str(found)
+    if dataset is not None:
+        dataset = datasets.canonical(dataset)
     if name is not None:
         runs.check_new(name)
     from mnistctl.nn.devices import (  # torch, 1.2 s: after everything that can be checked without
@@ -216,7 +222,18 @@ def _fit(
     """Train and keep the best model: the last epoch, and the saved one."""
     from mnistctl.nn import torch_predictor, trainer
 
-    about = _metadata(config, net, train_split)
+    about = Metadata(
+        arch=config.arch,
+        arch_args=dict(config.arch_args),
+        parameters=sum(parameter.numel() for parameter in net.parameters()),
+        dataset={"name": train_split.dataset, "sha256": train_split.sha256},
+        class_names=list(train_split.class_names),
+        config=config.to_json(),
+        metrics={},
+        versions=provenance.versions(),
+        created=provenance.now(),
+        git_commit=provenance.git_commit(),
+    )
     batch_size, _, steps = trainer.plan_steps(config, len(train_split.images))
     watcher.training(steps * batch_size)
     best: Epoch | None = None
@@ -240,7 +257,7 @@ def _fit(
         is_best = best is None or _is_better(epoch, best)
         if is_best:
             best = epoch
-            metadata = dataclasses.replace(about, metrics=epoch.to_json(), created=_now())
+            metadata = dataclasses.replace(about, metrics=epoch.to_json(), created=provenance.now())
             checkpoint.save(run.model_path, torch_predictor.state_of(net), metadata)
         watcher.epoch(epoch, best=is_best)
     assert best is not None  # noqa: S101 - a run has at least one step, so at least one epoch
@@ -272,40 +289,3 @@ def _is_better(epoch: Epoch, best: Epoch) -> bool:
     if epoch.validation_accuracy is None or best.validation_accuracy is None:
         return True
     return epoch.validation_accuracy >= best.validation_accuracy
-
-
-def _metadata(config: TrainConfig, net: "torch.nn.Module", split: datasets.Split) -> Metadata:
-    """What is known of a run's models before it begins: all but their figures."""
-    packages = ("mnistctl", "torch", "numpy")
-    versions = {name: importlib.metadata.version(name) for name in packages}
-    return Metadata(
-        arch=config.arch,
-        arch_args=dict(config.arch_args),
-        parameters=sum(parameter.numel() for parameter in net.parameters()),
-        dataset={"name": split.dataset, "sha256": split.sha256},
-        class_names=list(split.class_names),
-        config=config.to_json(),
-        metrics={},
-        versions=versions | {"python": platform.python_version()},
-        created=_now(),
-        git_commit=_git_commit(),
-    )
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _git_commit() -> str | None:
-    """The commit checked out in the working folder, if there is one and git to ask."""
-    try:
-        answer = subprocess.run(
-            ["git", "rev-parse", "HEAD"],  # noqa: S607 - whichever git the user has
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=5,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip()

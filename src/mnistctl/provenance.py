@@ -1,0 +1,34 @@
+"""Where and when something was made, and with what."""
+
+import importlib.metadata
+import platform
+import subprocess
+from datetime import UTC, datetime
+
+_PACKAGES = ("mnistctl", "torch", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """The versions that decide what a training run gives."""
+    installed = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return installed | {"python": platform.python_version()}
+
+
+def now() -> str:
+    """The time, ISO 8601, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def git_commit() -> str | None:
+    """The commit checked out in the working folder, if there is one and git to ask."""
+    try:
+        answer = subprocess.run(
+            ["git", "rev-parse", "HEAD"],  # noqa: S607 - whichever git the user has
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=5,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
