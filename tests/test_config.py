@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from mnistctl import architectures, recipes
+from mnistctl import architectures, recipe_table
 from mnistctl.config import TrainConfig
 from mnistctl.errors import UsageError
 
@@ -61,16 +61,16 @@ def test_another_net_brings_its_own_arguments() -> None:
 
 
 def test_a_config_survives_json() -> None:
-    config = recipes.find("cnn")
+    config = recipe_table.find("cnn")
 
     assert TrainConfig(**config.to_json()) == config
 
 
 @pytest.mark.parametrize("name", architectures.ARCHITECTURES)
 def test_every_architecture_has_a_recipe_of_its_name(name: str) -> None:
-    assert recipes.find(name).arch == name
+    assert recipe_table.find(name).arch == name
 
 
 def test_an_unknown_architecture_names_the_nearest() -> None:
     with pytest.raises(UsageError, match="unknown architecture 'cnm'; did you mean 'cnn'"):
-        recipes.find("cnm")
+        recipe_table.find("cnm")

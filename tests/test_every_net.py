@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import mnistctl
-from mnistctl import datasets, models, recipes
+from mnistctl import datasets, models, recipe_table
 
 
-@pytest.mark.parametrize("name", recipes.RECIPES)
+@pytest.mark.parametrize("name", recipe_table.RECIPES)
 def test_what_is_exported_is_what_was_trained(name: str) -> None:
-    run = mnistctl.train(recipes.find(name).arch, dataset="digits", device="cpu", epochs=1)
+    run = mnistctl.train(recipe_table.find(name).arch, dataset="digits", device="cpu", epochs=1)
     report = mnistctl.evaluate(run.run, split="validation")
     (exported,) = mnistctl.export(run.run)
 

@@ -8,18 +8,39 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mnistctl.workflows import data, download, evaluate, export, info, list_datasets, predict, train
+    from mnistctl.workflows import (
+        archs,
+        compare,
+        data,
+        download,
+        evaluate,
+        export,
+        info,
+        list_datasets,
+        plot,
+        predict,
+        recipes,
+        runs,
+        train,
+        train_seeds,
+    )
 
 __version__ = "0.1.0"
 __all__ = [
+    "archs",
+    "compare",
     "data",
     "download",
     "evaluate",
     "export",
     "info",
     "list_datasets",
+    "plot",
     "predict",
+    "recipes",
+    "runs",
     "train",
+    "train_seeds",
 ]
 
 

@@ -26,10 +26,12 @@ class Report:
     per_class: list[dict[str, Any]]  # label, images, precision, recall, f1
     confusion: list[list[int]]  # rows: true class, columns: predicted
     most_confused: list[dict[str, Any]]  # label, predicted, images; the worst first
+    pictures: Sequence[str] = ()  # files that were drawn of it
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return vars(self) | {"accuracy_interval": list(self.accuracy_interval)}
+        lists = {"accuracy_interval": list(self.accuracy_interval), "pictures": list(self.pictures)}
+        return vars(self) | lists
 
     def require(self, min_accuracy: float | None) -> None:
         """Hold the accuracy against a limit in [0, 1]; None holds it against nothing.

@@ -1,52 +1,219 @@
-"""Pictures for people, drawn by matplotlib."""
+"""Pictures for people, drawn by matplotlib; each function gives a PNG.
+
+The colours are those of Okabe and Ito, which the colour-blind tell apart too; nothing is told by
+colour alone.
+"""
 
 import io
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mnistctl.predictor import Images
+import numpy as np
+
+from mnistctl.metrics import Counts, Labels
+from mnistctl.predictor import Images, Outputs
+from mnistctl.run_folder import Epoch
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _DPI = 150
-_LABEL: dict[str, Any] = {
-    "rotation": 0,
-    "ha": "right",
-    "va": "center",
-    "fontsize": 10,
-    "parse_math": False,  # a name may hold dollars
-}
+_FONT_SIZE = 12  # points: still read at half size
 _LONGEST_NAME = 24  # characters beside a row
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_RIGHT, _WRONG = "#0072B2", "#D55E00"
+_MOST_WRITTEN_CLASSES = 20  # of which a confusion matrix has room for figures
+_MOST_MARKED = 30  # epochs of a curve, for a mark each
+_COLUMNS = 8  # of a sheet of answers
 
 
 def sample_sheet(samples: Sequence[tuple[str, Images]], *, title: str) -> bytes:
-    """A PNG with a row of images for each class.
+    """A row of images for each class.
 
     Args:
         samples: class name and its images, uint8 (N, 28, 28), N of 1 or more; at least one class.
         title: of the sheet.
     """
-    import numpy as np
-    from matplotlib.figure import Figure  # 0.3 s; without pyplot, so no window system is looked for
-
     columns = max(len(images) for _, images in samples)
-    figure = Figure(figsize=(1.6 + 0.5 * columns, 0.6 + 0.5 * len(samples)), layout="constrained")
-    figure.suptitle(title, fontsize=11, parse_math=False)
+    figure = _figure(1.6 + 0.5 * columns, 0.6 + 0.5 * len(samples), title)
     grid = figure.subplots(len(samples), 1, squeeze=False)[:, 0]
     for axes, (name, images) in zip(grid, samples, strict=True):
         strip = np.zeros((28, 28 * columns), dtype=np.uint8)
         strip[:, : 28 * len(images)] = np.hstack(list(images))
-        axes.imshow(strip, cmap="gray_r", vmin=0, vmax=255)
-        axes.set_ylabel(
-            _short(name), rotation=0, ha="right", va="center", fontsize=10, parse_math=False
+        _show_ink(axes, strip)
+        axes.set_ylabel(_short(name), rotation=0, ha="right", va="center", parse_math=False)
+    return _png(figure)
+
+
+def curves(runs: Sequence[tuple[str, Sequence[Epoch]]], *, title: str) -> bytes:
+    """Loss and accuracy over the epochs, of train and of validation, of one run or several.
+
+    Args:
+        runs: a name and what its epochs came to, at least one; at least one run.
+        title: of the picture.
+    """
+    figure = _figure(10, 4.4, title)
+    panels = figure.subplots(1, 2)
+    several = len(runs) > 1
+    for number, (name, epochs) in enumerate(runs):
+        x = [epoch.epoch for epoch in epochs]
+        for part in ("train", "validation"):
+            is_train = part == "train"
+            place = number if several else int(not is_train)
+            for axes, figure_name, scale in zip(panels, ("loss", "accuracy"), (1, 100), strict=True):
+                y = [getattr(epoch, f"{part}_{figure_name}") for epoch in epochs]
+                if None in y:  # no validation images
+                    continue
+                axes.plot(
+                    x,
+                    [scale * value for value in y],
+                    color=_COLOURS[place % len(_COLOURS)],
+                    linestyle="--" if is_train else "-",
+                    marker="o" if len(x) == 1 or (not is_train and len(x) <= _MOST_MARKED) else None,
+                    clip_on=False,
+                    markersize=4,
+                    linewidth=1.4 if is_train else 2,
+                    label=f"{_short(name)}, {part}" if several else part,
+                )
+    _label_curves(panels, [len(epochs) for _, epochs in runs])
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+    return _png(figure)
+
+
+def confusion(counts: Counts, class_names: Sequence[str], *, title: str) -> bytes:
+    """A confusion matrix: in each cell the number of images, and its share of the true class.
+
+    Args:
+        counts: (C, C), rows the true class, columns the predicted one.
+        class_names: C of them.
+        title: of the picture.
+    """
+    from matplotlib.colors import PowerNorm
+
+    classes = len(class_names)
+    totals = counts.sum(axis=1, keepdims=True)
+    percent = 100 * counts / np.maximum(totals, 1)
+    is_written = classes <= _MOST_WRITTEN_CLASSES
+    side = 2.4 + (0.66 if is_written else 0.2) * classes
+    figure = _figure(side + 1, side, title)
+    axes = figure.subplots()
+    # Not in proportion: one image in a hundred should be seen.
+    norm = PowerNorm(0.4, vmin=0, vmax=100)
+    image = axes.imshow(percent, cmap="Blues", norm=norm)
+    for row, column in np.ndindex(classes, classes) if is_written else ():
+        if count := counts[row, column]:
+            axes.text(
+                column,
+                row,
+                f"{count:,}\n{_percent(percent[row, column])}",
+                ha="center",
+                va="center",
+                fontsize=_FONT_SIZE - 2,
+                color="white" if norm(percent[row, column]) > 0.55 else "black",
+            )
+    names = [_short(name) for name in class_names]
+    is_long = max(map(len, names)) > 3
+    axes.set_xticks(
+        range(classes),
+        names,
+        parse_math=False,
+        rotation=45 if is_long else 0,
+        ha="right" if is_long else "center",
+    )
+    axes.set_yticks(range(classes), names, parse_math=False)
+    axes.tick_params(labelsize=_FONT_SIZE)
+    axes.set_xlabel("read as", fontsize=_FONT_SIZE)
+    axes.set_ylabel("is", fontsize=_FONT_SIZE)
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, ticks=[0, 1, 5, 20, 50, 100])
+    bar.set_label("% of the class", fontsize=_FONT_SIZE)
+    return _png(figure)
+
+
+def answers(
+    images: Images, labels: Labels, outputs: Outputs, class_names: Sequence[str], *, title: str
+) -> bytes:
+    """A sheet of images, each with its label, what it was read as, and how probable that seemed.
+
+    Args:
+        images: uint8 (N, 28, 28); N may be 0.
+        labels: (N,).
+        outputs: of these images.
+        class_names: C of them.
+        title: of the sheet.
+    """
+    columns = min(_COLUMNS, max(1, len(images)))
+    rows = max(1, -(-len(images) // columns))
+    figure = _figure(max(4, 1.35 * columns), 0.7 + 1.6 * rows, title)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    predicted = outputs.logits.argmax(axis=1)
+    for axes, image, label, guess, probability in zip(
+        grid, images, labels, predicted, outputs.probabilities.max(axis=1), strict=False
+    ):
+        is_right = label == guess
+        colour = _RIGHT if is_right else _WRONG
+        _show_ink(axes, image)
+        axes.spines[:].set(visible=True, color=colour, linewidth=1 if is_right else 3)
+        mark = "✓" if is_right else "✗"
+        guessed = f"{mark} {_short(class_names[guess])} {_percent(100 * probability)}"
+        axes.set_title(
+            f"{_short(class_names[label])}\n{guessed}",
+            fontsize=_FONT_SIZE - 1,
+            color=colour,
+            fontweight="normal" if is_right else "bold",
+            parse_math=False,
         )
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.spines[:].set_visible(False)
+    for axes in grid[len(images) :]:
+        axes.set_axis_off()
+    if not len(images):
+        grid[0].text(0.5, 0.5, "none", ha="center", va="center")
+    return _png(figure)
+
+
+def _figure(width: float, height: float, title: str) -> "Figure":
+    from matplotlib.figure import Figure  # 0.3 s; without pyplot, so no window system is looked for
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.suptitle(title, fontsize=_FONT_SIZE + 1, parse_math=False)  # a name may hold dollars
+    return figure
+
+
+def _png(figure: "Figure") -> bytes:
     png = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a class name in another script, or of vast length
         figure.savefig(png, dpi=_DPI, bbox_inches="tight")
     return png.getvalue()
+
+
+def _label_curves(panels: Any, lengths: Sequence[int]) -> None:
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    for axes, name in zip(panels, ("loss (cross-entropy, nats)", "accuracy"), strict=True):
+        axes.set_xlabel("epoch", fontsize=_FONT_SIZE)
+        axes.set_ylabel(name, fontsize=_FONT_SIZE)
+        axes.tick_params(labelsize=_FONT_SIZE - 1)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.set_xlim(0.5, max(lengths) + 0.5)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylim(bottom=0)
+    panels[1].yaxis.set_major_formatter(PercentFormatter())
+    panels[1].set_ylim(top=min(100.0, panels[1].get_ylim()[1]))
+
+
+def _show_ink(axes: "Axes", image: Images) -> None:
+    axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+
+
+def _percent(value: float) -> str:
+    """Short, and 100% only where it is: 99.97 is 99.9%."""
+    return f"{np.floor(10 * value) / 10:.1f}%" if value < 100 else "100%"
 
 
 def _short(name: str) -> str:

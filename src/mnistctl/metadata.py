@@ -94,6 +94,7 @@ def _fits(value: Any, name: str) -> bool:
         "temperature": lambda temperature: temperature > 0,
         "config": lambda config: (
             isinstance(config.get("validation_size"), int | None)
+            and isinstance(config.get("subset"), int | None)
             and isinstance(config.get("split_seed", 0), int)
         ),
     }

@@ -1,6 +1,7 @@
 """Figures from labels and outputs, in NumPy: the same for every kind of model."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -67,3 +68,33 @@ def cross_entropy(probabilities: npt.NDArray[np.float32], labels: Labels) -> flo
     """
     true = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     return float(-np.log(np.maximum(true, 1e-12)).mean())
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Probability that two equally good classifiers differ so much by chance, or more: two-sided.
+
+    Args:
+        only_first: images that the first alone reads rightly.
+        only_second: images that the second alone reads rightly.
+
+    Source: Q. McNemar, Psychometrika 12 (1947), 153-157; here exact, by the binomial distribution.
+    """
+    images = only_first + only_second
+    ways = tail = 1  # of so many images to be the first's: a binomial coefficient
+    for count in range(min(only_first, only_second)):
+        ways = ways * (images - count) // (count + 1)
+        tail += ways
+    return min(1.0, 2 * tail / (1 << images))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values of several comparisons made at once, adjusted so that they can be read one by one.
+
+    Source: S. Holm, Scandinavian Journal of Statistics 6 (1979), 65-70.
+    """
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda item: p_values[item])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted

@@ -3,7 +3,7 @@
 from difflib import get_close_matches
 from pathlib import Path
 
-from mnistctl import checkpoint, runs
+from mnistctl import architectures, checkpoint, files, run_folder
 from mnistctl.errors import ModelError
 from mnistctl.metadata import Metadata
 from mnistctl.predictor import Predictor
@@ -22,11 +22,11 @@ def find(name: str | Path | None, *, watcher: Watcher = SILENT) -> Path:
     Raises:
         ModelError: there is none.
     """
-    known = runs.find_all()
+    known = run_folder.find_all()
     if name is None:
         if not known:
             raise ModelError(
-                f"no run in {runs.ROOT.resolve()}; train one with 'mnistctl train' or name a file"
+                f"no run in {run_folder.ROOT.resolve()}; train one with 'mnistctl train' or name a file"
             )
         path = known[-1].model_path
         watcher.note(f"model: {path} (the newest run here)")
@@ -34,12 +34,12 @@ def find(name: str | Path | None, *, watcher: Watcher = SILENT) -> Path:
     if not str(name):
         raise ModelError("the model's name is empty")
     path = Path(name)
-    for candidate in (path, runs.ROOT / path):
-        for file in (candidate, runs.Run(candidate).model_path):
+    for candidate in (path, run_folder.ROOT / path):
+        for file in (candidate, run_folder.Run(candidate).model_path):
             if file.is_file():
                 return file
     if path.is_dir():
-        raise ModelError(f"{path}: a folder without {runs.MODEL_NAME}")
+        raise ModelError(f"{path}: a folder without {run_folder.MODEL_NAME}")
     names = [run.folder.name for run in known]
     close = get_close_matches(str(name), names, n=1)
     hint = f"did you mean '{close[0]}'?" if close else f"runs here: {', '.join(names) or 'none'}"
@@ -72,11 +72,17 @@ def format_of(path: Path) -> str:
     raise ModelError(f"{path}: neither a safetensors nor an ONNX file")
 
 
-def open_predictor(path: Path) -> Predictor:
+def open_predictor(path: Path, *, arch: str | None = None, watcher: Watcher = SILENT) -> Predictor:
     """Open a model file, ready to read images on the CPU; torch is imported only for a checkpoint.
+
+    Args:
+        path: of the file.
+        arch: FILE.py:CLASS, for a checkpoint of a person's own class.
+        watcher: hears when that class is not what it was.
 
     Raises:
         ModelError: unreadable, damaged, or not one of this program's.
+        UsageError: `arch` is not the model's.
     """
     if format_of(path) == ONNX:
         from mnistctl.onnx_predictor import OnnxPredictor  # 0.1 s
@@ -87,7 +93,18 @@ def open_predictor(path: Path) -> Predictor:
 
     from mnistctl.nn import torch_predictor
 
-    return torch_predictor.from_checkpoint(opened, device=torch.device("cpu"))
+    warn_of_changed_source(opened, arch, watcher)
+    return torch_predictor.from_checkpoint(opened, device=torch.device("cpu"), arch=arch)
+
+
+def warn_of_changed_source(opened: checkpoint.Checkpoint, arch: str | None, watcher: Watcher) -> None:
+    """Say it when a person's own class is not the one that a checkpoint was made with."""
+    stored = opened.metadata.config.get("arch_sha256")
+    source = architectures.own_source(arch or "")
+    if stored and source and source[0].is_file():
+        found = files.sha256(source[0].read_bytes())
+        if found != stored:
+            watcher.warn(f"{source[0]} has changed since {opened.path} was made")
 
 
 def describe(path: Path) -> tuple[str, Metadata]:

@@ -12,8 +12,6 @@ from mnistctl.metadata import Metadata
 Images = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
-IMAGE_SIZE = 28  # pixels, both ways
-
 
 class Outputs(NamedTuple):
     """What a model says of N images, over C classes."""

@@ -1,6 +1,6 @@
 """How the verbs tell whoever watches what they are doing; a face overrides what it shows."""
 
-from mnistctl.runs import Epoch
+from mnistctl.run_folder import Epoch
 
 
 class Watcher:

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnistctl import __version__, checkpoint, datasets, files, runs
+from mnistctl import __version__, checkpoint, datasets, files, run_folder
 from mnistctl.cli import app, drawing
 from mnistctl.datasets import catalog
 from tests.conftest import Cli, tiny_dataset, unmeasured
@@ -110,7 +110,7 @@ def test_without_mnist_and_network_the_embedded_digits_stand_in_after_one_warnin
     assert json.loads(answer.out)["dataset"] == "digits"
     assert answer.err.count("warning") == 1
     assert "no MNIST here and none to be had" in answer.err
-    model = runs.find_all()[0].model_path
+    model = run_folder.find_all()[0].model_path
     assert json.loads(cli("info", model, "--json").out)["dataset"]["name"] == "digits"
 
 
@@ -373,7 +373,7 @@ def test_an_exported_file_cannot_be_exported_again(cli: Cli, onnx_path: Path) ->
 
 
 def test_a_bug_of_ours_is_a_traceback(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "find_all", lambda: 1 / 0)
+    monkeypatch.setattr(run_folder, "find_all", lambda: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
         cli("eval")

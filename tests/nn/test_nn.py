@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from mnistctl import architectures, datasets, recipes
+from mnistctl import architectures, datasets, recipe_table
 from mnistctl.config import TrainConfig
 from mnistctl.errors import UsageError
 from mnistctl.nn import augment, batches, devices, nets, trainer
-from mnistctl.runs import Epoch
+from mnistctl.run_folder import Epoch
 
 Splits = tuple[datasets.Split, datasets.Split]
 
@@ -46,9 +46,9 @@ def test_every_net_takes_raw_images_and_gives_what_the_contract_says(arch: str) 
     assert torch.equal(known, probabilities.max(dim=1).values)
 
 
-@pytest.mark.parametrize("name", recipes.RECIPES)
+@pytest.mark.parametrize("name", recipe_table.RECIPES)
 def test_every_recipe_learns(name: str, splits: Splits) -> None:
-    config = recipes.find(name).replace(epochs=8, min_steps=0, batch_size=64)
+    config = recipe_table.find(name).replace(epochs=8, min_steps=0, batch_size=64)
 
     _, epochs = fit(config, splits)
 
@@ -57,9 +57,9 @@ def test_every_recipe_learns(name: str, splits: Splits) -> None:
     assert epochs[-1].validation_accuracy > 0.85
 
 
-@pytest.mark.parametrize("name", recipes.RECIPES)
+@pytest.mark.parametrize("name", recipe_table.RECIPES)
 def test_the_same_config_gives_the_same_weights_bit_for_bit(name: str, splits: Splits) -> None:
-    config = recipes.find(name).replace(epochs=2, min_steps=0, batch_size=64)
+    config = recipe_table.find(name).replace(epochs=2, min_steps=0, batch_size=64)
     config = config.replace(arch_args={**config.arch_args, "dropout": 0.5})
 
     trained = [fit(config.replace(seed=seed), splits)[0] for seed in (0, 0, 1)]
@@ -234,9 +234,9 @@ def test_auto_is_the_cpu_where_there_is_nothing_else(no_accelerator: None) -> No
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("name", recipes.RECIPES)
+@pytest.mark.parametrize("name", recipe_table.RECIPES)
 def test_every_recipe_learns_on_cuda(name: str, splits: Splits) -> None:
-    config = recipes.find(name).replace(epochs=8, min_steps=0, batch_size=64)
+    config = recipe_table.find(name).replace(epochs=8, min_steps=0, batch_size=64)
 
     _, epochs = fit(config, splits, device="cuda:0")
 

@@ -9,7 +9,18 @@ from typing import Annotated
 import typer
 
 from mnistctl import __version__
-from mnistctl.cli import data, download, evaluate, export, info, predict, train
+from mnistctl.cli import (
+    compare,
+    data,
+    download,
+    evaluate,
+    export,
+    info,
+    listings,
+    plot,
+    predict,
+    train,
+)
 from mnistctl.errors import MnistctlError
 
 _INTERRUPTED = 128 + signal.SIGINT
@@ -28,6 +39,11 @@ app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("export")(export.export)
 app.command("info")(info.info)
+app.command("plot")(plot.plot)
+app.command("compare")(compare.compare)
+app.command("runs")(listings.runs)
+app.command("recipes")(listings.recipes)
+app.command("archs")(listings.archs)
 
 
 def _show_version(wanted: bool) -> None:

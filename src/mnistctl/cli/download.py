@@ -1,6 +1,6 @@
 """`mnistctl download`."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -38,22 +38,13 @@ def download(
 
     if list_all:
         found = workflows.list_datasets(data_dir=data_dir)
-        _show(found, _render_list, as_json=as_json)
+        output.show_all(found, _render_list, as_json=as_json)
         return
     with watching.watcher(quiet=quiet) as watcher:
         files = workflows.download(
             dataset, source=source, mirror=mirror, data_dir=data_dir, watcher=watcher
         )
-    _show(files, _render_files, as_json=as_json)
-
-
-def _show(
-    items: "Sequence[T]", render: "Callable[[Sequence[T]], Iterator[RenderableType]]", *, as_json: bool
-) -> None:
-    if as_json:
-        output.show_json([item.to_json() for item in items])
-    else:
-        output.show_parts(render(items))
+    output.show_all(files, _render_files, as_json=as_json)
 
 
 def _render_files(files: "Sequence[FetchedFile]") -> Iterator[RenderableType]:

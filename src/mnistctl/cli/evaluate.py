@@ -14,6 +14,8 @@ from mnistctl.cli.options import (
     DataDirOption,
     JsonOption,
     ModelArgument,
+    OwnClassOption,
+    PlotsOption,
     QuietOption,
     dataset_option,
 )
@@ -40,6 +42,8 @@ def evaluate(
     predictions: Annotated[
         Path | None, typer.Option(help="Write every image's answer to this CSV file.")
     ] = None,
+    plots: PlotsOption = True,
+    arch: OwnClassOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -54,6 +58,8 @@ def evaluate(
             split=split,
             batch_size=batch_size,
             predictions=predictions,
+            plots=plots,
+            arch=arch,
             data_dir=data_dir,
             watcher=watcher,
         )
@@ -81,6 +87,8 @@ def _render(report: "Report") -> Iterator[RenderableType]:
             for pair in report.most_confused
         )
         yield f"\nmost confused: {', '.join(pairs)}"
+    if report.pictures:
+        yield f"\npictures: {', '.join(report.pictures)}"
 
 
 def _confusion(report: "Report") -> Table:

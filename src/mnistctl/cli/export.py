@@ -9,7 +9,14 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from mnistctl.cli import output, watching
-from mnistctl.cli.options import DataDirOption, JsonOption, ModelArgument, QuietOption, dataset_option
+from mnistctl.cli.options import (
+    DataDirOption,
+    JsonOption,
+    ModelArgument,
+    OwnClassOption,
+    QuietOption,
+    dataset_option,
+)
 
 if TYPE_CHECKING:
     from mnistctl.workflows.exporting import Exported
@@ -26,6 +33,7 @@ def export(
     dataset: Annotated[
         str | None, dataset_option("What to check it on.", "what the model was trained on")
     ] = None,
+    arch: OwnClassOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -40,6 +48,7 @@ def export(
             output=path,
             force=force,
             dataset=dataset,
+            arch=arch,
             data_dir=data_dir,
             watcher=watcher,
         )

@@ -5,12 +5,13 @@ from typing import Annotated, Any
 
 import typer
 
-from mnistctl import architectures, runs
+from mnistctl import architectures, recipe_table, run_folder
 
 
 def _architectures(incomplete: str) -> list[tuple[str, str]]:
-    known = architectures.ARCHITECTURES.items()
-    return [(name, item.summary) for name, item in known if name.startswith(incomplete)]
+    summaries = {name: item.summary for name, item in architectures.ARCHITECTURES.items()}
+    names = [name for name in architectures.sizes() if name.startswith(incomplete)]
+    return [(name, summaries.get(name, "")) for name in names]
 
 
 def _datasets(incomplete: str) -> list[tuple[str, str]]:
@@ -20,9 +21,15 @@ def _datasets(incomplete: str) -> list[tuple[str, str]]:
     return [(name, item.summary) for name, item in known if name.startswith(incomplete)]
 
 
+def complete_recipes(incomplete: str) -> list[tuple[str, str]]:
+    """The recipes whose names begin so."""
+    known = recipe_table.RECIPES.items()
+    return [(name, item.summary) for name, item in known if name.startswith(incomplete)]
+
+
 def complete_runs(incomplete: str) -> list[str]:
     """The runs here whose names begin so, the newest first."""
-    names = [run.folder.name for run in runs.find_all()]
+    names = [run.folder.name for run in run_folder.find_all()]
     return [name for name in reversed(names) if name.startswith(incomplete)]
 
 
@@ -32,7 +39,18 @@ ModelArgument = Annotated[str | None, typer.Argument(help=MODEL_HELP, autocomple
 ModelOption = Annotated[str | None, typer.Option(help=MODEL_HELP, autocompletion=complete_runs)]
 ArchOption = Annotated[
     str | None,
-    typer.Option(help="The net: cnn or mlp.", autocompletion=_architectures, show_default="cnn"),
+    typer.Option(
+        help="The net: linear, mlp, lenet5, cnn, torchvision:NAME, or FILE.py:CLASS.",
+        autocompletion=_architectures,
+        show_default="the recipe's, or cnn",
+    ),
+]
+OwnClassOption = Annotated[
+    str | None,
+    typer.Option("--arch", help="FILE.py:CLASS, for a model of a class of your own; runs the file."),
+]
+PlotsOption = Annotated[
+    bool, typer.Option("--plots/--no-plots", help="Draw pictures into the run's folder.")
 ]
 DatasetArgument = Annotated[str, typer.Argument(help="The dataset's name.", autocompletion=_datasets)]
 DataDirOption = Annotated[

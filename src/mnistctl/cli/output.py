@@ -39,6 +39,19 @@ def show(
         show_parts(render(result))
 
 
+def show_all(
+    results: Sequence[ResultT],
+    render: Callable[[Sequence[ResultT]], Iterable[RenderableType]],
+    *,
+    as_json: bool,
+) -> None:
+    """Print several results: for a program a list, or for a person."""
+    if as_json:
+        show_json([result.to_json() for result in results])
+    else:
+        show_parts(render(results))
+
+
 def show_parts(parts: Iterable[RenderableType]) -> None:
     """Print texts and tables; where they are too wide the terminal wraps them, and nothing is cut."""
     screen = console()
@@ -72,11 +85,11 @@ def complain(message: str) -> None:
     print(f"mnistctl: {message}", file=sys.stderr)
 
 
-def table(*columns: str, title: str | None = None) -> Table:
-    """A table in the one look of all tables: names left, figures right."""
+def table(*columns: str, title: str | None = None, left: Sequence[int] = (0,)) -> Table:
+    """A table in the one look of all tables: figures right, and left the columns that say names."""
     made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
     for number, column in enumerate(columns):
-        made.add_column(column, justify="right" if number else "left", no_wrap=True)
+        made.add_column(column, justify="left" if number in left else "right", no_wrap=True)
     return made
 
 

@@ -7,7 +7,7 @@ import typer
 from rich.console import RenderableType
 
 from mnistctl.cli import drawing, output, watching
-from mnistctl.cli.options import JsonOption, ModelOption, QuietOption
+from mnistctl.cli.options import JsonOption, ModelOption, OwnClassOption, QuietOption
 from mnistctl.errors import PictureError, UsageError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def predict(
     model: ModelOption = None,
     top: Annotated[int, typer.Option(help="How many of the likeliest classes to show.")] = 3,
     preview: Annotated[bool, typer.Option(help="Draw what the model sees.")] = False,
+    arch: OwnClassOption = None,
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the result as CSV.")] = False,
     quiet: QuietOption = False,
@@ -31,7 +32,7 @@ def predict(
     if as_json and as_csv:
         raise UsageError("--json and --csv: choose one")
     with watching.watcher(quiet=quiet) as watcher:
-        readings = workflows.predict(pictures, model=model, top=top, watcher=watcher)
+        readings = workflows.predict(pictures, model=model, top=top, arch=arch, watcher=watcher)
     if as_json:
         output.show_json([reading.to_json() for reading in readings])
     elif as_csv:
@@ -60,8 +61,7 @@ def _show_csv(readings: "list[Reading]", *, top: int) -> None:
 
 
 def _render(readings: "list[Reading]", *, preview: bool) -> Iterator[RenderableType]:
-    table = output.table("file", "label", "probability", "then")
-    table.columns[-1].justify = "left"
+    table = output.table("file", "label", "probability", "then", left=(0, 3))
     for reading in readings:
         if reading.prediction is None:
             continue

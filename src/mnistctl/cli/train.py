@@ -1,30 +1,46 @@
 """`mnistctl train`."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from mnistctl.cli import output, watching
+from mnistctl.cli import output, settings, watching
 from mnistctl.cli.options import (
     ArchOption,
     DataDirOption,
     JsonOption,
+    PlotsOption,
     QuietOption,
+    complete_recipes,
     complete_runs,
     dataset_option,
 )
 
 if TYPE_CHECKING:
-    from mnistctl.workflows.training import TrainResult
+    from mnistctl.workflows.training import SeedsResult, TrainResult
 
-_RECIPE = "the recipe's"
+# What is not a setting of the run itself.
+_OTHERS = ("seeds", "as_json", "quiet")
 
 
 def train(
+    context: typer.Context,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="Settings by name; see 'mnistctl recipes'. Any option overrides them.",
+            autocompletion=complete_recipes,
+            show_default="the net's own",
+        ),
+    ] = None,
     arch: ArchOption = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings from a file: TOML, or the config.json of a run.")
+    ] = None,
     dataset: Annotated[
         str | None, dataset_option("What to train on.", "mnist; digits where there is no network")
     ] = None,
@@ -38,46 +54,74 @@ def train(
     device: Annotated[
         str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", show_default="auto")
     ] = None,
-    epochs: Annotated[
-        float | None,
-        typer.Option(help="Passes over the images; a fraction is fine.", show_default=_RECIPE),
-    ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images a step.", show_default=_RECIPE)] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="Peak of the schedule.", show_default=_RECIPE)
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Of weights, order and dropout.", show_default=_RECIPE)
-    ] = None,
-    validation_size: Annotated[
-        int | None, typer.Option(help="Images held out of train.", show_default="1 in 12")
-    ] = None,
+    seeds: Annotated[
+        int, typer.Option(help="Train so many runs, each with the next seed; show mean and spread.")
+    ] = 1,
     name: Annotated[
         str | None, typer.Option(help="Of the folder in runs/.", show_default="one that is free")
     ] = None,
+    plots: PlotsOption = True,
+    track: Annotated[
+        str | None, typer.Option(help="tensorboard: write for it besides, into the run's folder.")
+    ] = None,
+    epochs: settings.Epochs = None,
+    min_steps: settings.MinSteps = None,
+    patience: settings.Patience = None,
+    batch_size: settings.BatchSize = None,
+    optimizer: settings.Optimizer = None,
+    learning_rate: settings.LearningRate = None,
+    momentum: settings.Momentum = None,
+    nesterov: settings.Nesterov = None,
+    beta2: settings.Beta2 = None,
+    weight_decay: settings.WeightDecay = None,
+    clip_norm: settings.ClipNorm = None,
+    schedule: settings.Schedule = None,
+    warmup: settings.Warmup = None,
+    step_epochs: settings.StepEpochs = None,
+    gamma: settings.Gamma = None,
+    label_smoothing: settings.LabelSmoothing = None,
+    ema: settings.Ema = None,
+    seed: settings.Seed = None,
+    hidden: settings.Hidden = None,
+    dropout: settings.Dropout = None,
+    batch_norm: settings.BatchNorm = None,
+    widths: settings.Widths = None,
+    kernels: settings.Kernels = None,
+    strides: settings.Strides = None,
+    pools: settings.Pools = None,
+    same_padding: settings.SamePadding = None,
+    conv_dropout: settings.ConvDropout = None,
+    rotate: settings.Rotate = None,
+    scale: settings.Scale = None,
+    shear: settings.Shear = None,
+    shift: settings.Shift = None,
+    elastic: settings.Elastic = None,
+    erase: settings.Erase = None,
+    subset: settings.Subset = None,
+    validation_size: settings.ValidationSize = None,
+    split_seed: settings.SplitSeed = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Train a digit reader; the best model on validation is kept in runs/NAME."""
+    """Train a digit reader; the best model on validation is kept in runs/NAME.
+
+    Settings that are not given are the recipe's, which 'mnistctl recipes --json' shows.
+    """
     from mnistctl import workflows
 
+    options = settings.given(
+        {key: value for key, value in context.params.items() if key not in _OTHERS}
+    )
     with watching.watcher(quiet=quiet) as watcher:
-        result = workflows.train(
-            arch,
-            dataset=dataset,
-            init=init,
-            device=device,
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            seed=seed,
-            validation_size=validation_size,
-            name=name,
-            data_dir=data_dir,
-            watcher=watcher,
-        )
-    output.show(result, _render, as_json=as_json)
+        if seeds != 1:
+            series = workflows.train_seeds(seeds, **options, watcher=watcher)
+        else:
+            result = workflows.train(**options, watcher=watcher)
+    if seeds != 1:
+        output.show(series, _render_seeds, as_json=as_json)
+    else:
+        output.show(result, _render, as_json=as_json)
 
 
 def _render(result: "TrainResult") -> Iterator[RenderableType]:
@@ -90,8 +134,24 @@ def _render(result: "TrainResult") -> Iterator[RenderableType]:
             f"validation accuracy {output.percent(result.validation_accuracy)} "
             f"after epoch {result.best_epoch}"
         )
-    yield Text.assemble("saved in ", (result.run, "bold"), "\n")
-    yield "next:"
+    yield Text.assemble("saved in ", (result.run, "bold"))
+    if result.pictures:
+        yield f"pictures: {', '.join(Path(picture).name for picture in result.pictures)}"
+    yield "\nnext:"
     yield f"  mnistctl eval {result.run}"
     yield f"  mnistctl predict digit.png --model {result.run}"
     yield f"  mnistctl export {result.run}"
+
+
+def _render_seeds(series: "SeedsResult") -> Iterator[RenderableType]:
+    table = output.table("\nrun", "\nseed", "validation\naccuracy", "\nseconds")
+    for result in series.runs:
+        accuracy = output.percent(result.validation_accuracy)
+        table.add_row(result.run, str(result.seed), accuracy, f"{result.train_seconds:.1f}")
+    yield table
+    if series.mean_validation_accuracy is not None:
+        spread = output.percent(series.std_validation_accuracy)
+        yield (
+            f"\nvalidation accuracy {output.percent(series.mean_validation_accuracy)} mean of "
+            f"{len(series.runs)} seeds, standard deviation {spread}"
+        )

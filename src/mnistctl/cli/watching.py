@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.text import Text
 
 from mnistctl.cli import output
-from mnistctl.runs import Epoch
+from mnistctl.run_folder import Epoch
 from mnistctl.watcher import Watcher
 
 _HEADER = "epoch  train loss  accuracy  validation loss  accuracy  seconds"

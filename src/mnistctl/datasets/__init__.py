@@ -99,6 +99,7 @@ def load(
     *,
     data_dir: Path | None = None,
     validation_size: int | None = None,
+    subset: int | None = None,
     split_seed: int = 0,
     watcher: Watcher = SILENT,
 ) -> Split:
@@ -110,6 +111,7 @@ def load(
         data_dir: the data folder, if not the usual one.
         validation_size: how many images are held out of train; None: one in 12. Of no account for
             a folder without given splits, whose pictures are divided by their content.
+        subset: how many of the others train has, every class in proportion; None: all.
         split_seed: which images those are.
         watcher: hears of downloads, and of what is not as it should be.
 
@@ -124,6 +126,7 @@ def load(
             name,
             data_dir=data_dir,
             validation_size=validation_size,
+            subset=subset,
             split_seed=split_seed,
             watcher=watcher,
         )
@@ -139,6 +142,7 @@ def load_for_training(
     *,
     data_dir: Path | None = None,
     validation_size: int | None = None,
+    subset: int | None = None,
     split_seed: int = 0,
     watcher: Watcher = SILENT,
 ) -> tuple[Split, Split]:
@@ -152,12 +156,23 @@ def load_for_training(
                     "tenth for validation; give them train/ and test/ folders to choose"
                 )
             train, validation = _of_own(dataset, ("train", "validation"), watcher)
-            return train, validation
+            return _some(train, subset, split_seed), validation
         (whole,) = _of_own(dataset, ("train",), watcher)
     else:
         whole = _load_part(dataset, "train", data_dir, watcher)
     rows = splits.hold_out(whole.labels, size=validation_size, split_seed=split_seed)
-    return whole.take(rows[0], name="train"), whole.take(rows[1], name="validation")
+    train = _some(whole.take(rows[0], name="train"), subset, split_seed)
+    return train, whole.take(rows[1], name="validation")
+
+
+def _some(train: Split, subset: int | None, split_seed: int) -> Split:
+    """So many of the training images, every class in proportion; None: all."""
+    if subset is None or subset == len(train.images):
+        return train
+    if subset > len(train.images):
+        raise UsageError(f"--subset {subset:,}: there are only {len(train.images):,} training images")
+    _, rows = splits.hold_out(train.labels, size=subset, split_seed=split_seed)
+    return train.take(rows, name="train")
 
 
 def _of_own(folder: Path, parts: tuple[str, ...], watcher: Watcher) -> list[Split]:

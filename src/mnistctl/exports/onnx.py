@@ -8,11 +8,12 @@ import onnx
 import torch
 
 from mnistctl import interrupts
+from mnistctl.architectures import IMAGE_SIZE
 from mnistctl.errors import InterruptedRunError
 from mnistctl.metadata import KEY
 from mnistctl.nn.torch_predictor import TorchPredictor
 from mnistctl.onnx_predictor import INPUT_NAME
-from mnistctl.predictor import IMAGE_SIZE, Outputs
+from mnistctl.predictor import Outputs
 
 OPSET = 18
 IR_VERSION = 10  # of the file; newer ones are refused by runtimes that people still have

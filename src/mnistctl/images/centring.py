@@ -3,8 +3,9 @@
 import numpy as np
 from PIL import Image
 
+from mnistctl.architectures import IMAGE_SIZE
 from mnistctl.images.reading import Grey
-from mnistctl.predictor import IMAGE_SIZE, Images
+from mnistctl.predictor import Images
 
 BOX = 20  # pixels: the longer side of the ink, after scaling
 FAINT = 0.05  # of the strongest ink: what compression leaves around strokes is fainter

@@ -1,4 +1,4 @@
-"""Augmentation: a random affine map for each image of a batch, on the device. Never a flip."""
+"""Augmentation: for each image of a batch by amounts of its own, on the device. Never a flip."""
 
 import math
 
@@ -6,22 +6,35 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mnistctl.architectures import IMAGE_SIZE
 from mnistctl.config import TrainConfig
-from mnistctl.predictor import IMAGE_SIZE
+
+_SMOOTHNESS = 4.0  # pixels: the standard deviation of what smooths an elastic displacement
+_SMALLEST, _LARGEST = 0.02, 0.2  # share of an image that an erased rectangle covers
+_LONGEST = 3.0  # times as long as it is wide
 
 
-def affine(images: Tensor, config: TrainConfig) -> Tensor:
-    """Rotate, scale, shear and shift every image by amounts of its own; what comes in is paper.
+def apply(images: Tensor, config: TrainConfig) -> Tensor:
+    """Warp and erase, as far as the config says; what comes in from outside is paper.
 
     Args:
         images: float32 (N, 1, 28, 28), 0 = paper.
-        config: how far, either way: `rotate` degrees, `scale` (a factor of e^±scale), `shear`
-            (pixels sideways a pixel of height) and `shift` pixels. All 0: the images as they are.
+        config: how far: see `TrainConfig`. All 0: the images as they are.
 
     Draws from torch's global generator of the device.
     """
-    if not (config.rotate or config.scale or config.shear or config.shift):
-        return images
+    if config.rotate or config.scale or config.shear or config.shift or config.elastic:
+        grid = F.affine_grid(_maps(images, config), list(images.shape), align_corners=False)
+        if config.elastic:
+            grid = grid + _displacements(images, config.elastic)
+        images = F.grid_sample(images, grid, align_corners=False)
+    if config.erase:
+        images = images.masked_fill(_rectangles(images, config.erase), 0)
+    return images
+
+
+def _maps(images: Tensor, config: TrainConfig) -> Tensor:
+    """Affine maps, (N, 2, 3), from where a pixel goes to where it comes from."""
     amounts = torch.rand(5, len(images), device=images.device).mul(2).sub(1)
     angle = amounts[0] * math.radians(config.rotate)
     zoom = torch.exp(amounts[1] * config.scale)
@@ -29,6 +42,35 @@ def affine(images: Tensor, config: TrainConfig) -> Tensor:
     shift = amounts[3:] * (2 * config.shift / IMAGE_SIZE)  # grid_sample counts from -1 to 1
     cosine, sine = zoom * torch.cos(angle), zoom * torch.sin(angle)
     rows = [cosine, shear * cosine - sine, shift[0], sine, shear * sine + cosine, shift[1]]
-    maps = torch.stack(rows, dim=1).view(-1, 2, 3)
-    grid = F.affine_grid(maps, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, align_corners=False)
+    return torch.stack(rows, dim=1).view(-1, 2, 3)
+
+
+def _displacements(images: Tensor, pixels: float) -> Tensor:
+    """Smooth random displacements, (N, 28, 28, 2), of so many pixels, root mean square.
+
+    Source: Simard et al. 2003, "Best Practices for Convolutional Neural Networks".
+    """
+    from torchvision.transforms.v2.functional import gaussian_blur  # 1 s
+
+    noise = torch.randn(len(images), 2, IMAGE_SIZE, IMAGE_SIZE, device=images.device)
+    kernel = 2 * IMAGE_SIZE - 1  # as wide as its reflecting border allows
+    smooth: Tensor = gaussian_blur(noise, [kernel, kernel], [_SMOOTHNESS, _SMOOTHNESS])
+    # Smoothing leaves of white noise's deviation 1 this much.
+    left = 1 / (2 * _SMOOTHNESS * math.sqrt(math.pi))
+    return smooth.mul(pixels / left * 2 / IMAGE_SIZE).permute(0, 2, 3, 1)
+
+
+def _rectangles(images: Tensor, probability: float) -> Tensor:
+    """A rectangle in some of the images, bool (N, 1, 28, 28).
+
+    Source: Zhong et al. 2017, "Random Erasing Data Augmentation".
+    """
+    amounts = torch.rand(5, len(images), 1, device=images.device)
+    area = (_SMALLEST + (_LARGEST - _SMALLEST) * amounts[0]) * IMAGE_SIZE**2
+    shape = _LONGEST ** (amounts[1] - 0.5)  # its height by its width is the square of this
+    sides = torch.stack([area.sqrt() * shape, area.sqrt() / shape])  # (2, N, 1)
+    starts = amounts[2:4] * (IMAGE_SIZE - sides)
+    pixels = torch.arange(IMAGE_SIZE, device=images.device) + 0.5
+    inside = (pixels > starts) & (pixels < starts + sides)  # (2, N, 28)
+    chosen = amounts[4].unsqueeze(-1) < probability  # (N, 1, 1)
+    return (inside[0].unsqueeze(2) & inside[1].unsqueeze(1) & chosen).unsqueeze(1)

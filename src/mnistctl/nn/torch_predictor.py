@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from mnistctl import architectures
 from mnistctl.checkpoint import Checkpoint
-from mnistctl.errors import ModelError
+from mnistctl.errors import ModelError, UsageError
 from mnistctl.metadata import Metadata
 from mnistctl.nn import nets
 from mnistctl.predictor import Images, Outputs
@@ -27,23 +28,29 @@ class TorchPredictor:
         return Outputs(*(output.cpu().numpy() for output in outputs))
 
 
-def from_checkpoint(checkpoint: Checkpoint, *, device: torch.device) -> TorchPredictor:
+def from_checkpoint(
+    checkpoint: Checkpoint, *, device: torch.device, arch: str | None = None
+) -> TorchPredictor:
     """Put a checkpoint's weights into the net it names.
+
+    Args:
+        checkpoint: a verified one.
+        device: where it is to read.
+        arch: FILE.py:CLASS, for the net of a person's own class: opening a file runs no code that
+            only the file names.
 
     Raises:
         ModelError: the net is unknown, or its tensors are not the ones in the file.
+        UsageError: `arch` is not the net's.
     """
     metadata = checkpoint.metadata
-    if metadata.arch not in nets.NETS:
-        raise ModelError(f"{checkpoint.path}: unknown architecture '{metadata.arch}'")
+    named = _named(checkpoint, arch)
     try:
-        with torch.device("meta"):  # shapes only: weights come from the file
-            net = nets.build(
-                metadata.arch, arch_args=metadata.arch_args, classes=len(metadata.class_names)
-            )
-    except (TypeError, ValueError, RuntimeError) as error:
+        arguments = architectures.resolve(named, metadata.arch_args)
+        net = nets.build_shapes(named, arch_args=arguments, classes=len(metadata.class_names))
+    except (TypeError, ValueError, RuntimeError, UsageError) as error:
         raise ModelError(
-            f"{checkpoint.path}: '{metadata.arch}' cannot be built as it says ({error})"
+            f"{checkpoint.path}: '{named}' cannot be built as it says ({error})"
         ) from error
     expected = {
         name: (str(tensor.dtype).removeprefix("torch."), *tensor.shape)
@@ -65,17 +72,50 @@ def from_checkpoint(checkpoint: Checkpoint, *, device: torch.device) -> TorchPre
     )
 
 
-def start_from(net: torch.nn.Module, checkpoint: Checkpoint, class_names: Sequence[str]) -> None:
+def _named(checkpoint: Checkpoint, arch: str | None) -> str:
+    """The architecture to build."""
+    named = checkpoint.metadata.arch
+    own = architectures.own_source(named)
+    if own is None:
+        if arch not in (None, named):
+            raise UsageError(f"--arch {arch}: {checkpoint.path} is a '{named}'")
+        return named
+    if arch is None:
+        raise ModelError(
+            f"{checkpoint.path}: its net is a class of somebody's own, and opening a model runs no "
+            f"code by itself; if you trust the file, add --arch {named}"
+        )
+    given = architectures.own_source(arch)
+    if given is None or given[1] != own[1]:
+        raise UsageError(f"--arch {arch}: {checkpoint.path} is a '{named}'")
+    return arch
+
+
+def start_from(
+    net: torch.nn.Module, checkpoint: Checkpoint, class_names: Sequence[str], *, arch: str
+) -> None:
     """Give a fresh net a checkpoint's weights; where the classes differ the head stays fresh.
 
     Raises:
         ModelError: the checkpoint cannot be opened as the net it names.
+        UsageError: the net is not of the checkpoint's shape, or it has no layer to start afresh.
     """
-    weights = from_checkpoint(checkpoint, device=torch.device("cpu")).reader.net.state_dict()
+    predictor = from_checkpoint(checkpoint, device=torch.device("cpu"), arch=arch)
+    weights = predictor.reader.net.state_dict()
+    fresh = net.state_dict()
     if list(class_names) != checkpoint.metadata.class_names:
-        head = nets.head_of(net)
-        fresh = net.state_dict()
+        head = nets.head_of(net, classes=len(class_names))
+        if head is None:
+            raise UsageError(
+                f"--init {checkpoint.path}: other classes, and no layer gives the logits alone"
+            )
         weights |= {name: fresh[name] for name in fresh if name.startswith(f"{head}.")}
+    if wrong := [
+        name for name in fresh if name not in weights or weights[name].shape != fresh[name].shape
+    ]:
+        raise UsageError(
+            f"--init {checkpoint.path}: another net than was asked for ({wrong[0]} differs)"
+        )
     net.load_state_dict(weights)
 
 

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from mnistctl.config import TrainConfig
 from mnistctl.datasets import Split
-from mnistctl.nn import augment, batches, nets
-from mnistctl.runs import Epoch
+from mnistctl.errors import UsageError
+from mnistctl.nn import augment, batches, nets, optimizers
+from mnistctl.run_folder import Epoch
 
 _EVALUATION_BATCH = 500  # small enough for a processor's cache
 
@@ -33,8 +34,11 @@ def fit(
     device: torch.device,
     on_step: Callable[[int], None] = lambda images: None,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Iterator[Epoch]:
-    """Train `net` in place, giving an `Epoch` after each; between two the caller may save it.
+) -> Iterator[tuple[Epoch, nn.Module]]:
+    """Train `net` in place, giving after each epoch what it came to, and the net that was measured.
+
+    That net is the one to keep: `net` itself, or the average of its weights where the config wants
+    one. The caller may end the run early by asking no further.
 
     Args:
         net: takes normalised images; lies on `device`.
@@ -43,7 +47,10 @@ def fit(
         validation: may be empty.
         device: where to compute.
         on_step: called after every step with the images seen in all.
-        should_stop: asked after every step; True ends the run with the `Epoch` begun.
+        should_stop: asked after every step; True ends the run with the epoch begun.
+
+    Raises:
+        UsageError: the net has batch normalisation and cannot be trained on batches of one image.
     """
     images, labels = _on_device(train, device)
     held_out = _on_device(validation, device)
@@ -51,19 +58,10 @@ def fit(
     started = time.perf_counter()
 
     batch_size, steps_per_epoch, steps = plan_steps(config, len(images))
-    optimizer = torch.optim.AdamW(
-        net.parameters(),
-        lr=config.learning_rate,
-        betas=(0.9, 0.99),
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        config.learning_rate,
-        total_steps=max(steps, 4) + 1,  # below 5 it divides by zero
-        pct_start=0.25,
-    )
+    optimizer = optimizers.build(net.parameters(), config)
+    schedule = optimizers.schedule(optimizer, config, steps=steps, steps_per_epoch=steps_per_epoch)
+    average = optimizers.average(net, config.ema) if config.ema else None
+    measured = net if average is None else average.module
     step = 0
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         for epoch in range(math.ceil(steps / steps_per_epoch)):
@@ -76,13 +74,16 @@ def fit(
             for rows in order[: steps - step].to(device):
                 truth = labels[rows]
                 torch.manual_seed(batches.seed_at(config.seed, epoch, step + seen + 1))
-                pixels = augment.affine(nets.scale_pixels(images[rows]), config)
-                logits = net(nets.normalise(pixels))
+                pixels = augment.apply(nets.scale_pixels(images[rows]), config)
+                logits = _forward(net, nets.normalise(pixels))
                 loss = F.cross_entropy(logits, truth, label_smoothing=config.label_smoothing)
                 loss.backward()
+                optimizers.clip(net.parameters(), config.clip_norm)
                 optimizer.step()
                 schedule.step()
                 optimizer.zero_grad()
+                if average is not None:
+                    average.update_parameters(net)
                 with torch.no_grad():
                     loss_sum += F.cross_entropy(logits, truth)
                     right += (logits.argmax(dim=1) == truth).sum()
@@ -93,8 +94,8 @@ def fit(
             step += seen
             _wait(device)
             train_seconds = time.perf_counter() - started
-            validation_loss, validation_accuracy = _measure(net, *held_out)
-            yield Epoch(
+            validation_loss, validation_accuracy = _measure(measured, *held_out)
+            done = Epoch(
                 epoch=epoch + 1,
                 steps=step,
                 train_loss=loss_sum.item() / seen,
@@ -105,8 +106,22 @@ def fit(
                 train_seconds=train_seconds,
                 finished=seen == steps_per_epoch,
             )
+            yield done, measured
             if stopped:
                 return
+
+
+def _forward(net: nn.Module, images: Tensor) -> Tensor:
+    """Logits of a net that is being trained."""
+    try:
+        logits: Tensor = net(images)
+    except ValueError as error:
+        if len(images) > 1 or "more than 1 value per channel" not in str(error):
+            raise
+        raise UsageError(
+            "--batch-size 1: the net has batch normalisation, which needs 2 images or more"
+        ) from error
+    return logits
 
 
 @torch.no_grad()

@@ -1,11 +1,29 @@
 """The verbs: one function each, the same for the command line and for Python; frozen results."""
 
+from mnistctl.workflows.comparing import compare
 from mnistctl.workflows.describing import info
 from mnistctl.workflows.downloading import download
 from mnistctl.workflows.evaluating import evaluate
 from mnistctl.workflows.exporting import export
+from mnistctl.workflows.listing import archs, recipes, runs
+from mnistctl.workflows.plotting import plot
 from mnistctl.workflows.predicting import predict
 from mnistctl.workflows.surveying import data, list_datasets
-from mnistctl.workflows.training import train
+from mnistctl.workflows.training import train, train_seeds
 
-__all__ = ["data", "download", "evaluate", "export", "info", "list_datasets", "predict", "train"]
+__all__ = [
+    "archs",
+    "compare",
+    "data",
+    "download",
+    "evaluate",
+    "export",
+    "info",
+    "list_datasets",
+    "plot",
+    "predict",
+    "recipes",
+    "runs",
+    "train",
+    "train_seeds",
+]

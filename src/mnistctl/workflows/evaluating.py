@@ -1,13 +1,14 @@
 """`evaluate`: a model measured on a split."""
 
+import dataclasses
 from pathlib import Path
 
-from mnistctl import datasets, evaluation, files, models
-from mnistctl.datasets import catalog
-from mnistctl.errors import DataError, UsageError
+from mnistctl import datasets, evaluation, files, models, run_folder
+from mnistctl.errors import UsageError
 from mnistctl.evaluation import Report
-from mnistctl.metadata import Metadata
 from mnistctl.watcher import SILENT, Watcher
+from mnistctl.workflows import plotting
+from mnistctl.workflows.splitting import split_of
 
 
 def evaluate(
@@ -17,6 +18,8 @@ def evaluate(
     split: str = "test",
     batch_size: int = 256,
     predictions: Path | None = None,
+    plots: bool = True,
+    arch: str | None = None,
     data_dir: Path | None = None,
     watcher: Watcher = SILENT,
 ) -> Report:
@@ -29,6 +32,8 @@ def evaluate(
             that the dataset has besides.
         batch_size: images at a time.
         predictions: a new CSV file to write every image's answer to.
+        plots: whether to draw a run's answers into its folder; of other files nothing is drawn.
+        arch: FILE.py:CLASS, for a model of a person's own class.
         data_dir: the data folder, if not the usual one.
         watcher: hears which model it is, and of downloads.
 
@@ -45,32 +50,16 @@ def evaluate(
     if predictions is not None:
         files.check_new(predictions)
     path = models.find(model, watcher=watcher)
-    predictor = models.open_predictor(path)
+    predictor = models.open_predictor(path, arch=arch, watcher=watcher)
     images_of = split_of(predictor.metadata, split, dataset, data_dir, watcher)
     report, outputs = evaluation.evaluate(predictor, images_of, model=str(path), batch_size=batch_size)
     if predictions is not None:
         files.write_bytes(predictions, evaluation.predictions_csv(images_of, outputs).encode())
+    run = run_folder.of(path)
+    if plots and run is not None:
+        of = "" if dataset is None else f"{Path(dataset).resolve().name}-"
+        drawn = plotting.draw_answers(
+            run, report, images_of, outputs, prefix=f"{of}{split}-", watcher=watcher
+        )
+        report = dataclasses.replace(report, pictures=[str(picture) for picture in drawn])
     return report
-
-
-def split_of(
-    metadata: Metadata, split: str, dataset: str | None, data_dir: Path | None, watcher: Watcher
-) -> datasets.Split:
-    """A split as the model's own run divided it, so that validation is what it did not learn from."""
-    own = metadata.dataset["name"]
-    if dataset is None and own not in catalog.DATASETS and not Path(own).is_dir():
-        raise DataError(f"{own}: the pictures that the model learned from are not there; see --dataset")
-    wanted = own if dataset is None else datasets.canonical(dataset)
-    is_own = wanted == own
-    config = metadata.config if is_own else {}
-    loaded = datasets.load(
-        wanted,
-        split,
-        data_dir=data_dir,
-        validation_size=config.get("validation_size"),
-        split_seed=config.get("split_seed", 0),
-        watcher=watcher,
-    )
-    if is_own and split in ("train", "validation") and loaded.sha256 != metadata.dataset["sha256"]:
-        watcher.warn(f"{wanted} has changed since: {split} may not be what it was in training")
-    return loaded

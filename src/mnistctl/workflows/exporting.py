@@ -7,7 +7,7 @@ from typing import Any
 from mnistctl import checkpoint, datasets, evaluation, files, models
 from mnistctl.errors import UsageError, unknown_name
 from mnistctl.watcher import SILENT, Watcher
-from mnistctl.workflows.evaluating import split_of
+from mnistctl.workflows.splitting import split_of
 
 FORMATS = ("onnx",)
 
@@ -33,6 +33,7 @@ def export(
     output: Path | None = None,
     force: bool = False,
     dataset: str | None = None,
+    arch: str | None = None,
     data_dir: Path | None = None,
     watcher: Watcher = SILENT,
 ) -> list[Exported]:
@@ -44,6 +45,7 @@ def export(
         output: the file to write; None: the checkpoint's name with `.onnx`.
         force: replace a file that exists.
         dataset: another one than the model's own to check it on.
+        arch: FILE.py:CLASS, for a model of a person's own class.
         data_dir: the data folder, if not the usual one.
         watcher: hears which model it is, and of downloads.
 
@@ -75,7 +77,8 @@ def export(
     from mnistctl.nn import torch_predictor
     from mnistctl.onnx_predictor import OnnxPredictor
 
-    reference = torch_predictor.from_checkpoint(opened, device=torch.device("cpu"))
+    models.warn_of_changed_source(opened, arch, watcher)
+    reference = torch_predictor.from_checkpoint(opened, device=torch.device("cpu"), arch=arch)
     evaluation.check_split(reference.metadata.class_names, split)
     with files.replacing(target) as temporary:
         temporary.write_bytes(onnx.build(reference))

@@ -35,6 +35,7 @@ def predict(
     *,
     model: str | Path | None = None,
     top: int = 3,
+    arch: str | None = None,
     watcher: Watcher = SILENT,
 ) -> list[Reading]:
     """Read pictures of single digits; one that cannot be read does not stop the others.
@@ -43,6 +44,7 @@ def predict(
         pictures: a file, a folder of them, or "-" for a picture on standard input; or several.
         model: a file, a run folder, a run's name; None: the newest run here.
         top: how many of the likeliest classes to give, 1 or more.
+        arch: FILE.py:CLASS, for a model of a person's own class.
         watcher: hears which model it is.
 
     Raises:
@@ -54,7 +56,7 @@ def predict(
     if isinstance(pictures, str | Path):
         pictures = [pictures]
     path = models.find(model, watcher=watcher)
-    predictor = models.open_predictor(path)
+    predictor = models.open_predictor(path, arch=arch, watcher=watcher)
     readings = [reading for picture in pictures for reading in _read_all(picture)]
     read = [reading.image for reading in readings if reading.image is not None]
     if not read:

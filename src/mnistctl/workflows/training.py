@@ -1,7 +1,9 @@
 """`train`: from a recipe and what is given in its place to a run folder with a model."""
 
+import contextlib
 import dataclasses
 import math
+import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,14 +18,17 @@ from mnistctl import (
     interrupts,
     models,
     provenance,
-    recipes,
-    runs,
+    recipe_table,
+    run_folder,
+    tracking,
 )
 from mnistctl.config import TrainConfig
+from mnistctl.config import read as read_config
 from mnistctl.errors import DivergedError, DownloadError, InterruptedRunError, ModelError, UsageError
 from mnistctl.metadata import Metadata
-from mnistctl.runs import Epoch
+from mnistctl.run_folder import Epoch
 from mnistctl.watcher import SILENT, Watcher
+from mnistctl.workflows import plotting
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +45,7 @@ class TrainResult:
     """
 
     run: str
+    recipe: str | None
     arch: str
     dataset: str
     device: str
@@ -54,6 +60,24 @@ class TrainResult:
     train_accuracy: float
     validation_loss: float | None
     validation_accuracy: float | None
+    pictures: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class SeedsResult:
+    """What one recipe came to with several seeds, one run each.
+
+    Means and sample standard deviations are over the runs; None without validation images.
+    """
+
+    runs: list[TrainResult]
+    mean_validation_accuracy: float | None
+    std_validation_accuracy: float | None
+    mean_train_seconds: float
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -63,91 +87,90 @@ class TrainResult:
 def train(
     arch: str | None = None,
     *,
+    recipe: str | None = None,
+    config: Path | None = None,
     dataset: str | None = None,
     init: str | Path | None = None,
-    device: str | None = None,
-    epochs: float | None = None,
-    batch_size: int | None = None,
-    learning_rate: float | None = None,
-    seed: int | None = None,
-    validation_size: int | None = None,
     name: str | None = None,
+    plots: bool = True,
+    track: str | None = None,
     data_dir: Path | None = None,
     watcher: Watcher = SILENT,
+    **settings: Any,
 ) -> TrainResult:
-    """Train a net by its architecture's own recipe, with what is given in its place.
+    """Train a net by a recipe, with what is given in its place.
 
     Args:
-        arch: a name in `architectures.ARCHITECTURES`; None: that of `init`, else cnn.
+        arch: a name in `architectures.ARCHITECTURES`, `torchvision:NAME`, or `FILE.py:CLASS` for a
+            class of your own, whose file is run; None: the recipe's, that of `init`, or cnn.
+        recipe: a name in `recipe_table.RECIPES`; None: the architecture's own.
+        config: a file of settings, TOML or the `config.json` of a run; what is given besides wins.
         dataset: a name in `datasets.catalog.DATASETS`, or a folder with one sub-folder of pictures a
             class; None: MNIST, or the embedded digits where it can neither be found nor downloaded.
         init: a model to start from: a checkpoint, a run folder or a run's name. Where its classes
             are not the dataset's, the layer that gives the logits starts afresh.
-        device: auto, cpu, cuda, cuda:N or mps.
-        epochs: passes over the training images; a fraction is fine.
-        batch_size: images a step.
-        learning_rate: the peak of the schedule.
-        seed: of weights, order and dropout.
-        validation_size: images held out of train.
         name: of the run's folder in `runs`; None: one that is free.
+        plots: whether to draw the run's pictures.
+        track: "tensorboard" writes for TensorBoard besides, into the run's folder.
         data_dir: the data folder, if not the usual one.
         watcher: hears of progress.
+        settings: any field of `config.TrainConfig` (`epochs`, `seed`, `optimizer`, `rotate`, …),
+            and any argument of the net (`hidden`, `dropout`, …).
 
     Raises:
         UsageError: a value is wrong, the device is not there, or the run exists.
         DataError: the dataset is damaged, or was named and is not to be had.
+        MissingExtraError: what `track` needs is not installed.
         DivergedError: the loss is not finite any more; the best model so far is saved.
         InterruptedRunError: Ctrl-C or SIGTERM; the best model so far is saved.
     """
     started = time.perf_counter()
+    given = {} if config is None else read_config(config)
+    given |= {key: value for key, value in settings.items() if value is not None}
+    dataset = dataset if dataset is not None else given.pop("dataset", None)
+    arch = arch if arch is not None else given.pop("arch", None)
+    recipe = recipe if recipe is not None else given.pop("recipe", None)
+    init = init if init is not None else given.pop("init", None)
     opened = _open_init(init, arch, watcher)
-    config = recipes.find("cnn" if arch is None else arch)
-    if opened is not None:
-        config = recipes.find(opened.metadata.arch).replace(
-            arch_args=opened.metadata.arch_args,
-            init=str(opened.path),
-            init_sha256=opened.sha256,
-            **recipes.FINE_TUNING,
-        )
-    # The length of a run that was asked for is the length it gets: no floor in steps then.
-    config = config.replace(
-        device=device,
-        epochs=epochs,
-        min_steps=None if epochs is None else 0,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=seed,
-        validation_size=validation_size,
-    )
+    chosen = _settings(arch, recipe, opened, given)
     if dataset is not None:
         dataset = datasets.canonical(dataset)
     if name is not None:
-        runs.check_new(name)
+        run_folder.check_new(name)
+    tracking.check(track)
     from mnistctl.nn.devices import (  # torch, 1.2 s: after everything that can be checked without
         precision_of,
         resolve,
     )
 
-    place = resolve(config.device)
-    config, train_split, validation_split = _training_data(config, dataset, data_dir, watcher)
+    place = resolve(chosen.device)
+    chosen, train_split, validation_split = _training_data(chosen, dataset, data_dir, watcher)
     with interrupts.deferred() as interrupt:
-        net = _build_net(config, opened, train_split.class_names).to(place)
-        run = runs.create(name=name, dataset=config.dataset, arch=config.arch)
-        files.write_json(run.config_path, config.to_json())
-        last, best = _fit(net, run, config, train_split, validation_split, place, watcher, interrupt)
-    if interrupt.signal is not None:
-        raise InterruptedRunError(
-            f"interrupted in epoch {last.epoch}; the best model so far (epoch {best.epoch}) is "
-            f"safe in {run.model_path}",
-            exit_code=interrupt.exit_code,
-        )
+        net = _build_net(chosen, opened, train_split.class_names).to(place)
+        run = run_folder.create(name=name, dataset=chosen.dataset, arch=chosen.arch)
+        files.write_json(run.config_path, chosen.to_json())
+        with tracking.open_tracker(track, run, chosen) as tracker:
+            job = _Job(run, chosen, train_split, validation_split, place, watcher, interrupt, tracker)
+            last, best = _fit(net, job)
+            if interrupt.signal is not None:
+                raise InterruptedRunError(
+                    f"interrupted in epoch {last.epoch}; the best model so far (epoch {best.epoch}) is "
+                    f"safe in {run.model_path}",
+                    exit_code=interrupt.exit_code,
+                )
+    pictures: list[Path] = []
+    if plots:
+        named = chosen.arch if architectures.own_source(chosen.arch) else None
+        predictor = models.open_predictor(run.model_path, arch=named)
+        pictures = plotting.draw_run(run, predictor, validation_split, watcher)
     return TrainResult(
         run=str(run.folder),
-        arch=config.arch,
-        dataset=config.dataset,
+        recipe=chosen.recipe,
+        arch=chosen.arch,
+        dataset=chosen.dataset,
         device=str(place),
         precision=precision_of(place),
-        seed=config.seed,
+        seed=chosen.seed,
         epochs=last.epoch,
         best_epoch=best.epoch,
         parameters=sum(parameter.numel() for parameter in net.parameters()),
@@ -157,7 +180,77 @@ def train(
         train_accuracy=best.train_accuracy,
         validation_loss=best.validation_loss,
         validation_accuracy=best.validation_accuracy,
+        pictures=[str(picture) for picture in pictures],
     )
+
+
+def train_seeds(
+    seeds: int, arch: str | None = None, *, name: str | None = None, **options: Any
+) -> SeedsResult:
+    """Train so many runs that differ in their seed alone: the one given, and those after it.
+
+    Args:
+        seeds: how many, 1 or more.
+        arch: see `train`.
+        name: the runs are called `<name>-seed<seed>`; None: names that are free.
+        options: see `train`.
+
+    Raises:
+        UsageError: `seeds` is below 1, and what `train` raises.
+    """
+    if seeds < 1:
+        raise UsageError(f"--seeds {seeds}: expected 1 or more")
+    first = options.pop("seed", None)
+    if first is None:
+        first = read_config(options["config"]).get("seed", 0) if options.get("config") else 0
+    numbers = range(first, first + seeds)
+    names = [None if name is None else f"{name}-seed{number}" for number in numbers]
+    for each in names:
+        if each is not None:
+            run_folder.check_new(each)
+    found = [
+        train(arch, seed=number, name=each, **options)
+        for number, each in zip(numbers, names, strict=True)
+    ]
+    accuracies = [
+        result.validation_accuracy for result in found if result.validation_accuracy is not None
+    ]
+    return SeedsResult(
+        runs=found,
+        mean_validation_accuracy=statistics.fmean(accuracies) if accuracies else None,
+        std_validation_accuracy=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+        mean_train_seconds=statistics.fmean(result.train_seconds for result in found),
+    )
+
+
+def _settings(
+    arch: str | None,
+    recipe: str | None,
+    opened: checkpoint.Checkpoint | None,
+    given: dict[str, Any],
+) -> TrainConfig:
+    """The config that a recipe and what is given in its place come to."""
+    if opened is not None:
+        arch = arch or opened.metadata.arch
+    if recipe is not None:
+        base = recipe_table.find(recipe).replace(arch=arch)
+    else:
+        base = recipe_table.for_arch("cnn" if arch is None else arch)
+    if opened is not None:
+        wanted = given.get("init_sha256")
+        if wanted not in (None, opened.sha256):
+            raise UsageError(f"--init {opened.path}: not the model that --config names (SHA-256)")
+        given = {"arch_args": opened.metadata.arch_args} | given
+        given |= {"init": str(opened.path), "init_sha256": opened.sha256}
+        if recipe is None:
+            base = base.replace(**recipe_table.FINE_TUNING)
+    if source := architectures.own_source(base.arch):
+        with contextlib.suppress(OSError):  # said where the class is looked for
+            given = given | {"arch_sha256": files.sha256(source[0].read_bytes())}
+    # The length of a run that was asked for is the length it gets: no floor in steps then.
+    if "epochs" in given:
+        given = {"min_steps": 0} | given
+    return base.replace(**given)
 
 
 def _open_init(
@@ -170,12 +263,19 @@ def _open_init(
     if models.format_of(path) != models.SAFETENSORS:
         raise UsageError(f"--init {path}: an exported file; name the checkpoint it was made from")
     opened = checkpoint.load(path)
-    try:
-        architectures.resolve(opened.metadata.arch, opened.metadata.arch_args)
-    except UsageError as error:
-        raise ModelError(f"{path}: {error}") from error
-    if arch not in (None, opened.metadata.arch):
-        raise UsageError(f"--arch {arch}: {path} is a '{opened.metadata.arch}'")
+    made_with = opened.metadata.arch
+    if architectures.own_source(made_with) is None:
+        try:
+            architectures.resolve(made_with, opened.metadata.arch_args)
+        except UsageError as error:
+            raise ModelError(f"{path}: {error}") from error
+        if arch not in (None, made_with):
+            raise UsageError(f"--arch {arch}: {path} is a '{made_with}'")
+    elif arch is None:
+        raise ModelError(
+            f"{path}: its net is a class of somebody's own, and opening a model runs no code by "
+            f"itself; if you trust the file, add --arch {made_with}"
+        )
     return opened
 
 
@@ -204,47 +304,54 @@ def _load(
         config.dataset,
         data_dir=data_dir,
         validation_size=config.validation_size,
+        subset=config.subset,
         split_seed=config.split_seed,
         watcher=watcher,
     )
 
 
-def _fit(
-    net: "torch.nn.Module",
-    run: runs.Run,
-    config: TrainConfig,
-    train_split: datasets.Split,
-    validation_split: datasets.Split,
-    device: "torch.device",
-    watcher: Watcher,
-    interrupt: interrupts.Interrupt,
-) -> tuple[Epoch, Epoch]:
+@dataclass(frozen=True)
+class _Job:
+    """A run on its way."""
+
+    run: run_folder.Run
+    config: TrainConfig
+    train: datasets.Split
+    validation: datasets.Split
+    device: "torch.device"
+    watcher: Watcher
+    interrupt: interrupts.Interrupt
+    tracker: tracking.Tracker
+
+
+def _fit(net: "torch.nn.Module", job: _Job) -> tuple[Epoch, Epoch]:
     """Train and keep the best model: the last epoch, and the saved one."""
     from mnistctl.nn import torch_predictor, trainer
 
+    config, run = job.config, job.run
     about = Metadata(
         arch=config.arch,
         arch_args=dict(config.arch_args),
         parameters=sum(parameter.numel() for parameter in net.parameters()),
-        dataset={"name": train_split.dataset, "sha256": train_split.sha256},
-        class_names=list(train_split.class_names),
+        dataset={"name": job.train.dataset, "sha256": job.train.sha256},
+        class_names=list(job.train.class_names),
         config=config.to_json(),
         metrics={},
         versions=provenance.versions(),
         created=provenance.now(),
         git_commit=provenance.git_commit(),
     )
-    batch_size, _, steps = trainer.plan_steps(config, len(train_split.images))
-    watcher.training(steps * batch_size)
+    batch_size, _, steps = trainer.plan_steps(config, len(job.train.images))
+    job.watcher.training(steps * batch_size)
     best: Epoch | None = None
-    for epoch in trainer.fit(
+    for epoch, measured in trainer.fit(
         net,
         config,
-        train_split,
-        validation_split,
-        device=device,
-        on_step=watcher.step,
-        should_stop=lambda: interrupt.signal is not None,
+        job.train,
+        job.validation,
+        device=job.device,
+        on_step=job.watcher.step,
+        should_stop=lambda: job.interrupt.signal is not None,
     ):
         if not math.isfinite(epoch.train_loss + (epoch.validation_loss or 0)):
             kept = f"the best model so far is in {run.model_path}" if best else "nothing was saved"
@@ -254,12 +361,16 @@ def _fit(
                 "--learning-rate"
             )
         run.append_metrics(epoch)
-        is_best = best is None or _is_better(epoch, best)
-        if is_best:
+        job.tracker.epoch(epoch)
+        is_best = epoch.is_better_than(best)
+        if best is None or is_best:
             best = epoch
             metadata = dataclasses.replace(about, metrics=epoch.to_json(), created=provenance.now())
-            checkpoint.save(run.model_path, torch_predictor.state_of(net), metadata)
-        watcher.epoch(epoch, best=is_best)
+            checkpoint.save(run.model_path, torch_predictor.state_of(measured), metadata)
+        job.watcher.epoch(epoch, best=is_best)
+        if config.patience and epoch.epoch - best.epoch >= config.patience:
+            job.watcher.note(f"no better epoch for {config.patience}: stopped early")
+            break
     assert best is not None  # noqa: S101 - a run has at least one step, so at least one epoch
     return epoch, best
 
@@ -276,16 +387,5 @@ def _build_net(
         torch.manual_seed(config.seed)
         net = nets.build(config.arch, arch_args=dict(config.arch_args), classes=len(class_names))
     if opened is not None:
-        torch_predictor.start_from(net, opened, class_names)
+        torch_predictor.start_from(net, opened, class_names, arch=config.arch)
     return net
-
-
-def _is_better(epoch: Epoch, best: Epoch) -> bool:
-    """At least the validation accuracy of the best; without validation always.
-
-    On a tie the later epoch wins: its learning rate was lower, and of a few validation images all
-    are often right early on, when the net is not done yet.
-    """
-    if epoch.validation_accuracy is None or best.validation_accuracy is None:
-        return True
-    return epoch.validation_accuracy >= best.validation_accuracy

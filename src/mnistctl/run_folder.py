@@ -33,6 +33,16 @@ class Epoch:
     train_seconds: float  # so far, from the split lying on the device to the last step done
     finished: bool  # whether the pass is whole
 
+    def is_better_than(self, other: "Epoch | None") -> bool:
+        """At least the other's validation accuracy; without validation always.
+
+        On a tie the later epoch wins: its learning rate was lower, and of a few validation images
+        all are often right early on, when the net is not done yet.
+        """
+        if other is None or self.validation_accuracy is None or other.validation_accuracy is None:
+            return True
+        return self.validation_accuracy >= other.validation_accuracy
+
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
@@ -58,6 +68,32 @@ class Run:
     def model_path(self) -> Path:
         """The best model on validation; the last epoch's when there is no validation."""
         return self.folder / MODEL_NAME
+
+    def read_config(self) -> dict[str, Any]:
+        """The settings in its `config.json`.
+
+        Raises:
+            ModelError: there is none that can be read.
+        """
+        try:
+            config = json.loads(self.config_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise ModelError(f"{self.config_path}: not the settings of a run ({error})") from error
+        if not isinstance(config, dict):
+            raise ModelError(f"{self.config_path}: not the settings of a run")
+        return config
+
+    def read_metrics(self) -> list[Epoch]:
+        """What its epochs came to; a last line that was not written to its end is left out.
+
+        Raises:
+            ModelError: it cannot be read.
+        """
+        try:
+            lines = self.metrics_path.read_text(encoding="utf-8").split("\n")
+            return [Epoch(**json.loads(line)) for line in lines[:-1]]
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            raise ModelError(f"{self.metrics_path}: not the metrics of a run ({error})") from error
 
     def append_metrics(self, epoch: Epoch) -> None:
         """Add an epoch's line."""
@@ -103,6 +139,12 @@ def check_new(name: str) -> None:
         )
     if (ROOT / name).exists():
         raise UsageError(f"run '{name}' exists ({ROOT / name}); choose another --name or delete it")
+
+
+def of(path: Path) -> Run | None:
+    """The run that a model file is the model of; None: of none."""
+    run = Run(path.parent)
+    return run if path.name == MODEL_NAME and run.config_path.is_file() else None
 
 
 def find_all() -> list[Run]:

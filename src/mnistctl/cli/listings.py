@@ -1,0 +1,83 @@
+"""`mnistctl runs`, `mnistctl recipes` and `mnistctl archs`."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import RenderableType
+
+from mnistctl.cli import output, watching
+from mnistctl.cli.options import JsonOption, QuietOption
+
+if TYPE_CHECKING:
+    from mnistctl.workflows.listing import ListedArch, ListedRecipe, ListedRun
+
+
+def runs(as_json: JsonOption = False, quiet: QuietOption = False) -> None:
+    """List the runs here, the newest first."""
+    from mnistctl import workflows
+
+    with watching.watcher(quiet=quiet) as watcher:
+        found = workflows.runs(watcher=watcher)
+    output.show_all(found, _render_runs, as_json=as_json)
+
+
+def recipes(as_json: JsonOption = False) -> None:
+    """List the recipes: what they stand for, what was published, what was measured here."""
+    from mnistctl import workflows
+
+    output.show_all(workflows.recipes(), _render_recipes, as_json=as_json)
+
+
+def archs(as_json: JsonOption = False) -> None:
+    """List the nets, with their parameters and their multiply-adds for one image."""
+    from mnistctl import workflows
+
+    output.show_all(workflows.archs(), _render_archs, as_json=as_json)
+
+
+def _render_runs(found: "Sequence[ListedRun]") -> Iterator[RenderableType]:
+    if not found:
+        yield "no runs here; 'mnistctl train' makes one"
+        return
+    heads = ("run", "recipe", "net", "dataset", "seed", "epochs", "validation", "seconds")
+    table = output.table(*heads, left=(0, 1, 2, 3))
+    for run in found:
+        table.add_row(
+            output.bold(run.name),
+            run.recipe or "–",
+            run.arch,
+            run.dataset,
+            str(run.seed),
+            str(run.epochs),
+            output.percent(run.validation_accuracy),
+            f"{run.train_seconds:.1f}",
+        )
+    yield table
+
+
+def _render_recipes(found: "Sequence[ListedRecipe]") -> Iterator[RenderableType]:
+    table = output.table("recipe", "test accuracy", "published", "what it is", left=(0, 2, 3))
+    for recipe in found:
+        accuracy = output.percent(recipe.mean_test_accuracy)
+        if recipe.std_test_accuracy is not None:
+            accuracy += f" ± {100 * recipe.std_test_accuracy:.2f}"
+        published = recipe.published or "–"
+        table.add_row(output.bold(recipe.name), accuracy, published, recipe.summary)
+    yield table
+    yield "\ntest accuracy on MNIST: mean over seeds ± standard deviation"
+    yield "\nnext:"
+    yield "  mnistctl train --recipe NAME"
+
+
+def _render_archs(found: "Sequence[ListedArch]") -> Iterator[RenderableType]:
+    table = output.table("net", "parameters", "multiply-adds", "input", "what it is", left=(0, 4))
+    for arch in found:
+        table.add_row(
+            output.bold(arch.name) if arch.summary else arch.name,
+            f"{arch.parameters:,}",
+            f"{arch.multiply_adds:,}",
+            f"{arch.input_size}×{arch.input_size}",
+            arch.summary,
+        )
+    yield table
+    yield "\nfor 10 classes; a net of your own: --arch path/to/file.py:ClassName"

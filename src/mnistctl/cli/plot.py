@@ -1,0 +1,42 @@
+"""`mnistctl plot`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mnistctl.cli import output, watching
+from mnistctl.cli.options import (
+    DataDirOption,
+    JsonOption,
+    OwnClassOption,
+    QuietOption,
+    complete_runs,
+)
+
+
+def plot(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Run folders, or names of runs; without any: the newest run here.",
+            autocompletion=complete_runs,
+        ),
+    ] = None,
+    path: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="The curves of several runs.", show_default="runs/curves.png"
+        ),
+    ] = None,
+    arch: OwnClassOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Draw runs' pictures anew, and the curves of several over one another."""
+    from mnistctl import workflows
+
+    with watching.watcher(quiet=quiet) as watcher:
+        plotted = workflows.plot(runs or (), output=path, arch=arch, data_dir=data_dir, watcher=watcher)
+    output.show(plotted, lambda result: result.pictures, as_json=as_json)

@@ -1,0 +1,83 @@
+"""Optimizers and schedules by name, as PyTorch has them."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn, optim
+from torch.optim import lr_scheduler
+
+from mnistctl.config import TrainConfig
+
+
+def build(parameters: Iterable[nn.Parameter], config: TrainConfig) -> optim.Optimizer:
+    """The optimizer a config names; fused into one kernel where PyTorch can."""
+    rate, decay = config.learning_rate, config.weight_decay
+    betas = (config.momentum, config.beta2)
+    match config.optimizer:
+        case "sgd":
+            return optim.SGD(
+                parameters,
+                lr=rate,
+                momentum=config.momentum,
+                nesterov=config.nesterov,
+                weight_decay=decay,
+                fused=True,
+            )
+        case "adam":
+            return optim.Adam(parameters, lr=rate, betas=betas, weight_decay=decay, fused=True)
+        case "adamw":
+            return optim.AdamW(parameters, lr=rate, betas=betas, weight_decay=decay, fused=True)
+        case "rmsprop":
+            return optim.RMSprop(
+                parameters, lr=rate, alpha=config.beta2, momentum=config.momentum, weight_decay=decay
+            )
+        case "adadelta":
+            return optim.Adadelta(parameters, lr=rate, rho=config.beta2, weight_decay=decay)
+    raise AssertionError(config.optimizer)
+
+
+def schedule(
+    optimizer: optim.Optimizer, config: TrainConfig, *, steps: int, steps_per_epoch: int
+) -> lr_scheduler.LRScheduler:
+    """The schedule a config names, to be stepped after every step of the optimizer.
+
+    A warm-up rises in a straight line and takes its steps from the schedule that follows; that of
+    "one-cycle" is a part of it and rises along a cosine.
+    """
+    if config.schedule == "one-cycle":
+        return lr_scheduler.OneCycleLR(
+            optimizer,
+            config.learning_rate,
+            total_steps=max(steps, 4) + 1,  # below 5 it divides by zero
+            pct_start=config.warmup,
+            cycle_momentum=False,
+        )
+    warm = round(config.warmup * steps)
+    main: lr_scheduler.LRScheduler
+    match config.schedule:
+        case "constant":
+            main = lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
+        case "step":
+            every = max(1, round(config.step_epochs * steps_per_epoch))
+            main = lr_scheduler.StepLR(optimizer, every, gamma=config.gamma)
+        case "cosine":
+            main = lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps - warm))
+        case _:
+            raise AssertionError(config.schedule)
+    if not warm:
+        return main
+    rise = lr_scheduler.LinearLR(optimizer, start_factor=1 / (warm + 1), total_iters=warm)
+    return lr_scheduler.SequentialLR(optimizer, [rise, main], milestones=[warm])
+
+
+def average(net: nn.Module, decay: float) -> optim.swa_utils.AveragedModel:
+    """An exponential moving average of a net's weights and buffers, to be updated after each step."""
+    return optim.swa_utils.AveragedModel(
+        net, multi_avg_fn=optim.swa_utils.get_ema_multi_avg_fn(decay), use_buffers=True
+    )
+
+
+def clip(parameters: Iterable[nn.Parameter], norm: float) -> None:
+    """Scale gradients down to at most this norm, over all of them together; 0: leave them."""
+    if norm:
+        torch.nn.utils.clip_grad_norm_(parameters, norm)

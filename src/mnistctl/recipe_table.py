@@ -1,0 +1,126 @@
+"""RECIPES: settings that are known to work, by name. Adding one is adding an entry.
+
+An architecture's own recipe has the architecture's name, so `--arch NAME` alone is a good run.
+"""
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mnistctl import architectures
+from mnistctl.config import TrainConfig
+from mnistctl.errors import look_up
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings, as they differ from those of `TrainConfig`, and what they stand for."""
+
+    summary: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    published: str = ""  # what the authors of the system it stands for reported, if it stands for one
+
+
+_AFFINE = {"rotate": 12, "scale": 0.12, "shear": 0.15, "shift": 2}
+_ONE_CYCLE = {"optimizer": "adamw", "schedule": "one-cycle", "beta2": 0.99, "label_smoothing": 0.1}
+
+RECIPES: dict[str, Recipe] = {
+    "cnn": Recipe(
+        "the default: a small CNN, augmented, in half a minute on two cores",
+        _ONE_CYCLE
+        | _AFFINE
+        | {"arch": "cnn", "learning_rate": 1e-2, "batch_size": 256, "epochs": 4, "min_steps": 400},
+    ),
+    "mlp": Recipe(
+        "an MLP as well as it goes without augmentation",
+        _ONE_CYCLE
+        | {"arch": "mlp", "learning_rate": 3e-3, "batch_size": 256, "epochs": 10, "min_steps": 400},
+    ),
+    "linear": Recipe(
+        "logistic regression: what a net without hidden layers can do",
+        {"arch": "linear", "schedule": "cosine", "batch_size": 256, "epochs": 10, "min_steps": 400},
+    ),
+    "lenet5": Recipe(
+        "LeNet-5 with today's optimizer",
+        {"arch": "lenet5", "optimizer": "adamw", "schedule": "one-cycle", "learning_rate": 5e-3}
+        | {"batch_size": 256, "epochs": 10, "min_steps": 400},
+        published="99.05% test (LeCun et al. 1998, without distortions)",
+    ),
+    "mlp-128-64": Recipe(
+        "a beginner's MLP, 784-128-64-10 with ReLU, 5 epochs",
+        {"arch": "mlp", "hidden": [128, 64], "epochs": 5, "schedule": "cosine"},
+        published="the loss falls steadily over 5 epochs",
+    ),
+    "mlp-128": Recipe(
+        "a beginner's MLP, 784-128-10 with ReLU, Adam, 10 epochs",
+        {"arch": "mlp", "hidden": [128], "epochs": 10, "schedule": "cosine"},
+        published="97.83% test, about 100% train",
+    ),
+    "mlp-sgd": Recipe(
+        "a beginner's MLP with two hidden layers, SGD at 0.01",
+        {"arch": "mlp", "hidden": [128, 64], "epochs": 30}
+        | {"optimizer": "sgd", "learning_rate": 0.01, "momentum": 0.0},
+        published="about 98% train, about 97% validation",
+    ),
+    "cnn-dropout": Recipe(
+        "a beginner's CNN: two convolutions, max pooling, dropout, Adam, batch 96, 10 epochs",
+        {"arch": "cnn", "widths": [32, 64], "kernels": [3], "conv_dropout": 0.25}
+        | {"hidden": [128], "dropout": 0.5, "batch_size": 96, "epochs": 10},
+        published="“high accuracy”",
+    ),
+    "pytorch-example": Recipe(
+        "the PyTorch tutorial that everybody copies: Adadelta, step decay, batch 64, 14 epochs",
+        {"arch": "cnn", "widths": [32, 64], "kernels": [3], "pools": [1, 2], "conv_dropout": 0.25}
+        | {"hidden": [128], "dropout": 0.5, "batch_size": 64, "epochs": 14}
+        | {"optimizer": "adadelta", "learning_rate": 1.0, "schedule": "step", "gamma": 0.7},
+        published="99.0 to 99.2% test",
+    ),
+}
+
+# For a net that has no recipe of its own: torchvision's, or a person's own class.
+ANY_NET: Mapping[str, Any] = {
+    "optimizer": "adamw",
+    "schedule": "one-cycle",
+    "batch_size": 128,
+    "epochs": 5,
+}
+
+# What changes when a run starts from a model that has learned already.
+FINE_TUNING: Mapping[str, Any] = {"learning_rate": 2e-3, "min_steps": 200}
+
+
+@functools.cache
+def _all_measured() -> list[dict[str, Any]]:
+    text = (Path(__file__).parent / "measured.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def measured(name: str) -> list[dict[str, Any]]:
+    """What a recipe as it stands has been measured to do: a row for each seed.
+
+    The rows are those of `scripts/measure_recipes.py`. Accuracies are in [0, 1].
+    """
+    settings = dict(RECIPES[name].settings)
+    return [row for row in _all_measured() if row["recipe"] == name and row["settings"] == settings]
+
+
+def find(name: str) -> TrainConfig:
+    """The settings of this recipe.
+
+    Raises:
+        UsageError: there is none; the message names the nearest.
+    """
+    return TrainConfig().replace(recipe=name, **look_up("recipe", name, RECIPES).settings)
+
+
+def for_arch(arch: str) -> TrainConfig:
+    """The settings an architecture goes by when nothing else is said.
+
+    Raises:
+        UsageError: there is no such architecture; the message names the nearest.
+    """
+    architectures.resolve(arch, {})
+    return find(arch) if arch in RECIPES else TrainConfig().replace(arch=arch, **ANY_NET)
