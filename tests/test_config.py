@@ -45,7 +45,7 @@ def test_an_unknown_argument_of_a_net_is_refused_with_the_known_ones() -> None:
 def test_a_config_says_every_argument_of_its_net() -> None:
     config = TrainConfig(arch="mlp", arch_args={"hidden": [32]})
 
-    assert config.to_json()["arch_args"] == {"hidden": [32], "dropout": 0.0}
+    assert config.to_json()["arch_args"] == {"hidden": [32], "dropout": 0.0, "batch_norm": False}
 
 
 def test_a_change_to_none_changes_nothing() -> None:
@@ -55,9 +55,9 @@ def test_a_change_to_none_changes_nothing() -> None:
 
 
 def test_another_net_brings_its_own_arguments() -> None:
-    config = TrainConfig(arch="cnn", arch_args={"hidden": 8}).replace(arch="mlp")
+    config = TrainConfig(arch="cnn", arch_args={"hidden": [8]}).replace(arch="mlp")
 
-    assert dict(config.arch_args) == dict(architectures.find("mlp").arguments)
+    assert dict(config.arch_args) == dict(architectures.ARCHITECTURES["mlp"].arguments)
 
 
 def test_a_config_survives_json() -> None:
@@ -73,4 +73,4 @@ def test_every_architecture_has_a_recipe_of_its_name(name: str) -> None:
 
 def test_an_unknown_architecture_names_the_nearest() -> None:
     with pytest.raises(UsageError, match="unknown architecture 'cnm'; did you mean 'cnn'"):
-        recipe_table.find("cnm")
+        recipe_table.for_arch("cnm")

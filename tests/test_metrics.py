@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
 from mnistctl import metrics
@@ -55,3 +56,29 @@ def test_the_most_confused_pairs_come_worst_first_and_without_right_answers() ->
         {"label": "c", "predicted": "d", "images": 5},
         {"label": "a", "predicted": "b", "images": 2},
     ]
+
+
+@given(st.integers(0, 400), st.integers(0, 400))
+def test_mcnemars_test_is_scipys_binomial_test(only_first: int, only_second: int) -> None:
+    images = only_first + only_second
+    expected = binomtest(only_first, images).pvalue if images else 1.0
+
+    assert metrics.mcnemar(only_first, only_second) == pytest.approx(expected, rel=1e-6)
+
+
+def test_mcnemars_test_takes_as_many_images_as_there_are() -> None:
+    assert metrics.mcnemar(30_000, 30_000) == 1
+    assert metrics.mcnemar(29_000, 31_000) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("p_values", "expected"),
+    [
+        ([], []),
+        ([0.03], [0.03]),
+        ([0.01, 0.04, 0.03], [0.03, 0.06, 0.06]),
+        ([0.5, 0.9], [1.0, 1.0]),
+    ],
+)
+def test_holms_method_pays_for_every_comparison(p_values: list[float], expected: list[float]) -> None:
+    assert metrics.holm(p_values) == pytest.approx(expected)

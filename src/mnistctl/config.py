@@ -74,9 +74,7 @@ class TrainConfig:
     validation_size: int | None = None  # images held out of train; None: 1 in 12 (MNIST: 5,000)
 
     def __post_init__(self) -> None:
-        for name, hint in get_type_hints(type(self)).items():
-            if not _is_a(getattr(self, name), hint):
-                self._refuse(name, f"expected {_described(hint)}")
+        _check_types(vars(self))
         arguments = architectures.resolve(self.arch, self.arch_args)
         object.__setattr__(self, "arch_args", MappingProxyType(arguments))
         look_up("optimizer", self.optimizer, OPTIMIZERS)
@@ -110,10 +108,8 @@ class TrainConfig:
 
     def _check(self, name: str, holds: bool, expected: str) -> None:
         if not holds:
-            self._refuse(name, f"expected a value {expected}")
-
-    def _refuse(self, name: str, expected: str) -> None:
-        raise UsageError(f"--{name.replace('_', '-')} {getattr(self, name)}: {expected}")
+            option = "--" + name.replace("_", "-")
+            raise UsageError(f"{option} {getattr(self, name)}: expected a value {expected}")
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some choices changed; a change to None means: as it was.
@@ -153,7 +149,7 @@ def read(path: Path) -> dict[str, Any]:
     """Settings from a file: TOML, or the `config.json` of a run.
 
     Raises:
-        UsageError: it cannot be read, or is neither.
+        UsageError: it cannot be read, is neither, or a value is of the wrong type.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -165,7 +161,16 @@ def read(path: Path) -> dict[str, Any]:
         raise UsageError(f"--config {path}: not {kind} ({error})") from error
     if not isinstance(values, dict):
         raise UsageError(f"--config {path}: expected a table of settings")
+    _check_types({name: value for name, value in values.items() if value is not None})
     return values
+
+
+def _check_types(values: Mapping[str, Any]) -> None:
+    hints = get_type_hints(TrainConfig)
+    for name, value in values.items():
+        if name in hints and not _is_a(value, hints[name]):
+            option = "--" + name.replace("_", "-")
+            raise UsageError(f"{option} {value}: expected {_described(hints[name])}")
 
 
 def _is_a(value: Any, hint: Any) -> bool:

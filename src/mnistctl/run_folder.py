@@ -106,7 +106,7 @@ def create(*, name: str | None, dataset: str, arch: str) -> Run:
     Args:
         name: its name; None: one that is free.
         dataset: a name, or a folder, whose own name is taken then.
-        arch: an architecture's name.
+        arch: an architecture's name; of `torchvision:NAME` and `FILE.py:CLASS` the last part is taken.
 
     Raises:
         UsageError: the name is taken, or is no name for a folder.
@@ -116,7 +116,7 @@ def create(*, name: str | None, dataset: str, arch: str) -> Run:
         check_new(name)
         return _make(ROOT / name)
     short = re.sub(r"[^A-Za-z0-9._]+", "-", Path(dataset).resolve().name).strip("-._") or "own"
-    stem = f"{short}-{arch}-"
+    stem = f"{short}-{arch.rpartition(':')[2]}-"
     number = 1 + max(
         (int(run.folder.name.removeprefix(stem)) for run in _all_folders() if _numbered(run, stem)),
         default=0,

@@ -26,10 +26,10 @@ def info(model: ModelArgument = None, as_json: JsonOption = False, quiet: QuietO
 def _render(info: "Info") -> Iterator[RenderableType]:
     about = info.metadata
     table = Table(box=None, pad_edge=False, show_header=False)
-    arguments = ", ".join(f"{name} {value}" for name, value in about.arch_args.items())
+    net = [about.arch, *(f"{name} {value}" for name, value in about.arch_args.items())]
     rows = {
         "file": f"{info.model} ({info.format}, {output.size(info.bytes)})",
-        "net": f"{about.arch}: {arguments}; {about.parameters:,} parameters",
+        "net": f"{', '.join(net)}; {about.parameters:,} parameters",
         "trained on": f"{about.dataset['name']} (SHA-256 {about.dataset['sha256'][:12]}…)",
         "classes": ", ".join(about.class_names),
         "figures": ", ".join(_figures(about.metrics)),

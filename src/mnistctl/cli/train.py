@@ -8,6 +8,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
+from mnistctl import architectures
 from mnistctl.cli import output, settings, watching
 from mnistctl.cli.options import (
     ArchOption,
@@ -137,10 +138,11 @@ def _render(result: "TrainResult") -> Iterator[RenderableType]:
     yield Text.assemble("saved in ", (result.run, "bold"))
     if result.pictures:
         yield f"pictures: {', '.join(Path(picture).name for picture in result.pictures)}"
+    own = f" --arch {result.arch}" if architectures.own_source(result.arch) else ""
     yield "\nnext:"
-    yield f"  mnistctl eval {result.run}"
-    yield f"  mnistctl predict digit.png --model {result.run}"
-    yield f"  mnistctl export {result.run}"
+    yield f"  mnistctl eval {result.run}{own}"
+    yield f"  mnistctl predict digit.png --model {result.run}{own}"
+    yield f"  mnistctl export {result.run}{own}"
 
 
 def _render_seeds(series: "SeedsResult") -> Iterator[RenderableType]:

@@ -49,7 +49,7 @@ def _find(file: Path, class_name: str, option: str) -> type[nn.Module]:
     if not file.is_file():
         raise UsageError(f"{option}: {file}: no such file")
     name = f"mnistctl_own_{file.stem}"
-    spec = importlib.util.spec_from_file_location(name, file)
+    spec = importlib.util.spec_from_file_location(name, file.resolve())
     assert spec is not None  # noqa: S101 - the name ends in .py
     assert spec.loader is not None  # noqa: S101
     module = importlib.util.module_from_spec(spec)
@@ -73,7 +73,7 @@ def _where(error: Exception, file: Path) -> str:
     lines = [error.lineno] if isinstance(error, SyntaxError) else []
     trace = error.__traceback__
     while trace is not None:
-        if Path(trace.tb_frame.f_code.co_filename) == file:
+        if Path(trace.tb_frame.f_code.co_filename) == file.resolve():
             lines.append(trace.tb_lineno)
         trace = trace.tb_next
     place = f"line {lines[-1]}: " if lines else ""

@@ -1,0 +1,364 @@
+"""Runs: their settings, pictures and comparison."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from mnistctl import recipe_table
+from tests.conftest import Cli
+
+TRAIN = ("train", "--dataset", "digits", "--device", "cpu", "--no-plots", "-q")
+QUICK = (*TRAIN, "--arch", "linear", "--epochs", "1")
+PICTURES = {"curves.png", "confusion.png", "predictions.png", "mistakes.png"}
+
+
+def config_of(run: str) -> dict[str, object]:
+    config: dict[str, object] = json.loads((Path("runs") / run / "config.json").read_text())
+    return config
+
+
+def metrics_of(run: str) -> list[dict[str, float]]:
+    text = (Path("runs") / run / "metrics.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_recipe_is_run_by_its_name_and_any_option_overrides_it(cli: Cli) -> None:
+    answer = cli(*TRAIN, "--recipe", "mlp-128", "--epochs", "1", "--hidden", "16,8", "--name", "a")
+
+    assert answer.code == 0, answer.err
+    config = config_of("a")
+    assert (config["recipe"], config["optimizer"], config["epochs"]) == ("mlp-128", "adam", 1)
+    assert config["arch_args"] == {"hidden": [16, 8], "dropout": 0.0, "batch_norm": False}
+
+
+def test_every_setting_of_a_run_has_an_option(cli: Cli) -> None:
+    options = {
+        "min-steps": 3,
+        "patience": 2,
+        "batch-size": 50,
+        "optimizer": "rmsprop",
+        "learning-rate": 0.002,
+        "momentum": 0.5,
+        "beta2": 0.9,
+        "weight-decay": 0.01,
+        "clip-norm": 1.5,
+        "schedule": "step",
+        "warmup": 0.1,
+        "step-epochs": 2,
+        "gamma": 0.5,
+        "label-smoothing": 0.05,
+        "ema": 0.9,
+        "seed": 3,
+        "rotate": 5,
+        "scale": 0.1,
+        "shear": 0.1,
+        "shift": 1,
+        "elastic": 0.5,
+        "erase": 0.2,
+        "subset": 200,
+        "validation-size": 90,
+        "split-seed": 4,
+        "dropout": 0.1,
+        "conv-dropout": 0.1,
+    }
+    lists = {"widths": "4,8", "kernels": "3", "strides": "1,2", "pools": "1", "hidden": "12"}
+    words = [word for name, value in (options | lists).items() for word in (f"--{name}", str(value))]
+    flags = ("--same-padding", "--batch-norm")
+
+    answer = cli(*TRAIN, "--arch", "cnn", "--epochs", "1", *words, *flags, "--name", "a")
+
+    assert answer.code == 0, answer.err
+    config = config_of("a")
+    net = config.pop("arch_args")
+    assert isinstance(net, dict)
+    for name, value in options.items():
+        assert {**config, **net}[name.replace("-", "_")] == value
+    assert (net["widths"], net["kernels"], net["strides"]) == ([4, 8], [3], [1, 2])
+    assert (net["pools"], net["same_padding"], net["batch_norm"]) == ([1], True, True)
+
+
+def test_a_run_is_run_again_from_its_config(cli: Cli) -> None:
+    cli(*QUICK, "--rotate", "5", "--seed", "3", "--subset", "300", "--name", "a")
+
+    again = cli("train", "--config", "runs/a/config.json", "--name", "b", "--no-plots")
+    other = cli("train", "--config", "runs/a/config.json", "--seed", "4", "--name", "c", "--no-plots")
+
+    assert (again.code, other.code) == (0, 0)
+    assert config_of("b") == config_of("a")
+    assert config_of("c") == config_of("a") | {"seed": 4}
+    metrics = [[line["train_loss"] for line in metrics_of(run)] for run in "abc"]
+    assert metrics[0] == metrics[1] != metrics[2]
+
+
+def test_settings_can_be_written_in_toml(cli: Cli) -> None:
+    Path("mine.toml").write_text(
+        'recipe = "mlp-128"\ndataset = "digits"\nepochs = 1\nlearning_rate = 1e-2\nhidden = [8]\n'
+    )
+
+    answer = cli("train", "--config", "mine.toml", "--name", "a", "--no-plots")
+
+    assert answer.code == 0, answer.err
+    assert (config_of("a")["recipe"], config_of("a")["learning_rate"]) == ("mlp-128", 0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.toml", "epochs = ", "--config a.toml: not TOML"),
+        ("a.json", "{", "--config a.json: not JSON"),
+        ("a.json", "[1]", "--config a.json: expected a table of settings"),
+        ("a.json", "[" * 100_000, "--config a.json: not JSON"),
+        ("a.toml", "epoch = 1", "unknown setting 'epoch'; did you mean 'epochs'?"),
+        ("a.toml", 'epochs = "many"', "--epochs many: expected a number"),
+        ("a.toml", "batch_size = 1.5", "--batch-size 1.5: expected a whole number"),
+        ("a.toml", "nesterov = 1", "--nesterov 1: expected true or false"),
+        ("a.toml", 'optimizer = "sdg"', "unknown optimizer 'sdg'; did you mean 'sgd'?"),
+        ("a.toml", 'schedule = "cos"', "unknown schedule 'cos'"),
+        ("a.toml", "arch = 3", "--arch 3: expected text"),
+        ("a.toml", "recipe = 3", "--recipe 3: expected text"),
+        ("a.toml", "dataset = 3", "--dataset 3: expected text"),
+        ("a.toml", "init = 3", "--init 3: expected text"),
+        ("a.toml", "seed = true", "--seed True: expected a whole number"),
+        ("a.toml", "nesterov = true", "--nesterov: takes --optimizer sgd"),
+    ],
+)
+def test_a_file_of_settings_that_will_not_do_is_one_line(
+    cli: Cli, name: str, text: str, message: str
+) -> None:
+    Path(name).write_text(text)
+
+    answer = cli("train", "--config", name, "--name", "a")
+
+    assert (answer.code, answer.out) == (2, "")
+    assert len(answer.err.splitlines()) == 1
+    assert message in answer.err
+    assert not Path("runs").exists()
+
+
+def test_a_config_of_a_tuned_run_wants_the_model_it_started_from(cli: Cli) -> None:
+    cli(*QUICK, "--name", "base")
+    cli(*TRAIN, "--init", "base", "--epochs", "1", "--name", "tuned")
+    again = cli("train", "--config", "runs/tuned/config.json", "--name", "again", "--no-plots")
+    Path("runs/base").rename("runs/old")
+    cli(*QUICK, "--seed", "1", "--name", "base")
+
+    refused = cli("train", "--config", "runs/tuned/config.json", "--name", "no", "--no-plots")
+
+    assert again.code == 0, again.err
+    assert config_of("again") == config_of("tuned")
+    assert refused.code == 2
+    assert "not the model that --config names" in refused.err
+
+
+def test_several_seeds_have_a_mean_and_a_spread(cli: Cli) -> None:
+    shown = cli(*QUICK, "--seeds", "3", "--seed", "5", "--name", "a")
+    result = json.loads(cli(*QUICK, "--seeds", "2", "--json").out)
+
+    assert shown.code == 0, shown.err
+    assert "mean of 3 seeds, standard deviation" in shown.out
+    assert [config_of(f"a-seed{seed}")["seed"] for seed in (5, 6, 7)] == [5, 6, 7]
+    accuracies = [run["validation_accuracy"] for run in result["runs"]]
+    assert result["mean_validation_accuracy"] == pytest.approx(sum(accuracies) / 2)
+    assert cli(*QUICK, "--seeds", "0").code == 2
+    assert cli(*QUICK, "--seeds", "2", "--seed", "6", "--name", "a").code == 2
+    assert not Path("runs/a-seed8").exists()
+
+
+def test_a_subset_is_trained_on_and_measured_as_train(cli: Cli) -> None:
+    cli(*QUICK, "--subset", "200", "--name", "a")
+
+    report = json.loads(cli("eval", "a", "--split", "train", "--json", "--no-plots").out)
+    too_many = cli(*QUICK, "--subset", "2000")
+
+    assert report["images"] == 200
+    assert {row["images"] for row in report["per_class"]} <= {19, 20, 21}
+    assert too_many.code == 2
+    assert "--subset 2,000: there are only 1,375 training images" in too_many.err
+
+
+def test_patience_ends_a_run_that_gets_no_better(cli: Cli) -> None:
+    wild = ("--optimizer", "sgd", "--learning-rate", "0.5", "--batch-size", "8", "--epochs", "60")
+
+    answer = cli(
+        *("train", "--dataset", "digits", "--arch", "linear", "--no-plots", "--name", "a"),
+        *(*wild, "--patience", "1"),
+    )
+
+    accuracies = [line["validation_accuracy"] for line in metrics_of("a")]
+    assert answer.code == 0, answer.err
+    assert "no better epoch for 1: stopped early" in answer.err
+    assert 2 <= len(accuracies) < 60
+    assert accuracies[-1] < max(accuracies)
+    assert accuracies[:-1] == sorted(accuracies[:-1])
+
+
+def test_a_run_has_its_pictures_and_eval_draws_those_of_the_test_set(cli: Cli) -> None:
+    trained = cli("train", "--dataset", "digits", "--arch", "linear", "--epochs", "2", "--name", "a")
+    cli("eval", "a")
+    cli("eval", "a", "--split", "validation", "--no-plots")
+
+    assert trained.code == 0
+    found = {path.name for path in Path("runs/a").glob("*.png")}
+    assert found == PICTURES | {f"test-{name}" for name in PICTURES - {"curves.png"}}
+    for name in found:
+        with Image.open(Path("runs/a") / name) as picture:
+            assert picture.size[0] > 300
+
+
+def test_nothing_is_drawn_beside_a_file_that_is_no_run(cli: Cli, onnx_path: Path) -> None:
+    Path("here").mkdir()
+    copy = Path("here/model.onnx")
+    copy.write_bytes(onnx_path.read_bytes())
+
+    result = json.loads(cli("eval", copy, "--json").out)
+
+    assert result["pictures"] == []
+    assert [path.name for path in Path("here").iterdir()] == ["model.onnx"]
+
+
+def test_plot_draws_anew_and_lays_runs_over_one_another(cli: Cli) -> None:
+    for name in "ab":
+        cli(*QUICK, "--name", name)
+
+    one = json.loads(cli("plot", "a", "--json").out)
+    newest = json.loads(cli("plot", "--json", "-q").out)
+    both = cli("plot", "a", "b")
+    named = cli("plot", "a", "b", "--output", "mine.png")
+    again = cli("plot", "a", "b", "--output", "mine.png")
+
+    assert {Path(path).name for path in one["pictures"]} == PICTURES
+    assert {Path(path).parent.name for path in newest["pictures"]} == {"b"}
+    assert both.out.splitlines()[-1] == str(Path("runs/curves.png"))
+    assert (named.code, again.code) == (0, 2)
+    assert Path("mine.png").is_file()
+
+
+def test_plot_refuses_what_is_no_run(cli: Cli, onnx_path: Path) -> None:
+    cli(*QUICK, "--name", "a")
+    Path("runs/a/metrics.jsonl").write_text("{}\n")
+
+    for arguments, code, message in (
+        (("plot", onnx_path), 4, "not the model of a run"),
+        (("plot", "nothing"), 4, "no such file, run folder or run"),
+        (("plot", "a"), 4, "not the metrics of a run"),
+        (("plot", "a", "--output", "x.png"), 2, "name two or more"),
+    ):
+        answer = cli(*arguments)
+        assert (answer.code, answer.out) == (code, "")
+        assert message in answer.err
+
+
+def test_a_picture_that_cannot_be_written_costs_no_result(cli: Cli) -> None:
+    cli(*QUICK, "--name", "a")
+    Path("runs/a/test-confusion.png").mkdir()
+
+    answer = cli("eval", "a", "--json")
+
+    assert answer.code == 0
+    assert len(json.loads(answer.out)["pictures"]) == 2
+    assert "test-confusion.png: cannot be written" in answer.err
+
+
+def test_compare_says_what_differs_and_whether_it_is_more_than_chance(
+    cli: Cli, run_folder: Path
+) -> None:
+    for seed in (0, 1):
+        cli(*QUICK, "--seed", str(seed), "--name", f"seed{seed}")
+
+    result = json.loads(cli("compare", "seed0", "seed1", run_folder, "--json").out)
+    shown = cli("compare", "seed0", run_folder / "model.onnx")
+
+    assert result["images"] == 297
+    assert result["differences"]["seed"] == [0, 1, 0]
+    assert "weight_decay" in result["differences"]
+    assert "device" not in result["differences"]
+    pairs = result["pairs"]
+    assert len(pairs) == 3
+    right = [model["accuracy"] * 297 for model in result["models"]]
+    for pair, (first, second) in zip(pairs, [(0, 1), (0, 2), (1, 2)], strict=True):
+        gained = pair["only_second_right"] - pair["only_first_right"]
+        assert gained == pytest.approx(right[second] - right[first])
+        assert pair["significant"] == (pair["p_value"] < 0.05)
+    assert "more than chance?" in shown.out
+
+
+def test_a_model_does_not_differ_from_itself(cli: Cli, run_folder: Path, onnx_path: Path) -> None:
+    result = json.loads(cli("compare", run_folder, onnx_path, "--json").out)
+
+    (pair,) = result["pairs"]
+    assert result["differences"] == {}
+    assert (pair["p_value"], pair["significant"]) == (1.0, False)
+
+
+def test_models_that_cannot_be_compared_are_refused(cli: Cli, run_folder: Path, tmp_path: Path) -> None:
+    alone = cli("compare", run_folder)
+    unknown = cli("compare", run_folder, "nothing")
+
+    assert (alone.code, unknown.code) == (2, 4)
+    assert "name two models or more" in alone.err
+
+
+def test_runs_are_listed_the_newest_first_and_damaged_ones_are_named(cli: Cli) -> None:
+    empty = cli("runs")
+    for name in "ab":
+        cli(*QUICK, "--name", name)
+    Path("runs/a/config.json").write_text("no")
+
+    answer = cli("runs", "--json")
+    shown = cli("runs", "-q")
+
+    assert "no runs here" in empty.out
+    assert [run["name"] for run in json.loads(answer.out)] == ["b"]
+    assert "runs/a/config.json" in answer.err.replace("\\", "/")
+    assert shown.out.splitlines()[1].split()[:4] == ["b", "linear", "linear", "digits"]
+
+
+def test_recipes_are_listed_with_their_figures(cli: Cli) -> None:
+    listed = json.loads(cli("recipes", "--json").out)
+    shown = cli("recipes").out
+
+    assert [recipe["name"] for recipe in listed] == list(recipe_table.RECIPES)
+    for recipe in listed:
+        assert recipe["name"] in shown
+        assert recipe["published"] in shown
+        assert recipe["settings"] == recipe_table.find(recipe["name"]).to_json()
+
+
+def test_archs_are_listed_with_their_size(cli: Cli) -> None:
+    listed = {arch["name"]: arch for arch in json.loads(cli("archs", "--json").out)}
+    shown = cli("archs").out
+
+    assert listed["mlp"]["parameters"] == 109_386
+    assert listed["mlp"]["multiply_adds"] == 784 * 128 + 128 * 64 + 64 * 10
+    assert listed["torchvision:vit_b_16"]["input_size"] == 224
+    assert all(name in shown for name in listed)
+
+
+def test_tensorboard_gets_every_epoch(cli: Cli) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    answer = cli(*QUICK, "--epochs", "3", "--track", "tensorboard", "--name", "a")
+
+    assert answer.code == 0, answer.err
+    events = EventAccumulator("runs/a/tensorboard").Reload()
+    lines = metrics_of("a")
+    for tag, key in (("loss/train", "train_loss"), ("accuracy/validation", "validation_accuracy")):
+        found = [(event.step, event.value) for event in events.Scalars(tag)]
+        assert found == [(line["epoch"], pytest.approx(line[key])) for line in lines]
+    assert events.Tags()["tensors"] == ["config/text_summary"]
+
+
+def test_a_tracker_that_is_not_there_is_said_before_any_work(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+
+    missing = cli(*QUICK, "--track", "tensorboard")
+    unknown = cli(*QUICK, "--track", "tensorbord")
+
+    assert (missing.code, unknown.code) == (5, 2)
+    assert "pip install 'mnistctl[track]'" in missing.err
+    assert not Path("runs").exists()

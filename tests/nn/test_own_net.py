@@ -1,0 +1,164 @@
+"""A person's own `nn.Module`, from training to export."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Cli
+
+NET = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, classes, hidden=(8,)):
+        super().__init__()
+        self.register_buffer("factor", torch.tensor(0.5), persistent=False)
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(784, hidden[0]), nn.ReLU())
+        self.head = nn.Linear(hidden[0], classes)
+
+    def forward(self, images):
+        return self.head(self.body(images * self.factor))
+
+
+class Ten(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(784, 10)
+
+    def forward(self, images):
+        return self.head(images.flatten(1))
+
+
+class Square(nn.Module):
+    def forward(self, images):
+        return images
+
+
+class Broken(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nothing_of_that_name
+
+
+class NotANet:
+    pass
+"""
+TRAIN = ("train", "--dataset", "digits", "--device", "cpu", "--epochs", "1", "--no-plots")
+
+
+@pytest.fixture(autouse=True)
+def net() -> Path:
+    path = Path("net.py")
+    path.write_text(NET)
+    return path
+
+
+def test_a_class_of_ones_own_goes_the_whole_way(cli: Cli) -> None:
+    trained = cli(*TRAIN, "--arch", "net.py:Net", "--hidden", "12", "--name", "own")
+    again = cli("train", "--config", "runs/own/config.json", "--name", "again", "--no-plots")
+    report = cli("eval", "own", "--arch", "net.py:Net", "--json", "-q")
+    exported = cli("export", "own", "--arch", "net.py:Net", "--json", "-q")
+    without = cli("eval", "runs/own/model.onnx", "--json")
+
+    assert trained.code == 0, trained.err
+    assert again.code == 0, again.err
+    assert "mnistctl eval runs/own --arch net.py:Net" in trained.out.replace("\\", "/")
+    config = json.loads(Path("runs/own/config.json").read_text())
+    assert config["arch_args"] == {"hidden": [12]}
+    assert len(config["arch_sha256"]) == 64
+    assert json.loads(exported.out)[0]["parity"]["holds"] is True
+    assert json.loads(without.out)["accuracy"] == json.loads(report.out)["accuracy"]
+
+
+def test_a_class_that_takes_no_number_of_classes_will_do(cli: Cli) -> None:
+    assert cli(*TRAIN, "--arch", "net.py:Ten", "-q").code == 0
+    assert Path("runs/digits-Ten-1").is_dir()
+
+
+@pytest.mark.parametrize("command", ["eval", "predict x.png --model", "export", "train --init"])
+def test_opening_a_model_never_runs_the_code_that_it_names(cli: Cli, command: str, net: Path) -> None:
+    cli(*TRAIN, "--arch", "net.py:Net", "--name", "own", "-q")
+    net.write_text("raise SystemExit('ran')")
+
+    answer = cli(*command.split(), "own")
+
+    assert answer.code == 4
+    assert "if you trust the file, add --arch net.py:Net" in answer.err
+
+
+def test_a_class_that_has_changed_is_warned_of(cli: Cli, net: Path) -> None:
+    cli(*TRAIN, "--arch", "net.py:Net", "--name", "own", "-q")
+    net.write_text(NET + "\n# changed\n")
+
+    answer = cli("eval", "own", "--arch", "net.py:Net", "--no-plots", "-q", "--json")
+
+    assert answer.code == 0
+    assert answer.err.startswith("mnistctl: warning: net.py has changed since")
+
+
+def test_a_model_says_what_it_is_without_its_class(cli: Cli, net: Path) -> None:
+    cli(*TRAIN, "--arch", "net.py:Net", "--name", "own", "-q")
+    net.unlink()
+
+    assert json.loads(cli("info", "own", "--json").out)["arch"] == "net.py:Net"
+
+
+def test_another_class_than_the_models_is_refused(cli: Cli) -> None:
+    cli(*TRAIN, "--arch", "net.py:Net", "--name", "own", "-q")
+
+    answer = cli("eval", "own", "--arch", "net.py:Ten")
+
+    assert answer.code == 2
+    assert "is a 'net.py:Net'" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("arch", "message"),
+    [
+        ("net.py:Square", "for images (2, 1, 28, 28) it gives (2, 1, 28, 28), expected logits (2, 10)"),
+        ("net.py:Broken", "line 34: NameError: name 'nothing_of_that_name' is not defined"),
+        ("net.py:NotANet", "unknown nn.Module in net.py 'NotANet'; known: Net, Ten, Square, Broken"),
+        ("net.py:Nett", "unknown nn.Module in net.py 'Nett'"),
+        ("gone.py:Net", "--arch gone.py:Net: gone.py: no such file"),
+        ("bad.py:Net", "line 1: SyntaxError"),
+        ("raises.py:Net", "line 2: ValueError: no"),
+    ],
+)
+def test_a_class_that_will_not_do_is_one_line(cli: Cli, arch: str, message: str) -> None:
+    Path("bad.py").write_text("class :")
+    Path("raises.py").write_text("\nraise ValueError('no')")
+
+    answer = cli(*TRAIN, "--arch", arch)
+
+    assert (answer.code, answer.out) == (2, "")
+    assert len(answer.err.splitlines()) == 1
+    assert message in answer.err
+    assert not Path("runs").exists()
+
+
+def test_arguments_that_the_class_does_not_take_are_one_line(cli: Cli) -> None:
+    answer = cli(*TRAIN, "--arch", "net.py:Ten", "--dropout", "0.5")
+
+    assert answer.code == 2
+    assert "unexpected keyword argument 'dropout'" in answer.err
+
+
+def test_its_weights_can_be_started_from_for_other_classes(cli: Cli) -> None:
+    from PIL import Image
+
+    for number in range(40):
+        path = Path(f"mine/{'ab'[number % 2]}/{number}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        digit = Image.new("L", (28, 28), 255)
+        digit.paste(0, (5 + number % 7, 4, 12 + number % 5, 20 + number % 3))
+        digit.save(path)
+    cli(*TRAIN, "--arch", "net.py:Net", "--name", "own", "-q")
+
+    answer = cli("train", "--init", "own", "--arch", "net.py:Net", "--dataset", "mine", "-q", "--json")
+
+    assert answer.code == 0, answer.err
+    info = json.loads(cli("info", json.loads(answer.out)["run"], "--json").out)
+    assert info["class_names"] == ["a", "b"]

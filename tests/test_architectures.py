@@ -1,0 +1,99 @@
+"""Names, arguments and sizes of the nets."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from mnistctl import architectures
+from mnistctl.errors import UsageError
+from mnistctl.nn import nets
+from tests.test_readme import script
+
+
+def test_every_classification_net_of_torchvision_has_a_name() -> None:
+    from torchvision import models
+
+    names = {f"torchvision:{name}" for name in models.list_models(module=models)}
+
+    assert {name for name in architectures.sizes() if architectures.is_torchvision(name)} == names
+    assert set(architectures.sizes()) == names | set(architectures.ARCHITECTURES)
+
+
+@pytest.mark.parametrize("name", architectures.sizes())
+def test_every_net_reads_images_and_has_the_size_that_is_listed(name: str) -> None:
+    count = script("build_sizes").count
+
+    net = nets.build_shapes(name, arch_args=architectures.resolve(name, {}), classes=10)
+    logits = net.train()(torch.zeros(2, 1, 28, 28, device="meta"))
+
+    assert logits.shape == (2, 10)
+    assert (*count(net),) == architectures.sizes()[name][1:]
+    assert nets.head_of(net, classes=10) is not None
+
+
+@pytest.mark.parametrize(
+    ("arch", "arguments", "message"),
+    [
+        ("mlp", {"hidden": [0]}, r"--hidden \[0\]: expected whole numbers from 1"),
+        ("mlp", {"hidden": [10**9]}, "--hidden .*: expected whole numbers from 1"),
+        ("mlp", {"hidden": 5}, "--hidden 5: expected whole numbers"),
+        ("mlp", {"hidden": [True]}, "--hidden .*: expected whole numbers"),
+        ("mlp", {"dropout": 1}, "--dropout 1: expected at least 0 and below 1"),
+        ("mlp", {"dropout": "much"}, "--dropout much: expected at least 0"),
+        ("mlp", {"batch_norm": 1}, "--batch-norm 1: expected true or false"),
+        ("cnn", {"widths": []}, r"--widths \[\]: expected whole numbers"),
+        ("cnn", {"widths": [3, 4, 5]}, "--kernels has 2 values, --widths 3"),
+        ("cnn", {"strides": [2, 2, 2]}, "--strides has 3 values, --widths 2"),
+        ("cnn", {"kernels": [29]}, "nothing is left of 28×28 pixels after its 2 convolutions"),
+        ("cnn", {"widths": [8] * 5, "kernels": [5]}, "nothing is left .* after its 5 convolutions"),
+        ("linear", {"hidden": [3]}, "takes no argument 'hidden'; known: none"),
+        ("torchvision:resnet18", {"hidden": [3]}, "takes no argument 'hidden'; known: none"),
+        ("torchvision:resnet", {}, "unknown architecture 'torchvision:resnet'; did you mean"),
+        ("nothing", {}, "unknown architecture 'nothing'; known: linear, mlp, .*FILE.py:CLASS"),
+    ],
+)
+def test_a_net_that_cannot_be_is_refused(arch: str, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        architectures.resolve(arch, arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "side"),
+    [
+        ({}, 5),
+        ({"pools": [1, 2], "kernels": [3]}, 12),
+        ({"strides": [2, 1], "pools": [1]}, 10),
+        ({"same_padding": True, "kernels": [5, 3], "pools": [2]}, 7),
+        ({"widths": [8] * 6, "kernels": [3], "pools": [1], "same_padding": True}, 28),
+    ],
+)
+def test_convolutions_leave_as_many_pixels_as_they_should(arguments: dict[str, Any], side: int) -> None:
+    values = architectures.resolve("cnn", arguments)
+
+    net = nets.build("cnn", arch_args=values, classes=10)
+
+    assert architectures.side_after_convolutions(values) == side
+    assert net(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+
+
+def test_lenet5_has_as_many_weights_as_it_is_known_for() -> None:
+    assert architectures.sizes()["lenet5"].parameters == 61_706
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("net.py:Net", ("net.py", "Net")),
+        ("a/b.py:C", ("a/b.py", "C")),
+        ("torchvision:resnet18", None),
+        ("cnn", None),
+        ("net.py", None),
+    ],
+)
+def test_a_class_of_ones_own_is_named_by_file_and_class(
+    name: str, expected: tuple[str, str] | None
+) -> None:
+    found = architectures.own_source(name)
+
+    assert expected == (found and (found[0].as_posix(), found[1]))
