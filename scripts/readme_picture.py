@@ -1,6 +1,7 @@
-"""Draw `docs/session.svg`, the README's picture: a real first session, as the program prints it.
+"""Draw the README's pictures, from what the program itself shows.
 
-MNIST must be in the data folder. Takes as long as the commands it shows.
+`docs/session.svg` is a first session as it is printed; `docs/curves.png` the curves of two of its runs,
+at half their size. MNIST must be in the data folder. Takes as long as the commands do.
 """
 
 import os
@@ -16,10 +17,14 @@ from rich.text import Text
 from mnistctl import datasets
 from mnistctl.cli import app, output
 
-TARGET = Path(__file__).parents[1] / "docs" / "session.svg"
+DOCS = Path(__file__).parents[1] / "docs"
 WIDTH = 88  # columns
 
 SESSION = ("mnistctl train", "mnistctl predict mine/", "mnistctl export")
+CURVES = (
+    "mnistctl train --recipe mlp-128 --name mlp-128",
+    "mnistctl train --recipe lenet5 --name lenet5",
+)
 
 
 def draw_pictures(folder: Path) -> None:
@@ -31,22 +36,31 @@ def draw_pictures(folder: Path) -> None:
         digit.resize((280, 280), Image.Resampling.BICUBIC).save(folder / f"{name}.png")
 
 
+def run(command: str) -> None:
+    """One command; a failure ends everything."""
+    if app.main(command.split()[1:]) != 0:
+        raise SystemExit(f"failed: {command}")
+
+
 def main() -> None:
     """Run the session with every console replaced by one that records."""
     recorder = Console(record=True, file=StringIO(), width=WIDTH, highlight=False, markup=False)
     output.console = lambda *, stderr=False: recorder
-    target = TARGET.resolve()
+    docs = DOCS.resolve()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         draw_pictures(Path("mine"))
         for number, command in enumerate(SESSION):
             prompt = ("\n" * bool(number) + "$ ", "bold green")
             recorder.print(Text.assemble(prompt, (command, "bold")))
-            if app.main(command.split()[1:]) != 0:
-                raise SystemExit(f"failed: {command}")
-        os.chdir(target.parent)
-    recorder.save_svg(str(target), title="mnistctl")
-    print(f"{target.name}: {target.stat().st_size:,} bytes")
+            run(command)
+        recorder.save_svg(str(docs / "session.svg"), title="mnistctl")
+        for command in CURVES:
+            run(command)
+        with Image.open("curves.png") as picture:
+            half = picture.convert("RGB").reduce(2).quantize(64)
+        half.save(docs / "curves.png", optimize=True)
+        os.chdir(docs)
 
 
 if __name__ == "__main__":

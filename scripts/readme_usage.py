@@ -10,7 +10,10 @@ from mnistctl import files
 README = Path(__file__).parents[1] / "README.md"
 BEGIN = "<!-- usage: made by scripts/readme_usage.py from --help -->\n"
 END = "<!-- /usage -->\n"
-COMMANDS = ("download", "data", "train", "eval", "predict", "export", "info")
+COMMANDS = (
+    *("download", "data", "train", "eval", "predict", "export", "info"),
+    *("recipes", "archs", "runs", "plot", "compare"),
+)
 
 
 def usage(command: str) -> str:

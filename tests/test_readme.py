@@ -56,7 +56,7 @@ def test_the_quick_start_is_the_two_commands() -> None:
 
 
 def test_the_python_example_runs(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = README.split("```python")[1].split("```")[0]
+    code = README.split("## From Python")[1].split("```python")[1].split("```")[0]
     shutil.copy(picture, "digit.png")
 
     exec(compile(code, "README.md", "exec"), {})
@@ -65,6 +65,33 @@ def test_the_python_example_runs(picture: Path, capsys: pytest.CaptureFixture[st
     assert "% on validation" in validation
     assert "% on 297 test images" in test
     assert reading.split()[0] == "3"
+
+
+def test_the_net_of_ones_own_trains(cli: Cli) -> None:
+    code = README.split("## Nets")[1].split("```python")[1].split("```")[0]
+    Path("net.py").write_text(code)
+
+    answer = cli("train", "--arch", "net.py:Net", "--dataset", "digits", "--epochs", "1", "-q")
+
+    assert answer.code == 0, answer.err
+
+
+def test_the_ideas_that_are_shown_can_be_tried(cli: Cli) -> None:
+    block = README.split("**Trying an idea.**")[1].split("```")[1]
+    cli("train", "--dataset", "digits", "--epochs", "1", "--name", "mnist-cnn-1", "--no-plots")
+    short = ("--dataset", "digits", "--epochs", "0.1", "--no-plots", "--quiet")
+
+    for line in block.strip().splitlines():
+        program, *arguments = line.split()
+        assert program == "mnistctl"
+        assert cli(*arguments, *short).code == 0, line
+
+
+def test_the_table_of_recipes_is_what_was_measured() -> None:
+    measured = script("measure_recipes")
+    block = README.split(measured.BEGIN)[1].split(measured.END)[0]
+
+    assert block.strip() == measured.table().strip()
 
 
 @pytest.mark.mnist

@@ -40,11 +40,10 @@ def test_train_writes_a_run_and_says_what_to_do_next(cli: Cli) -> None:
 
     assert answer.code == 0, answer.err
     folder = Path("runs/mine")
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "config.json",
-        "metrics.jsonl",
-        "model.safetensors",
-    ]
+    assert {path.name for path in folder.iterdir()} == {
+        *("config.json", "metrics.jsonl", "model.safetensors"),
+        *("curves.png", "confusion.png", "predictions.png", "mistakes.png"),
+    }
     config = json.loads((folder / "config.json").read_text())
     assert (config["dataset"], config["seed"], config["validation_size"]) == ("digits", 5, 100)
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
