@@ -142,7 +142,7 @@ def test_a_class_without_images_is_no_division_by_zero() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [(100, "100%"), (99.97, "99.9%"), (99, "99.0%"), (0.04, "0.0%")]
+    ("value", "expected"), [(100, "100%"), (99.97, "99.9%"), (99, "99.0%"), (0.09, "0.1%")]
 )
 def test_a_hundred_per_cent_is_all_of_them(value: float, expected: str) -> None:
     assert figures._percent(value) == expected

@@ -26,6 +26,11 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 _RIGHT, _WRONG = "#0072B2", "#D55E00"
 _MOST_WRITTEN_CLASSES = 20  # of which a confusion matrix has room for figures
 _MOST_MARKED = 30  # epochs of a curve, for a mark each
+_MARKS = "os^Dv"
+_STYLES: dict[str, dict[str, Any]] = {
+    "train": {"linestyle": "--", "linewidth": 1.4, "markersize": 3},
+    "validation": {"linestyle": "-", "linewidth": 2, "markersize": 5},
+}
 _COLUMNS = 8  # of a sheet of answers
 
 
@@ -56,30 +61,36 @@ def curves(runs: Sequence[tuple[str, Sequence[Epoch]]], *, title: str) -> bytes:
     """
     figure = _figure(10, 4.4, title)
     panels = figure.subplots(1, 2)
-    several = len(runs) > 1
+    handles: dict[str, Any] = {}
     for number, (name, epochs) in enumerate(runs):
         x = [epoch.epoch for epoch in epochs]
-        for part in ("train", "validation"):
-            is_train = part == "train"
-            place = number if several else int(not is_train)
-            for axes, figure_name, scale in zip(panels, ("loss", "accuracy"), (1, 100), strict=True):
-                y = [getattr(epoch, f"{part}_{figure_name}") for epoch in epochs]
+        for part, style in _STYLES.items():
+            # One run: a colour a part. Several: a colour and a mark a run.
+            place = number if len(runs) > 1 else int(part == "validation")
+            label = _short(name) if len(runs) > 1 else part
+            for axes, kind, factor in zip(panels, ("loss", "accuracy"), (1, 100), strict=True):
+                y = [getattr(epoch, f"{part}_{kind}") for epoch in epochs]
                 if None in y:  # no validation images
                     continue
-                axes.plot(
+                (handles[label],) = axes.plot(
                     x,
-                    [scale * value for value in y],
+                    [factor * value for value in y],
+                    **style,
                     color=_COLOURS[place % len(_COLOURS)],
-                    linestyle="--" if is_train else "-",
-                    marker="o" if len(x) == 1 or (not is_train and len(x) <= _MOST_MARKED) else None,
+                    marker=_MARKS[place % len(_MARKS)] if len(x) <= _MOST_MARKED else None,
                     clip_on=False,
-                    markersize=4,
-                    linewidth=1.4 if is_train else 2,
-                    label=f"{_short(name)}, {part}" if several else part,
                 )
     _label_curves(panels, [len(epochs) for _, epochs in runs])
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+    if len(runs) > 1:
+        handles |= _styles_alone()
+    figure.legend(
+        handles.values(),
+        [label or " " for label in handles],
+        loc="outside lower center",
+        ncols=min(len(handles), 6),
+        frameon=False,
+        fontsize=_FONT_SIZE,
+    )
     return _png(figure)
 
 
@@ -204,6 +215,13 @@ def _label_curves(panels: Any, lengths: Sequence[int]) -> None:
     panels[1].set_ylim(top=min(100.0, panels[1].get_ylim()[1]))
 
 
+def _styles_alone() -> dict[str, Any]:
+    """Lines in grey, to say which style is which part."""
+    from matplotlib.lines import Line2D
+
+    return {part: Line2D([], [], color="grey", **style) for part, style in _STYLES.items()}
+
+
 def _show_ink(axes: "Axes", image: Images) -> None:
     axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)
     axes.set_xticks([])
@@ -213,7 +231,7 @@ def _show_ink(axes: "Axes", image: Images) -> None:
 
 def _percent(value: float) -> str:
     """Short, and 100% only where it is: 99.97 is 99.9%."""
-    return f"{np.floor(10 * value) / 10:.1f}%" if value < 100 else "100%"
+    return f"{min(value, 99.9):.1f}%" if value < 100 else "100%"
 
 
 def _short(name: str) -> str:

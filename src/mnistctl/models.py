@@ -1,5 +1,6 @@
 """Model files: finding the one that is meant, opening it by what it holds, saying what it is."""
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -95,6 +96,14 @@ def open_predictor(path: Path, *, arch: str | None = None, watcher: Watcher = SI
 
     warn_of_changed_source(opened, arch, watcher)
     return torch_predictor.from_checkpoint(opened, device=torch.device("cpu"), arch=arch)
+
+
+def own_class(named: str, given: str | Sequence[str]) -> str | None:
+    """Of FILE.py:CLASS once or several times, the one that a model's architecture means, if any."""
+    own = architectures.own_source(named)
+    sources = [given] if isinstance(given, str) else given
+    matching = (source for source in sources if own and source.rpartition(":")[2] == own[1])
+    return next(matching, None)
 
 
 def warn_of_changed_source(opened: checkpoint.Checkpoint, arch: str | None, watcher: Watcher) -> None:

@@ -71,6 +71,11 @@ def test_a_class_of_ones_own_goes_the_whole_way(cli: Cli) -> None:
     assert len(config["arch_sha256"]) == 64
     assert json.loads(exported.out)[0]["parity"]["holds"] is True
     assert json.loads(without.out)["accuracy"] == json.loads(report.out)["accuracy"]
+    cli(*TRAIN, "--arch", "net.py:Ten", "--name", "ten", "-q")
+    cli(*TRAIN, "--arch", "linear", "--name", "linear", "-q")
+    classes = ("--arch", "net.py:Net", "--arch", "net.py:Ten")
+    for command in ("compare", "plot"):
+        assert cli(command, "own", "ten", "linear", *classes).code == 0
 
 
 def test_a_class_that_takes_no_number_of_classes_will_do(cli: Cli) -> None:

@@ -7,7 +7,14 @@ import typer
 from rich.console import RenderableType
 
 from mnistctl.cli import output, watching
-from mnistctl.cli.options import DataDirOption, JsonOption, QuietOption, complete_runs, dataset_option
+from mnistctl.cli.options import (
+    DataDirOption,
+    JsonOption,
+    OwnClassesOption,
+    QuietOption,
+    complete_runs,
+    dataset_option,
+)
 
 if TYPE_CHECKING:
     from mnistctl.workflows.comparing import Comparison
@@ -21,9 +28,7 @@ def compare(
     dataset: Annotated[
         str | None, dataset_option("What to compare them on.", "what they were trained on")
     ] = None,
-    arch: Annotated[
-        list[str] | None, typer.Option(help="FILE.py:CLASS, for models of classes of your own.")
-    ] = None,
+    arch: OwnClassesOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,

@@ -49,6 +49,10 @@ OwnClassOption = Annotated[
     str | None,
     typer.Option("--arch", help="FILE.py:CLASS, for a model of a class of your own; runs the file."),
 ]
+OwnClassesOption = Annotated[
+    list[str] | None,
+    typer.Option("--arch", help="FILE.py:CLASS, for models of classes of your own; runs the files."),
+]
 PlotsOption = Annotated[
     bool, typer.Option("--plots/--no-plots", help="Draw pictures into the run's folder.")
 ]

@@ -9,7 +9,7 @@ from mnistctl.cli import output, watching
 from mnistctl.cli.options import (
     DataDirOption,
     JsonOption,
-    OwnClassOption,
+    OwnClassesOption,
     QuietOption,
     complete_runs,
 )
@@ -29,7 +29,7 @@ def plot(
             "--output", "-o", help="The curves of several runs.", show_default="runs/curves.png"
         ),
     ] = None,
-    arch: OwnClassOption = None,
+    arch: OwnClassesOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -38,5 +38,7 @@ def plot(
     from mnistctl import workflows
 
     with watching.watcher(quiet=quiet) as watcher:
-        plotted = workflows.plot(runs or (), output=path, arch=arch, data_dir=data_dir, watcher=watcher)
+        plotted = workflows.plot(
+            runs or (), output=path, arch=arch or (), data_dir=data_dir, watcher=watcher
+        )
     output.show(plotted, lambda result: result.pictures, as_json=as_json)

@@ -6,7 +6,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from mnistctl import architectures, datasets, evaluation, metrics, models
+from mnistctl import datasets, evaluation, metrics, models
 from mnistctl.errors import UsageError
 from mnistctl.metadata import Metadata
 from mnistctl.watcher import SILENT, Watcher
@@ -94,10 +94,9 @@ def compare(
             f"compare: trained on {' and '.join(sorted(trained_on))}; choose one with --dataset"
         )
     split = split_of(described[0][1], "test", dataset, data_dir, watcher)
-    sources = [arch] if isinstance(arch, str) else arch
     rows, right = [], []
     for path, (format_name, about) in zip(paths, described, strict=True):
-        own = _own_class(about.arch, sources)
+        own = models.own_class(about.arch, arch)
         predictor = models.open_predictor(path, arch=own, watcher=watcher)
         report, outputs = evaluation.evaluate(predictor, split, model=str(path), batch_size=256)
         right.append(outputs.logits.argmax(axis=1) == split.labels)
@@ -122,14 +121,6 @@ def compare(
         differences=_differences([about for _, about in described]),
         pairs=_pairs(rows, right),
     )
-
-
-def _own_class(named: str, sources: Sequence[str]) -> str | None:
-    """Which of the sources given holds the class that a model names."""
-    own = architectures.own_source(named)
-    if own is None:
-        return None
-    return next((source for source in sources if source.rpartition(":")[2] == own[1]), None)
 
 
 def _differences(described: Sequence[Metadata]) -> dict[str, list[Any]]:

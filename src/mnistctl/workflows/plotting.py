@@ -35,7 +35,7 @@ def plot(
     runs: str | Path | Sequence[str | Path] = (),
     *,
     output: Path | None = None,
-    arch: str | None = None,
+    arch: str | Sequence[str] = (),
     data_dir: Path | None = None,
     watcher: Watcher = SILENT,
 ) -> Plotted:
@@ -44,7 +44,7 @@ def plot(
     Args:
         runs: run folders or names of runs; none: the newest run here.
         output: where several runs' curves go; None: `runs/curves.png`, drawn anew each time.
-        arch: FILE.py:CLASS, for runs of a person's own class.
+        arch: FILE.py:CLASS, for runs of a person's own classes; one for each class.
         data_dir: the data folder, if not the usual one.
         watcher: hears of what is done.
 
@@ -62,7 +62,9 @@ def plot(
     found = [_run(name, watcher) for name in named or [None]]
     drawn: list[Path] = []
     for run in found:
-        predictor = models.open_predictor(run.model_path, arch=arch, watcher=watcher)
+        _, about = models.describe(run.model_path)
+        own = models.own_class(about.arch, arch)
+        predictor = models.open_predictor(run.model_path, arch=own, watcher=watcher)
         split = split_of(predictor.metadata, "validation", None, data_dir, watcher)
         drawn += draw_run(run, predictor, split, watcher)
     if len(found) > 1:
