@@ -63,7 +63,8 @@ def from_checkpoint(
             f"{checkpoint.path}: not the weights of '{metadata.arch}': {name} is "
             f"{found.get(name, 'missing')}, expected {expected.get(name, 'nothing of that name')}"
         )
-    weights = {name: torch.from_numpy(tensor) for name, tensor in checkpoint.tensors.items()}
+    weights = net.state_dict()  # with the layers' versions, which some nets ask for
+    weights.update((name, torch.from_numpy(array)) for name, array in checkpoint.tensors.items())
     net.load_state_dict(weights, assign=True)
     return TorchPredictor(
         nets.Reader(net.to(memory_format=torch.channels_last), temperature=metadata.temperature),
