@@ -12,6 +12,8 @@ from typing import Any, Self, get_args, get_type_hints
 from mnistctl import architectures
 from mnistctl.errors import UsageError, look_up, unknown_name
 
+PRECISIONS = ("auto", "float32", "bf16")
+
 # What each of these starts with when a run changes to it; where a field is not listed it is of no
 # account. Adam's are PyTorch's own; SGD's are usual for nets of this size.
 OPTIMIZERS: dict[str, Mapping[str, Any]] = {
@@ -44,6 +46,7 @@ class TrainConfig:
     dataset: str = "mnist"  # a name in datasets.catalog.DATASETS, or a folder of pictures
     subset: int | None = None  # train on so many of the training images; None: all
     device: str = "auto"  # auto | cpu | cuda | cuda:N | mps
+    precision: str = "auto"  # of training steps: float32, bf16, or auto: bf16 where it is faster
     epochs: float = 5  # passes over the training images; a fraction is fine
     min_steps: int = 0  # train at least this many steps, so that a small dataset trains long enough
     patience: int = 0  # stop after so many epochs without a better one on validation; 0: never
@@ -77,6 +80,8 @@ class TrainConfig:
         _check_types(vars(self))
         arguments = architectures.resolve(self.arch, self.arch_args)
         object.__setattr__(self, "arch_args", MappingProxyType(arguments))
+        if self.precision not in PRECISIONS:
+            raise unknown_name("precision", self.precision, PRECISIONS)
         look_up("optimizer", self.optimizer, OPTIMIZERS)
         look_up("schedule", self.schedule, SCHEDULES)
         self._check("subset", self.subset is None or self.subset >= 1, "1 or more")

@@ -12,13 +12,14 @@ from mnistctl.config import OPTIMIZERS, SCHEDULES, TrainConfig
 from mnistctl.nn import optimizers
 
 STEPS, STEPS_PER_EPOCH = 40, 10
+CPU = torch.device("cpu")
 
 
 def rates(**settings: Any) -> list[float]:
     """The learning rate of every step."""
     config = TrainConfig().replace(optimizer="sgd", **settings).replace(learning_rate=1.0)
     net = nn.Linear(1, 1)
-    optimizer = optimizers.build(net.parameters(), config)
+    optimizer = optimizers.build(net.parameters(), config, device=CPU)
     schedule = optimizers.schedule(optimizer, config, steps=STEPS, steps_per_epoch=STEPS_PER_EPOCH)
     found = []
     for _ in range(STEPS):
@@ -32,7 +33,7 @@ def rates(**settings: Any) -> list[float]:
 def test_every_optimizer_goes_downhill(name: str) -> None:
     torch.manual_seed(0)
     net = nn.Linear(4, 1)
-    optimizer = optimizers.build(net.parameters(), TrainConfig().replace(optimizer=name))
+    optimizer = optimizers.build(net.parameters(), TrainConfig().replace(optimizer=name), device=CPU)
     inputs = torch.randn(64, 4)
     losses = []
 
@@ -51,7 +52,7 @@ def test_the_settings_reach_the_optimizer() -> None:
         optimizer="sgd", learning_rate=0.3, momentum=0.7, nesterov=True, weight_decay=0.1
     )
 
-    (group,) = optimizers.build(nn.Linear(1, 1).parameters(), config).param_groups
+    (group,) = optimizers.build(nn.Linear(1, 1).parameters(), config, device=CPU).param_groups
 
     assert (group["lr"], group["momentum"], group["nesterov"]) == (0.3, 0.7, True)
     assert group["weight_decay"] == 0.1
@@ -98,7 +99,7 @@ def test_a_warm_up_rises_evenly_to_the_rate(schedule: str) -> None:
 @pytest.mark.parametrize("warmup", [0.0, 0.9])
 def test_a_very_short_run_has_a_schedule_too(schedule: str, steps: int, warmup: float) -> None:
     config = TrainConfig().replace(schedule=schedule, warmup=warmup)
-    optimizer = optimizers.build(nn.Linear(1, 1).parameters(), config)
+    optimizer = optimizers.build(nn.Linear(1, 1).parameters(), config, device=CPU)
     found = optimizers.schedule(optimizer, config, steps=steps, steps_per_epoch=1)
 
     for _ in range(steps):

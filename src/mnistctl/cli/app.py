@@ -12,6 +12,7 @@ from mnistctl import __version__
 from mnistctl.cli import (
     compare,
     data,
+    doctor,
     download,
     evaluate,
     export,
@@ -44,6 +45,7 @@ app.command("compare")(compare.compare)
 app.command("runs")(listings.runs)
 app.command("recipes")(listings.recipes)
 app.command("archs")(listings.archs)
+app.command("doctor")(doctor.doctor)
 
 
 def _show_version(wanted: bool) -> None:

@@ -29,6 +29,9 @@ BatchNorm = Annotated[bool | None, _option(NET, "Batch normalisation.")]
 Dropout = Annotated[float | None, _option(NET, "After each hidden fully connected layer.")]
 ConvDropout = Annotated[float | None, _option(NET, "After each pooling.")]
 
+Precision = Annotated[
+    str | None, _option(TRAINING, "Of the steps: float32, bf16, or auto: bf16 where it is faster.")
+]
 Epochs = Annotated[float | None, _option(TRAINING, "Passes over the images; a fraction is fine.")]
 MinSteps = Annotated[int | None, _option(TRAINING, "At least so many steps.")]
 Patience = Annotated[int | None, _option(TRAINING, "Stop after so many epochs without a better one.")]

@@ -65,6 +65,7 @@ def train(
     track: Annotated[
         str | None, typer.Option(help="tensorboard: write for it besides, into the run's folder.")
     ] = None,
+    precision: settings.Precision = None,
     epochs: settings.Epochs = None,
     min_steps: settings.MinSteps = None,
     patience: settings.Patience = None,

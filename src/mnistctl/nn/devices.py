@@ -2,15 +2,53 @@
 
 import torch
 
+from mnistctl.config import PRECISIONS
 from mnistctl.errors import UsageError
 
 NAMES = ("auto", "cpu", "cuda", "cuda:N", "mps")
+AUTO, FLOAT32, BF16 = PRECISIONS
+
+# Names that PyTorch has for instructions on bfloat16: Intel's and AMD's, Arm's.
+_CPU_CAPABILITIES = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
 
 
-def precision_of(device: torch.device) -> str:
-    """What training steps compute in: float32, or TF32 where CUDA's convolutions use it."""
-    tf32 = device.type == "cuda" and torch.backends.cudnn.allow_tf32
-    return "tf32" if tf32 else "float32"
+def precision(name: str, device: torch.device) -> str:
+    """What training steps compute in: "float32" or "bf16"; "auto" is bf16 where it is faster."""
+    if name != AUTO:
+        return name
+    return BF16 if has_bf16(device) else FLOAT32
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16 itself."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return any(capabilities.get(name) for name in _CPU_CAPABILITIES)
+
+
+def has_graphs(device: torch.device) -> bool:
+    """Whether a device replays a recorded step; tried out on one addition."""
+    if device.type != "cuda":
+        return False
+    total = torch.zeros(1, device=device)
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.graph(graph):
+            total.add_(1)
+        graph.replay()
+    except RuntimeError:
+        return False
+    return total.item() == 1
+
+
+def find_all() -> list[torch.device]:
+    """The devices of this machine, the fastest last."""
+    found = ["cpu", *(["mps"] if torch.backends.mps.is_available() else [])]
+    found += [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    return [torch.device(name) for name in found]
 
 
 def resolve(name: str) -> torch.device:

@@ -9,9 +9,16 @@ from torch.optim import lr_scheduler
 from mnistctl.config import TrainConfig
 
 
-def build(parameters: Iterable[nn.Parameter], config: TrainConfig) -> optim.Optimizer:
-    """The optimizer a config names; fused into one kernel where PyTorch can."""
-    rate, decay = config.learning_rate, config.weight_decay
+def build(
+    parameters: Iterable[nn.Parameter], config: TrainConfig, *, device: torch.device
+) -> optim.Optimizer:
+    """The optimizer a config names; fused into one kernel where PyTorch can.
+
+    On CUDA its state lies on the device, the learning rate too, so that a graph can hold its step.
+    """
+    on_cuda = device.type == "cuda"
+    rate = torch.tensor(config.learning_rate, device=device) if on_cuda else config.learning_rate
+    decay = config.weight_decay
     betas = (config.momentum, config.beta2)
     match config.optimizer:
         case "sgd":
@@ -24,15 +31,26 @@ def build(parameters: Iterable[nn.Parameter], config: TrainConfig) -> optim.Opti
                 fused=True,
             )
         case "adam":
-            return optim.Adam(parameters, lr=rate, betas=betas, weight_decay=decay, fused=True)
+            return optim.Adam(
+                parameters, lr=rate, betas=betas, weight_decay=decay, fused=True, capturable=on_cuda
+            )
         case "adamw":
-            return optim.AdamW(parameters, lr=rate, betas=betas, weight_decay=decay, fused=True)
+            return optim.AdamW(
+                parameters, lr=rate, betas=betas, weight_decay=decay, fused=True, capturable=on_cuda
+            )
         case "rmsprop":
             return optim.RMSprop(
-                parameters, lr=rate, alpha=config.beta2, momentum=config.momentum, weight_decay=decay
+                parameters,
+                lr=rate,
+                alpha=config.beta2,
+                momentum=config.momentum,
+                weight_decay=decay,
+                capturable=on_cuda,
             )
         case "adadelta":
-            return optim.Adadelta(parameters, lr=rate, rho=config.beta2, weight_decay=decay)
+            return optim.Adadelta(
+                parameters, lr=rate, rho=config.beta2, weight_decay=decay, capturable=on_cuda
+            )
     raise AssertionError(config.optimizer)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mnistctl.config import TrainConfig
 from mnistctl.datasets import Split
 from mnistctl.errors import UsageError
-from mnistctl.nn import augment, batches, nets, optimizers
+from mnistctl.nn import augment, batches, devices, graphs, nets, optimizers
 from mnistctl.run_folder import Epoch
 
 _EVALUATION_BATCH = 500  # small enough for a processor's cache
@@ -58,35 +58,48 @@ def fit(
     started = time.perf_counter()
 
     batch_size, steps_per_epoch, steps = plan_steps(config, len(images))
-    optimizer = optimizers.build(net.parameters(), config)
+    precision = devices.precision(config.precision, device)
+    optimizer = optimizers.build(net.parameters(), config, device=device)
     schedule = optimizers.schedule(optimizer, config, steps=steps, steps_per_epoch=steps_per_epoch)
     average = optimizers.average(net, config.ema) if config.ema else None
     measured = net if average is None else average.module
+    loss_sum = torch.zeros((), device=device)  # summed there: asking for it would wait
+    right = torch.zeros((), dtype=torch.int64, device=device)
+
+    def train_on(rows: Tensor) -> None:
+        truth = labels[rows]
+        pixels = augment.apply(nets.scale_pixels(images[rows]), config)
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == devices.BF16):
+            logits = _forward(net, nets.normalise(pixels))
+        logits = logits.float()
+        loss = F.cross_entropy(logits, truth, label_smoothing=config.label_smoothing)
+        loss.backward()
+        optimizers.clip(net.parameters(), config.clip_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        if average is not None:
+            average.update_parameters(net)
+        with torch.no_grad():
+            loss_sum.add_(F.cross_entropy(logits, truth))
+            right.add_((logits.argmax(dim=1) == truth).sum())
+
+    do_step = graphs.GraphedStep(train_on, device) if device.type == "cuda" else train_on
     step = 0
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with (
+        torch.random.fork_rng([device] if device.type == "cuda" else []),
+        torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+    ):
         for epoch in range(math.ceil(steps / steps_per_epoch)):
             order = batches.order(len(images), batch_size, seed=config.seed, epoch=epoch)
             net.train()
-            loss_sum = torch.zeros((), device=device)  # summed there: asking for it would wait
-            right = torch.zeros((), dtype=torch.int64, device=device)
+            loss_sum.zero_()
+            right.zero_()
             seen = 0
             stopped = False
             for rows in order[: steps - step].to(device):
-                truth = labels[rows]
                 torch.manual_seed(batches.seed_at(config.seed, epoch, step + seen + 1))
-                pixels = augment.apply(nets.scale_pixels(images[rows]), config)
-                logits = _forward(net, nets.normalise(pixels))
-                loss = F.cross_entropy(logits, truth, label_smoothing=config.label_smoothing)
-                loss.backward()
-                optimizers.clip(net.parameters(), config.clip_norm)
-                optimizer.step()
+                do_step(rows)
                 schedule.step()
-                optimizer.zero_grad()
-                if average is not None:
-                    average.update_parameters(net)
-                with torch.no_grad():
-                    loss_sum += F.cross_entropy(logits, truth)
-                    right += (logits.argmax(dim=1) == truth).sum()
                 seen += 1
                 on_step((step + seen) * batch_size)
                 if stopped := should_stop():
@@ -102,7 +115,7 @@ def fit(
                 train_accuracy=right.item() / (seen * batch_size),
                 validation_loss=validation_loss,
                 validation_accuracy=validation_accuracy,
-                learning_rate=optimizer.param_groups[0]["lr"],
+                learning_rate=float(optimizer.param_groups[0]["lr"]),
                 train_seconds=train_seconds,
                 finished=seen == steps_per_epoch,
             )
@@ -130,9 +143,8 @@ def _measure(net: nn.Module, images: Tensor, labels: Tensor) -> tuple[float | No
     if not len(images):
         return None, None
     net.eval()
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # figures are float32
-        parts = images.split(_EVALUATION_BATCH)
-        logits = torch.cat([net(nets.normalise(nets.scale_pixels(part))) for part in parts])
+    parts = images.split(_EVALUATION_BATCH)
+    logits = torch.cat([net(nets.normalise(nets.scale_pixels(part))) for part in parts])
     right = (logits.argmax(dim=1) == labels).sum().item()
     return F.cross_entropy(logits, labels).item(), right / len(labels)
 

@@ -2,6 +2,7 @@
 
 from mnistctl.workflows.comparing import compare
 from mnistctl.workflows.describing import info
+from mnistctl.workflows.diagnosing import doctor
 from mnistctl.workflows.downloading import download
 from mnistctl.workflows.evaluating import evaluate
 from mnistctl.workflows.exporting import export
@@ -15,6 +16,7 @@ __all__ = [
     "archs",
     "compare",
     "data",
+    "doctor",
     "download",
     "evaluate",
     "export",

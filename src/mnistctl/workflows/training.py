@@ -139,7 +139,7 @@ def train(
         run_folder.check_new(name)
     tracking.check(track)
     from mnistctl.nn.devices import (  # torch, 1.2 s: after everything that can be checked without
-        precision_of,
+        precision,
         resolve,
     )
 
@@ -169,7 +169,7 @@ def train(
         arch=chosen.arch,
         dataset=chosen.dataset,
         device=str(place),
-        precision=precision_of(place),
+        precision=precision(chosen.precision, place),
         seed=chosen.seed,
         epochs=last.epoch,
         best_epoch=best.epoch,
