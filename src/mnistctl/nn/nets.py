@@ -35,13 +35,13 @@ class Cnn(nn.Sequential):
             padding = kernel // 2 if arguments["same_padding"] else 0
             normalised = arguments["batch_norm"]  # which has a bias of its own
             layers.append(nn.Conv2d(channels, width, kernel, stride, padding, bias=not normalised))
+            if pool > 1:
+                layers.append(nn.MaxPool2d(pool))  # first, so that less is left for what follows
             if normalised:
                 layers.append(nn.BatchNorm2d(width))
-            # ReLU after pooling gives what ReLU before it gives, from a quarter of the pixels.
+            layers.append(nn.ReLU())
             if pool > 1:
-                layers += [nn.MaxPool2d(pool), nn.ReLU(), nn.Dropout(arguments["conv_dropout"])]
-            else:
-                layers.append(nn.ReLU())
+                layers.append(nn.Dropout(arguments["conv_dropout"]))
             channels = width
         side = architectures.side_after_convolutions(arguments)
         layers += [nn.Flatten(), *_dense(channels * side * side, classes, arguments)]
