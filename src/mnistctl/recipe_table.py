@@ -25,6 +25,7 @@ class Recipe:
 
 
 _AFFINE = {"rotate": 12, "scale": 0.12, "shear": 0.15, "shift": 2}
+_FLOAT32 = {"precision": "float32"}  # as published; and nets as small as these gain nothing by bf16
 _ONE_CYCLE = {"optimizer": "adamw", "schedule": "one-cycle", "beta2": 0.99, "label_smoothing": 0.1}
 
 RECIPES: dict[str, Recipe] = {
@@ -32,55 +33,68 @@ RECIPES: dict[str, Recipe] = {
         "the default: a small CNN, augmented, in half a minute on two cores",
         _ONE_CYCLE | _AFFINE | {"arch": "cnn", "learning_rate": 1e-2, "batch_size": 256, "epochs": 4},
     ),
+    "fast": Recipe(
+        "99% in about a second on two cores: a narrow CNN and 140 steps",
+        _ONE_CYCLE
+        | {"arch": "cnn", "widths": [32, 64], "kernels": [5, 3], "strides": [2, 1], "pools": [2, 1]}
+        | {"batch_norm": True, "learning_rate": 0.03, "warmup": 0.1, "momentum": 0.7, "beta2": 0.9}
+        | {"batch_size": 256, "epochs": 0.65, "min_steps": 140},
+    ),
     "mlp": Recipe(
         "an MLP as well as it goes without augmentation",
-        _ONE_CYCLE | {"arch": "mlp", "learning_rate": 3e-3, "batch_size": 256, "epochs": 10},
+        _ONE_CYCLE | _FLOAT32 | {"arch": "mlp", "learning_rate": 3e-3, "batch_size": 256, "epochs": 10},
     ),
     "linear": Recipe(
         "logistic regression: what a net without hidden layers can do",
-        {"arch": "linear", "schedule": "cosine", "batch_size": 256, "epochs": 10},
+        _FLOAT32 | {"arch": "linear", "schedule": "cosine", "batch_size": 256, "epochs": 10},
     ),
     "lenet5": Recipe(
         "LeNet-5 with today's optimizer",
-        {"arch": "lenet5", "optimizer": "adamw", "schedule": "one-cycle", "learning_rate": 5e-3}
+        _FLOAT32
+        | {"arch": "lenet5", "optimizer": "adamw", "schedule": "one-cycle", "learning_rate": 5e-3}
         | {"batch_size": 256, "epochs": 10},
         published="99.05% test (LeCun et al. 1998, without distortions)",
     ),
     "mlp-128-64": Recipe(
         "a beginner's MLP, 784-128-64-10 with ReLU, 5 epochs",
-        {"arch": "mlp", "hidden": [128, 64], "epochs": 5}
+        _FLOAT32
+        | {"arch": "mlp", "hidden": [128, 64], "epochs": 5}
         | {"schedule": "one-cycle", "learning_rate": 3e-3},
         published="the loss falls steadily over 5 epochs",
     ),
     "mlp-128": Recipe(
         "a beginner's MLP, 784-128-10 with ReLU, Adam, 10 epochs",
-        {"arch": "mlp", "hidden": [128], "epochs": 10}
+        _FLOAT32
+        | {"arch": "mlp", "hidden": [128], "epochs": 10}
         | {"schedule": "one-cycle", "learning_rate": 3e-3},
         published="97.83% test, about 100% train",
     ),
     "mlp-sgd": Recipe(
         "a beginner's MLP with two hidden layers, SGD at 0.01",
-        {"arch": "mlp", "hidden": [128, 64], "epochs": 30}
+        _FLOAT32
+        | {"arch": "mlp", "hidden": [128, 64], "epochs": 30}
         | {"optimizer": "sgd", "learning_rate": 0.01, "momentum": 0.0},
         published="about 98% train, about 97% validation",
     ),
     "cnn-dropout": Recipe(
         "a beginner's CNN: two convolutions, max pooling, dropout, Adam, batch 96, 10 epochs",
-        {"arch": "cnn", "widths": [32, 64], "kernels": [5], "conv_dropout": 0.25}
+        _FLOAT32
+        | {"arch": "cnn", "widths": [32, 64], "kernels": [5], "conv_dropout": 0.25}
         | {"hidden": [128], "dropout": 0.5, "batch_size": 96, "epochs": 10}
         | {"schedule": "one-cycle", "learning_rate": 2e-3},
         published="“high accuracy”",
     ),
     "pytorch-example": Recipe(
         "the PyTorch tutorial that everybody copies: Adadelta, step decay, batch 64, 14 epochs",
-        {"arch": "cnn", "widths": [32, 64], "kernels": [3], "pools": [1, 2], "conv_dropout": 0.25}
+        _FLOAT32
+        | {"arch": "cnn", "widths": [32, 64], "kernels": [3], "pools": [1, 2], "conv_dropout": 0.25}
         | {"hidden": [128], "dropout": 0.5, "batch_size": 64, "epochs": 14}
         | {"optimizer": "adadelta", "learning_rate": 1.0, "schedule": "step", "gamma": 0.7},
         published="99.0 to 99.2% test",
     ),
 }
 
-FEWEST_STEPS = 400  # of any recipe, so that a small dataset trains long enough
+FEWEST_STEPS = 400  # of a recipe that says nothing else, so that a small dataset trains long enough
 
 # For a net that has no recipe of its own: torchvision's, or a person's own class.
 ANY_NET: Mapping[str, Any] = {
@@ -117,7 +131,7 @@ def find(name: str) -> TrainConfig:
         UsageError: there is none; the message names the nearest.
     """
     settings = look_up("recipe", name, RECIPES).settings
-    return TrainConfig().replace(recipe=name, min_steps=FEWEST_STEPS, **settings)
+    return TrainConfig().replace(**{"recipe": name, "min_steps": FEWEST_STEPS, **settings})
 
 
 def for_arch(arch: str) -> TrainConfig:

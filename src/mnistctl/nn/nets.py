@@ -44,8 +44,15 @@ class Cnn(nn.Sequential):
                 layers.append(nn.Dropout(arguments["conv_dropout"]))
             channels = width
         side = architectures.side_after_convolutions(arguments)
-        layers += [nn.Flatten(), *_dense(channels * side * side, classes, arguments)]
+        layers += [_Flatten(), *_dense(channels * side * side, classes, arguments)]
         super().__init__(*layers)
+
+
+class _Flatten(nn.Module):
+    """(N, C, H, W) -> (N, H·W·C): as channels-last tensors lie in memory, so that nothing is moved."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.permute(0, 2, 3, 1).flatten(1)
 
 
 class Mlp(nn.Sequential):

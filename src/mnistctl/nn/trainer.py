@@ -68,7 +68,8 @@ def fit(
 
     def train_on(rows: Tensor) -> None:
         truth = labels[rows]
-        pixels = augment.apply(nets.scale_pixels(images[rows]), config)
+        batch = images.index_select(0, rows)  # whole images: several times faster than images[rows]
+        pixels = augment.apply(nets.scale_pixels(batch), config)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == devices.BF16):
             logits = _forward(net, nets.normalise(pixels))
         logits = logits.float()
