@@ -44,8 +44,8 @@ def measure(recipe: str, seed: int) -> dict[str, Any]:
     }
     return {
         "recipe": recipe,
-        "settings": dict(recipe_table.RECIPES[recipe].settings),
         "seed": seed,
+        "config": recipe_table.find(recipe).to_json(),
         "test_accuracy": reports["test"]["accuracy"],
         "train_accuracy": reports["train"]["accuracy"],
         "validation_accuracy": trained["validation_accuracy"],
@@ -63,18 +63,18 @@ def measure(recipe: str, seed: int) -> dict[str, Any]:
 def table() -> str:
     """The README's table of recipes."""
     lines = [
-        "| recipe | what it is | published | test, mean ± deviation | train | seeds |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| recipe | what it is | published | test, mean ± deviation | validation | train | seeds |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for recipe in workflows.recipes():
-        figures = ["–", "–"]
-        if recipe.mean_test_accuracy is not None and recipe.mean_train_accuracy is not None:
-            spread = recipe.std_test_accuracy
-            deviation = "" if spread is None else f" ± {100 * spread:.2f}"
-            figures = [
-                f"{100 * recipe.mean_test_accuracy:.2f}%{deviation}",
-                f"{100 * recipe.mean_train_accuracy:.2f}%",
-            ]
+        means = (
+            recipe.mean_test_accuracy,
+            recipe.mean_validation_accuracy,
+            recipe.mean_train_accuracy,
+        )
+        figures = ["–" if mean is None else f"{100 * mean:.2f}%" for mean in means]
+        if recipe.std_test_accuracy is not None:
+            figures[0] += f" ± {100 * recipe.std_test_accuracy:.2f}"
         cells = [f"`{recipe.name}`", recipe.summary, recipe.published or "–", *figures]
         lines.append(f"| {' | '.join(cells)} | {recipe.seeds} |")
     return "\n".join(lines) + "\n"

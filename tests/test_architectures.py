@@ -47,6 +47,7 @@ def test_every_net_reads_images_and_has_the_size_that_is_listed(name: str) -> No
         ("cnn", {"strides": [2, 2, 2]}, "--strides has 3 values, --widths 2"),
         ("cnn", {"kernels": [29]}, "nothing is left of 28×28 pixels after its 2 convolutions"),
         ("cnn", {"widths": [8] * 5, "kernels": [5]}, "nothing is left .* after its 5 convolutions"),
+        ("cnn", {"kernels": [4, 3], "same_padding": True}, r"--same-padding: takes odd --kernels"),
         ("linear", {"hidden": [3]}, "takes no argument 'hidden'; known: none"),
         ("torchvision:resnet18", {"hidden": [3]}, "takes no argument 'hidden'; known: none"),
         ("torchvision:resnet", {}, "unknown architecture 'torchvision:resnet'; did you mean"),

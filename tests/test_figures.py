@@ -83,6 +83,22 @@ def test_several_runs_lie_over_one_another() -> None:
         assert share(png, (red, green, blue)) > 1e-4
 
 
+def test_runs_of_one_name_are_as_many_in_the_legend() -> None:
+    one = figures.curves([("a", epochs(3)), ("b", epochs(4))], title="")
+    same = figures.curves([("a", epochs(3)), ("a", epochs(4))], title="")
+
+    assert opened(one).shape == opened(same).shape
+    assert share(same, BLUE) == pytest.approx(share(one, BLUE), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("short", "short"), ("an-experiment-of-some-length-seed1", "an-experime…length-seed1")],
+)
+def test_a_long_name_keeps_its_end(name: str, expected: str) -> None:
+    assert figures._short(name) == expected
+
+
 def test_right_and_wrong_answers_are_told_apart() -> None:
     right, wrong = sheet([0, 1, 2], [0, 1, 2]), sheet([0, 1, 2], [1, 2, 0])
 

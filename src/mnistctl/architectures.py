@@ -31,7 +31,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "linear": Architecture("one fully connected layer: multinomial logistic regression"),
     "mlp": Architecture(
         "a multilayer perceptron: fully connected layers with ReLU between them",
-        {"hidden": [128, 64], "dropout": 0.0, "batch_norm": False},
+        {"hidden": (128, 64), "dropout": 0.0, "batch_norm": False},
     ),
     "lenet5": Architecture(
         "LeNet-5 of 1998: two 5×5 convolutions with tanh and average pooling, three dense layers"
@@ -39,14 +39,14 @@ ARCHITECTURES: dict[str, Architecture] = {
     "cnn": Architecture(
         "convolutions with ReLU and max pooling, then fully connected layers",
         {
-            "widths": [24, 32],  # channels of each convolution
-            "kernels": [5, 3],  # pixels; of this and the next three one will do for all convolutions
-            "strides": [1],
-            "pools": [2],  # max pooling after the convolution, in pixels; 1: none
+            "widths": (24, 32),  # channels of each convolution
+            "kernels": (5, 3),  # pixels; of this and the next three one will do for all convolutions
+            "strides": (1,),
+            "pools": (2,),  # max pooling after the convolution, in pixels; 1: none
             "same_padding": False,  # keeps the size; otherwise a convolution takes its border off
             "batch_norm": False,
             "conv_dropout": 0.0,  # after each pooling
-            "hidden": [256],  # fully connected layers before the last one
+            "hidden": (256,),  # fully connected layers before the last one
             "dropout": 0.0,  # after each of them
         },
     ),
@@ -108,9 +108,20 @@ def resolve(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     values = {**known, **arguments}
     for argument, value in values.items():
         _check_value(argument, value, known[argument])
+    values = {
+        argument: tuple(value) if isinstance(value, list) else value
+        for argument, value in values.items()
+    }
     if name == "cnn":
         side_after_convolutions(values)
     return values
+
+
+def to_json(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments as plain values of their own."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in arguments.items()
+    }
 
 
 def per_convolution(arguments: Mapping[str, Any], name: str) -> list[int]:
@@ -132,6 +143,8 @@ def side_after_convolutions(arguments: Mapping[str, Any]) -> int:
             raise UsageError(
                 f"--{name} has {len(values)} values, --widths {len(widths)}: expected as many, or one"
             )
+    if arguments["same_padding"] and any(kernel % 2 == 0 for kernel in lists["kernels"]):
+        raise UsageError(f"--same-padding: takes odd --kernels, not {lists['kernels']}")
     side = IMAGE_SIZE
     for kernel, stride, pool in zip(*lists.values(), strict=True):
         padding = kernel // 2 if arguments["same_padding"] else 0
@@ -154,7 +167,7 @@ def _check_value(name: str, value: Any, default: Any) -> None:
             ),
             "at least 0 and below 1",
         ),
-        list: (
+        tuple: (
             lambda found: (
                 isinstance(found, list | tuple)
                 and all(type(item) is int and 1 <= item <= _WIDEST for item in found)

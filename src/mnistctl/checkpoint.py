@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mnistctl import files
-from mnistctl.errors import ModelError
+from mnistctl import architectures, files
+from mnistctl.errors import ModelError, UsageError
 from mnistctl.metadata import KEY, Metadata
 
 _HASH_KEY = "sha256"
@@ -33,6 +33,30 @@ class Checkpoint:
     metadata: Metadata
     tensors: Tensors
     sha256: str
+
+    def named_architecture(self, arch: str | None) -> str:
+        """The architecture to build its net by: the one it names, or for a person's own class `arch`.
+
+        Opening a file runs no code that only the file names.
+
+        Args:
+            arch: what the user said, if anything.
+
+        Raises:
+            ModelError: the net is a person's own class, and nobody has named it again.
+            UsageError: `arch` is not the net's.
+        """
+        named = self.metadata.arch
+        own = architectures.own_source(named)
+        if own is not None and arch is None:
+            raise ModelError(
+                f"{self.path}: its net is a class of somebody's own, and opening a model runs no code "
+                f"by itself; if you trust the file, add --arch {named}"
+            )
+        given = architectures.own_source(arch or "")
+        if arch is not None and arch != named and not (own and given and given[1] == own[1]):
+            raise UsageError(f"--arch {arch}: {self.path} is a '{named}'")
+        return named if arch is None else arch
 
 
 def save(path: Path, tensors: Tensors, metadata: Metadata) -> None:

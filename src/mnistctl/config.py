@@ -77,7 +77,7 @@ class TrainConfig:
     validation_size: int | None = None  # images held out of train; None: 1 in 12 (MNIST: 5,000)
 
     def __post_init__(self) -> None:
-        _check_types(vars(self))
+        check_types(vars(self))
         arguments = architectures.resolve(self.arch, self.arch_args)
         object.__setattr__(self, "arch_args", MappingProxyType(arguments))
         if self.precision not in PRECISIONS:
@@ -86,7 +86,7 @@ class TrainConfig:
         look_up("schedule", self.schedule, SCHEDULES)
         self._check("subset", self.subset is None or self.subset >= 1, "1 or more")
         self._check("epochs", 0 < self.epochs <= 100_000, "above 0, and at most 100,000")
-        self._check("min_steps", self.min_steps >= 0, "0 or more")
+        self._check("min_steps", 0 <= self.min_steps <= 10**7, "between 0 and 10,000,000")
         self._check("patience", self.patience >= 0, "0 or more")
         self._check("batch_size", 1 <= self.batch_size <= 65_536, "between 1 and 65,536")
         self._check("learning_rate", 0 < self.learning_rate <= 100, "above 0, and at most 100")
@@ -133,7 +133,7 @@ class TrainConfig:
             raise unknown_name("setting", unknown[0], [*names, *architectures.ARGUMENTS])
         arch = given.get("arch", self.arch)
         kept = self.arch_args if arch == self.arch else {}
-        given["arch_args"] = {**given.get("arch_args", kept), **arch_args}
+        given["arch_args"] = {**kept, **given.get("arch_args", {}), **arch_args}
         if arch != self.arch:
             given.setdefault("arch_sha256", None)
         for choice, registry in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
@@ -147,7 +147,7 @@ class TrainConfig:
     def to_json(self) -> dict[str, Any]:
         """Plain values, for `config.json` and the model file."""
         values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
-        return values | {"arch_args": dict(self.arch_args)}
+        return values | {"arch_args": architectures.to_json(self.arch_args)}
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -166,11 +166,20 @@ def read(path: Path) -> dict[str, Any]:
         raise UsageError(f"--config {path}: not {kind} ({error})") from error
     if not isinstance(values, dict):
         raise UsageError(f"--config {path}: expected a table of settings")
-    _check_types({name: value for name, value in values.items() if value is not None})
+    try:
+        json.dumps(values)
+    except TypeError as error:  # a date
+        raise UsageError(f"--config {path}: {error}") from error
+    check_types({name: value for name, value in values.items() if value is not None})
     return values
 
 
-def _check_types(values: Mapping[str, Any]) -> None:
+def check_types(values: Mapping[str, Any]) -> None:
+    """Check that settings are of the types that `TrainConfig` has for them.
+
+    Raises:
+        UsageError: one is not.
+    """
     hints = get_type_hints(TrainConfig)
     for name, value in values.items():
         if name in hints and not _is_a(value, hints[name]):
@@ -183,9 +192,11 @@ def _is_a(value: Any, hint: Any) -> bool:
     if isinstance(hint, UnionType):
         return any(_is_a(value, part) for part in get_args(hint))
     if hint is float:
-        return type(value) in (int, float)
-    if hint in (int, bool, str, type(None)):
-        return type(value) is hint
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint in (bool, str, type(None)):
+        return isinstance(value, hint)
     return isinstance(value, Mapping)
 
 

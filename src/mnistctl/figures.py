@@ -25,7 +25,7 @@ _LONGEST_NAME = 24  # characters beside a row
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _RIGHT, _WRONG = "#0072B2", "#D55E00"
 _MOST_WRITTEN_CLASSES = 20  # of which a confusion matrix has room for figures
-_MOST_MARKED = 30  # epochs of a curve, for a mark each
+_MOST_MARKED = 20  # epochs of a curve, for a mark each
 _MARKS = "os^Dv"
 _STYLES: dict[str, dict[str, Any]] = {
     "train": {"linestyle": "--", "linewidth": 1.4, "markersize": 3},
@@ -62,12 +62,12 @@ def curves(runs: Sequence[tuple[str, Sequence[Epoch]]], *, title: str) -> bytes:
     figure = _figure(10, 4.4, title)
     panels = figure.subplots(1, 2)
     handles: dict[str, Any] = {}
-    for number, (name, epochs) in enumerate(runs):
+    for number, (_, epochs) in enumerate(runs):
         x = [epoch.epoch for epoch in epochs]
         for part, style in _STYLES.items():
             # One run: a colour a part. Several: a colour and a mark a run.
             place = number if len(runs) > 1 else int(part == "validation")
-            label = _short(name) if len(runs) > 1 else part
+            label = str(number) if len(runs) > 1 else part
             for axes, kind, factor in zip(panels, ("loss", "accuracy"), (1, 100), strict=True):
                 y = [getattr(epoch, f"{part}_{kind}") for epoch in epochs]
                 if None in y:  # no validation images
@@ -77,15 +77,19 @@ def curves(runs: Sequence[tuple[str, Sequence[Epoch]]], *, title: str) -> bytes:
                     [factor * value for value in y],
                     **style,
                     color=_COLOURS[place % len(_COLOURS)],
-                    marker=_MARKS[place % len(_MARKS)] if len(x) <= _MOST_MARKED else None,
+                    marker=_MARKS[place % len(_MARKS)],
+                    markevery=max(1, len(x) // _MOST_MARKED),
                     clip_on=False,
                 )
     _label_curves(panels, [len(epochs) for _, epochs in runs])
+    labels = list(handles)
     if len(runs) > 1:
+        labels = [_short(name) or " " for name, _ in runs]
         handles |= _styles_alone()
+        labels += list(handles)[len(labels) :]
     figure.legend(
         handles.values(),
-        [label or " " for label in handles],
+        labels,
         loc="outside lower center",
         ncols=min(len(handles), 6),
         frameon=False,
@@ -235,4 +239,6 @@ def _percent(value: float) -> str:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+    """A name that may be long, without its middle: what tells names apart is often at their end."""
+    half = _LONGEST_NAME // 2
+    return name if len(name) <= _LONGEST_NAME else f"{name[: half - 1]}…{name[-half:]}"

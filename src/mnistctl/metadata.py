@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from mnistctl.errors import ModelError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had the weights behind a cnn's convolutions in another order
 KEY = "mnistctl"  # the one entry in a file's own metadata that holds all of this as JSON
 
 
@@ -91,6 +91,9 @@ def _fits(value: Any, name: str) -> bool:
     checks: dict[str, Callable[[Any], bool]] = {
         "class_names": lambda names: len(names) >= 2 and all(isinstance(name, str) for name in names),
         "dataset": lambda about: all(isinstance(about.get(key), str) for key in ("name", "sha256")),
+        "metrics": lambda metrics: all(
+            isinstance(value, int | float | None) for value in metrics.values()
+        ),
         "temperature": lambda temperature: temperature > 0,
         "config": lambda config: (
             isinstance(config.get("validation_size"), int | None)

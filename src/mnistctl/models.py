@@ -98,22 +98,32 @@ def open_predictor(path: Path, *, arch: str | None = None, watcher: Watcher = SI
     return torch_predictor.from_checkpoint(opened, device=torch.device("cpu"), arch=arch)
 
 
-def own_class(named: str, given: str | Sequence[str]) -> str | None:
-    """Of FILE.py:CLASS once or several times, the one that a model's architecture means, if any."""
-    own = architectures.own_source(named)
+def own_class(about: Metadata, given: str | Sequence[str]) -> str | None:
+    """Of FILE.py:CLASS once or several times, the one that a model means, if any.
+
+    That is the very name it has, else the file that it was made with, else a class of its name.
+    """
+    own = architectures.own_source(about.arch)
     sources = [given] if isinstance(given, str) else given
-    matching = (source for source in sources if own and source.rpartition(":")[2] == own[1])
-    return next(matching, None)
+    if own is None or about.arch in sources:
+        return about.arch if own else None
+    stored = about.config.get("arch_sha256")
+    same_class = [source for source in sources if source.rpartition(":")[2] == own[1]]
+    same_file = [source for source in same_class if _sha256_of(source) == stored]
+    return next(iter([*same_file, *same_class]), None)
+
+
+def _sha256_of(source: str) -> str | None:
+    """Of the file that FILE.py:CLASS names; None: there is none."""
+    named = architectures.own_source(source)
+    return files.sha256(named[0].read_bytes()) if named and named[0].is_file() else None
 
 
 def warn_of_changed_source(opened: checkpoint.Checkpoint, arch: str | None, watcher: Watcher) -> None:
     """Say it when a person's own class is not the one that a checkpoint was made with."""
-    stored = opened.metadata.config.get("arch_sha256")
-    source = architectures.own_source(arch or "")
-    if stored and source and source[0].is_file():
-        found = files.sha256(source[0].read_bytes())
-        if found != stored:
-            watcher.warn(f"{source[0]} has changed since {opened.path} was made")
+    stored, found = opened.metadata.config.get("arch_sha256"), _sha256_of(arch or "")
+    if stored and found and found != stored:
+        watcher.warn(f"{arch} has changed since {opened.path} was made")
 
 
 def describe(path: Path) -> tuple[str, Metadata]:

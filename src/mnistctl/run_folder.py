@@ -1,5 +1,6 @@
 """Run folders: what lies where in `runs/<name>/`."""
 
+import contextlib
 import json
 import re
 from dataclasses import asdict, dataclass
@@ -69,6 +70,12 @@ class Run:
         """The best model on validation; the last epoch's when there is no validation."""
         return self.folder / MODEL_NAME
 
+    def discard(self) -> None:
+        """Remove the folder of a run that never began; whatever else is in it stays, and so it."""
+        files.remove(self.config_path)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+
     def read_config(self) -> dict[str, Any]:
         """The settings in its `config.json`.
 
@@ -87,13 +94,17 @@ class Run:
         """What its epochs came to; a last line that was not written to its end is left out.
 
         Raises:
-            ModelError: it cannot be read.
+            ModelError: it cannot be read, or holds no epoch.
         """
         try:
             lines = self.metrics_path.read_text(encoding="utf-8").split("\n")
-            return [Epoch(**json.loads(line)) for line in lines[:-1]]
+            epochs = [Epoch(**json.loads(line)) for line in lines[:-1]]
         except (OSError, ValueError, TypeError, RecursionError) as error:
             raise ModelError(f"{self.metrics_path}: not the metrics of a run ({error})") from error
+        numbers = (value for epoch in epochs for value in vars(epoch).values())
+        if not epochs or not all(isinstance(value, int | float | None) for value in numbers):
+            raise ModelError(f"{self.metrics_path}: not the metrics of a run")
+        return epochs
 
     def append_metrics(self, epoch: Epoch) -> None:
         """Add an epoch's line."""

@@ -93,6 +93,47 @@ def test_a_run_is_run_again_from_its_config(cli: Cli) -> None:
     assert metrics[0] == metrics[1] != metrics[2]
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--arch", "mlp"), {"arch": "mlp", "optimizer": "adam", "rotate": 5}),
+        (("--optimizer", "sgd"), {"optimizer": "sgd", "learning_rate": 0.05, "weight_decay": 0.0}),
+        (("--epochs", "0.5"), {"epochs": 0.5, "min_steps": 0}),
+        (("--schedule", "constant"), {"schedule": "constant", "warmup": 0.0}),
+        (("--dataset", "digits"), {"dataset": "digits"}),
+        (("--recipe", "linear"), {"recipe": "linear", "rotate": 5}),
+    ],
+)
+def test_options_win_over_a_file_and_what_belongs_to_them_follows(
+    cli: Cli, options: tuple[str, ...], expected: dict[str, object]
+) -> None:
+    cli(*QUICK, "--rotate", "5", "--name", "a")
+
+    answer = cli("train", "--config", "runs/a/config.json", *options, "--name", "b", "--no-plots")
+
+    assert answer.code == 0, answer.err
+    assert config_of("b").items() >= expected.items()
+
+
+def test_a_file_of_one_recipe_is_not_run_as_another(cli: Cli) -> None:
+    cli(*QUICK, "--name", "a")
+
+    answer = cli("train", "--config", "runs/a/config.json", "--recipe", "mlp")
+
+    assert answer.code == 2
+    assert "is of recipe 'linear'" in answer.err
+
+
+def test_arguments_of_the_net_in_a_file_leave_the_recipes_others(cli: Cli) -> None:
+    Path("a.toml").write_text(
+        'recipe = "mlp-128"\ndataset = "digits"\nepochs = 0.2\n[arch_args]\ndropout = 0.5\n'
+    )
+
+    cli("train", "--config", "a.toml", "--name", "a", "--no-plots")
+
+    assert config_of("a")["arch_args"] == {"hidden": [128], "dropout": 0.5, "batch_norm": False}
+
+
 def test_settings_can_be_written_in_toml(cli: Cli) -> None:
     Path("mine.toml").write_text(
         'recipe = "mlp-128"\ndataset = "digits"\nepochs = 1\nlearning_rate = 1e-2\nhidden = [8]\n'
@@ -111,6 +152,8 @@ def test_settings_can_be_written_in_toml(cli: Cli) -> None:
         ("a.json", "{", "--config a.json: not JSON"),
         ("a.json", "[1]", "--config a.json: expected a table of settings"),
         ("a.json", "[" * 100_000, "--config a.json: not JSON"),
+        ("a.toml", "[arch_args]\nwhen = 2020-01-01", "--config a.toml: Object of type date"),
+        ("a.toml", "min_steps = 100000000000", "--min-steps 100000000000: expected a value between"),
         ("a.toml", "epoch = 1", "unknown setting 'epoch'; did you mean 'epochs'?"),
         ("a.toml", 'epochs = "many"', "--epochs many: expected a number"),
         ("a.toml", "batch_size = 1.5", "--batch-size 1.5: expected a whole number"),
@@ -195,6 +238,41 @@ def test_patience_ends_a_run_that_gets_no_better(cli: Cli) -> None:
     assert accuracies[:-1] == sorted(accuracies[:-1])
 
 
+def test_patience_ends_a_run_that_stays_as_good(cli: Cli) -> None:
+    answer = cli(
+        *("train", "--dataset", "digits", "--arch", "cnn", "--no-plots", "--name", "a"),
+        *("--epochs", "60", "--patience", "2", "--validation-size", "10"),
+    )
+
+    assert answer.code == 0, answer.err
+    assert metrics_of("a")[-1]["epoch"] < 60
+
+
+def test_patience_needs_validation_images(cli: Cli) -> None:
+    answer = cli(*QUICK, "--patience", "2", "--validation-size", "0")
+
+    assert answer.code == 2
+    assert "--patience 2: there are no validation images to go by" in answer.err
+
+
+def test_a_run_that_cannot_begin_leaves_its_name_free(cli: Cli) -> None:
+    answer = cli(*TRAIN, "--arch", "mlp", "--batch-norm", "--batch-size", "1", "--name", "a")
+    again = cli(*QUICK, "--name", "a")
+
+    assert answer.code == 2
+    assert "--batch-size 1: the net has batch normalisation" in answer.err
+    assert again.code == 0, again.err
+
+
+def test_a_recipe_for_another_net_than_the_one_to_start_from_is_refused(cli: Cli) -> None:
+    cli(*QUICK, "--name", "base")
+
+    answer = cli(*TRAIN, "--init", "base", "--recipe", "mlp-128")
+
+    assert answer.code == 2
+    assert "--recipe mlp-128: of 'mlp'" in answer.err
+
+
 def test_a_run_has_its_pictures_and_eval_draws_those_of_the_test_set(cli: Cli) -> None:
     trained = cli("train", "--dataset", "digits", "--arch", "linear", "--epochs", "2", "--name", "a")
     cli("eval", "a")
@@ -239,16 +317,32 @@ def test_plot_draws_anew_and_lays_runs_over_one_another(cli: Cli) -> None:
 def test_plot_refuses_what_is_no_run(cli: Cli, onnx_path: Path) -> None:
     cli(*QUICK, "--name", "a")
     Path("runs/a/metrics.jsonl").write_text("{}\n")
+    cli(*QUICK, "--name", "b")
+    Path("runs/b/metrics.jsonl").write_text("")
 
     for arguments, code, message in (
         (("plot", onnx_path), 4, "not the model of a run"),
         (("plot", "nothing"), 4, "no such file, run folder or run"),
         (("plot", "a"), 4, "not the metrics of a run"),
+        (("plot", "b"), 4, "not the metrics of a run"),
         (("plot", "a", "--output", "x.png"), 2, "name two or more"),
     ):
         answer = cli(*arguments)
         assert (answer.code, answer.out) == (code, "")
         assert message in answer.err
+
+
+def test_curves_are_drawn_without_the_data_and_the_rest_is_warned_of(cli: Cli) -> None:
+    for name in "ab":
+        cli(*QUICK, "--name", name)
+    Path("runs/a/model.safetensors").write_bytes(b"")
+
+    answer = cli("plot", "a", "b", "--json")
+
+    drawn = json.loads(answer.out)["pictures"]
+    assert answer.code == 0
+    assert [Path(path).parent.name for path in drawn] == ["runs", "a", *["b"] * 4]
+    assert "warning: only the curves of runs/a" in answer.err.replace("\\", "/")
 
 
 def test_a_picture_that_cannot_be_written_costs_no_result(cli: Cli) -> None:
@@ -295,10 +389,12 @@ def test_a_model_does_not_differ_from_itself(cli: Cli, run_folder: Path, onnx_pa
 
 def test_models_that_cannot_be_compared_are_refused(cli: Cli, run_folder: Path, tmp_path: Path) -> None:
     alone = cli("compare", run_folder)
+    twice = cli("compare", run_folder, run_folder)
     unknown = cli("compare", run_folder, "nothing")
 
     assert (alone.code, unknown.code) == (2, 4)
     assert "name two models or more" in alone.err
+    assert "a model is named twice" in twice.err
 
 
 def test_runs_are_listed_the_newest_first_and_damaged_ones_are_named(cli: Cli) -> None:
@@ -306,13 +402,16 @@ def test_runs_are_listed_the_newest_first_and_damaged_ones_are_named(cli: Cli) -
     for name in "ab":
         cli(*QUICK, "--name", name)
     Path("runs/a/config.json").write_text("no")
+    cli(*QUICK, "--name", "c")
+    Path("runs/c/config.json").write_text(json.dumps(config_of("c") | {"arch": 3}))
 
     answer = cli("runs", "--json")
     shown = cli("runs", "-q")
 
     assert "no runs here" in empty.out
     assert [run["name"] for run in json.loads(answer.out)] == ["b"]
-    assert "runs/a/config.json" in answer.err.replace("\\", "/")
+    for name in "ac":
+        assert f"runs/{name}/config.json" in answer.err.replace("\\", "/")
     assert shown.out.splitlines()[1].split()[:4] == ["b", "linear", "linear", "digits"]
 
 
@@ -325,6 +424,16 @@ def test_recipes_are_listed_with_their_figures(cli: Cli) -> None:
         assert recipe["name"] in shown
         assert recipe["published"] in shown
         assert recipe["settings"] == recipe_table.find(recipe["name"]).to_json()
+
+
+def test_what_is_listed_is_a_copy() -> None:
+    import mnistctl
+
+    mnistctl.archs()[1].arguments["hidden"].append(3)
+    mnistctl.recipes()[0].settings["arch_args"]["hidden"].append(3)
+
+    assert mnistctl.archs()[1].arguments["hidden"] == [128, 64]
+    assert mnistctl.recipes()[0].settings["arch_args"]["hidden"] == [256]
 
 
 def test_archs_are_listed_with_their_size(cli: Cli) -> None:

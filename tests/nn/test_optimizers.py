@@ -123,6 +123,17 @@ def test_an_average_is_the_weights_it_has_seen_with_their_weight() -> None:
         assert average.module.state_dict()[name].item() == pytest.approx(expected)
 
 
+def test_an_average_leaves_whole_numbers_whole() -> None:
+    net = nn.Linear(1, 1)
+    net.register_buffer("index", torch.arange(1000))
+    average = optimizers.average(net, 0.9)
+
+    for _ in range(5):
+        average.update_parameters(net)
+
+    assert torch.equal(average.module.state_dict()["index"], torch.arange(1000))
+
+
 @pytest.mark.parametrize(("limit", "expected"), [(1.0, 1.0), (0.0, 5.0), (100.0, 5.0)])
 def test_gradients_are_scaled_to_a_norm(limit: float, expected: float) -> None:
     parameter = nn.Parameter(torch.zeros(2))

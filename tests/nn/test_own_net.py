@@ -45,6 +45,40 @@ class Broken(nn.Module):
 
 class NotANet:
     pass
+
+
+class Aux(Ten):
+    def forward(self, images):
+        logits = super().forward(images)
+        return (logits, logits) if self.training else logits
+
+
+class Frozen(Ten):
+    def __init__(self):
+        super().__init__()
+        self.requires_grad_(False)
+
+
+class Two(Ten):
+    def forward(self, images):
+        return self.head(images.reshape(2, 784))
+
+
+class Half(Ten):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("scale", torch.ones(1, dtype=torch.bfloat16))
+
+
+class Masked(Ten):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mask", torch.full((3,), float("-inf")))
+
+
+class Exits(Ten):
+    def __init__(self):
+        raise SystemExit(3)
 """
 TRAIN = ("train", "--dataset", "digits", "--device", "cpu", "--epochs", "1", "--no-plots")
 
@@ -126,6 +160,12 @@ def test_another_class_than_the_models_is_refused(cli: Cli) -> None:
         ("net.py:Square", "for images (2, 1, 28, 28) it gives (2, 1, 28, 28), expected logits (2, 10)"),
         ("net.py:Broken", "line 34: NameError: name 'nothing_of_that_name' is not defined"),
         ("net.py:NotANet", "unknown nn.Module in net.py 'NotANet'; known: Net, Ten, Square, Broken"),
+        ("net.py:Aux", "TypeError: it gives tuple, expected a tensor of logits"),
+        ("net.py:Frozen", "TypeError: it has no weights that can be trained"),
+        ("net.py:Two", "RuntimeError: shape '[2, 784]' is invalid"),
+        ("net.py:Half", "scale is not of a type that can be saved"),
+        ("net.py:Masked", "mask holds values that are not finite"),
+        ("net.py:Exits", "SystemExit: 3"),
         ("net.py:Nett", "unknown nn.Module in net.py 'Nett'"),
         ("gone.py:Net", "--arch gone.py:Net: gone.py: no such file"),
         ("bad.py:Net", "line 1: SyntaxError"),
@@ -142,6 +182,40 @@ def test_a_class_that_will_not_do_is_one_line(cli: Cli, arch: str, message: str)
     assert len(answer.err.splitlines()) == 1
     assert message in answer.err
     assert not Path("runs").exists()
+
+
+def test_what_its_file_prints_and_what_lies_beside_it_do_no_harm(cli: Cli, net: Path) -> None:
+    Path("blocks.py").write_text("WIDTH = 784")
+    net.write_text("from blocks import WIDTH\nprint('hello', WIDTH)\n" + NET)
+
+    answer = cli(*TRAIN, "--arch", "net.py:Ten", "--json")
+
+    assert json.loads(answer.out)["arch"] == "net.py:Ten"
+    assert "hello 784" in answer.err
+
+
+def test_two_classes_of_one_name_are_told_apart(cli: Cli) -> None:
+    for folder, size in (("x", 10), ("y", 12)):
+        Path(folder).mkdir()
+        Path(folder, "net.py").write_text(NET.replace("hidden=(8,)", f"hidden=({size},)"))
+        cli(*TRAIN, "--arch", f"{folder}/net.py:Net", "--name", folder, "-q")
+    classes = ("--arch", "x/net.py:Net", "--arch", "y/net.py:Net")
+
+    answer = cli("compare", "x", "y", *classes)
+
+    assert answer.code == 0, answer.err
+    assert "changed" not in answer.err
+
+
+def test_a_changed_class_is_warned_of_when_its_settings_are_used_again(cli: Cli, net: Path) -> None:
+    cli(*TRAIN, "--arch", "net.py:Net", "--name", "own", "-q")
+    net.write_text(NET + "\n# changed\n")
+
+    again = cli("train", "--config", "runs/own/config.json", "--no-plots", "-q")
+    tuned = cli("train", "--init", "own", "--arch", "net.py:Net", "--dataset", "digits", "-q")
+
+    assert again.err.count("has changed since") == 1
+    assert tuned.err.count("has changed since") == 1
 
 
 def test_arguments_that_the_class_does_not_take_are_one_line(cli: Cli) -> None:

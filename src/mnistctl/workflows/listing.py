@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mnistctl import architectures, recipe_table, run_folder
-from mnistctl.errors import ModelError
+from mnistctl.config import check_types
+from mnistctl.errors import ModelError, UsageError
 from mnistctl.watcher import SILENT, Watcher
 
 
@@ -42,12 +43,11 @@ def runs(*, watcher: Watcher = SILENT) -> list[ListedRun]:
 
 def _listed(run: run_folder.Run) -> ListedRun:
     config, epochs = run.read_config(), run.read_metrics()
-    best = None
+    best = epochs[0]
     for epoch in epochs:
         best = epoch if epoch.is_better_than(best) else best
-    if best is None:
-        raise ModelError(f"{run.metrics_path}: no epoch in it")
     try:
+        check_types(config)
         return ListedRun(
             name=run.folder.name,
             recipe=config.get("recipe"),
@@ -60,8 +60,8 @@ def _listed(run: run_folder.Run) -> ListedRun:
             train_seconds=epochs[-1].train_seconds,
             folder=str(run.folder),
         )
-    except KeyError as error:
-        raise ModelError(f"{run.config_path}: no {error} in it") from error
+    except (KeyError, UsageError) as error:
+        raise ModelError(f"{run.config_path}: not the settings of a run ({error})") from error
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,6 @@ def archs() -> list[ListedArch]:
     for name, size in architectures.sizes().items():
         known = architectures.ARCHITECTURES.get(name)
         summary = known.summary if known else ""
-        arguments = dict(known.arguments) if known else {}
+        arguments = architectures.to_json(known.arguments) if known else {}
         listed.append(ListedArch(name, summary, arguments, *size))
     return listed

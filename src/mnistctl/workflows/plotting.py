@@ -9,7 +9,7 @@ import numpy as np
 
 from mnistctl import evaluation, figures, files, models, run_folder
 from mnistctl.datasets import Split
-from mnistctl.errors import ModelError, UsageError, WriteError
+from mnistctl.errors import DataError, ModelError, UsageError, WriteError
 from mnistctl.evaluation import Report
 from mnistctl.predictor import Outputs, Predictor
 from mnistctl.run_folder import Run
@@ -17,6 +17,7 @@ from mnistctl.watcher import SILENT, Watcher
 from mnistctl.workflows.splitting import split_of
 
 SHOWN = 40  # images on a sheet
+CURVES = "curves.png"
 TOGETHER = run_folder.ROOT / "curves.png"  # of several runs
 
 
@@ -46,12 +47,11 @@ def plot(
         output: where several runs' curves go; None: `runs/curves.png`, drawn anew each time.
         arch: FILE.py:CLASS, for runs of a person's own classes; one for each class.
         data_dir: the data folder, if not the usual one.
-        watcher: hears of what is done.
+        watcher: hears of runs of which only the curves can be drawn, and why.
 
     Raises:
         UsageError: `output` exists, or was given for a single run.
-        ModelError: no such run, or a file of it cannot be read.
-        DataError: a run's dataset is damaged or not to be had.
+        ModelError: no such run, or its metrics cannot be read.
         WriteError: the curves of several runs cannot be written.
     """
     named: list[str | Path | None] = [runs] if isinstance(runs, str | Path) else [*runs]
@@ -61,15 +61,20 @@ def plot(
         files.check_new(output)
     found = [_run(name, watcher) for name in named or [None]]
     drawn: list[Path] = []
-    for run in found:
-        _, about = models.describe(run.model_path)
-        own = models.own_class(about.arch, arch)
-        predictor = models.open_predictor(run.model_path, arch=own, watcher=watcher)
-        split = split_of(predictor.metadata, "validation", None, data_dir, watcher)
-        drawn += draw_run(run, predictor, split, watcher)
     if len(found) > 1:
         drawn.append(output or TOGETHER)
         files.write_bytes(drawn[-1], _curves(found, title=f"{len(found)} runs"))
+    for run in found:
+        drawn += _write({run.folder / CURVES: _curves([run], title=run.folder.name)}, watcher)
+        try:
+            _, about = models.describe(run.model_path)
+            own = models.own_class(about, arch)
+            predictor = models.open_predictor(run.model_path, arch=own, watcher=watcher)
+            split = split_of(predictor.metadata, "validation", None, data_dir, watcher)
+        except (DataError, ModelError, UsageError) as error:
+            watcher.warn(f"only the curves of {run.folder}: {error}")
+            continue
+        drawn += _draw_validation(run, predictor, split, watcher)
     return Plotted([str(path) for path in drawn])
 
 
@@ -83,12 +88,15 @@ def _run(name: str | Path | None, watcher: Watcher) -> Run:
 
 def draw_run(run: Run, predictor: Predictor, split: Split, watcher: Watcher) -> list[Path]:
     """All pictures of a run: its curves, and its answers on its validation images, if it has any."""
-    path = run.folder / "curves.png"
-    drawn = _write({path: _curves([run], title=run.folder.name)}, watcher)
-    if len(split.images):
-        report, outputs = evaluation.evaluate(predictor, split, model=str(run.folder), batch_size=256)
-        drawn += draw_answers(run, report, split, outputs, watcher=watcher)
-    return drawn
+    drawn = _write({run.folder / CURVES: _curves([run], title=run.folder.name)}, watcher)
+    return drawn + _draw_validation(run, predictor, split, watcher)
+
+
+def _draw_validation(run: Run, predictor: Predictor, split: Split, watcher: Watcher) -> list[Path]:
+    if not len(split.images):
+        return []
+    report, outputs = evaluation.evaluate(predictor, split, model=str(run.folder), batch_size=256)
+    return draw_answers(run, report, split, outputs, watcher=watcher)
 
 
 def draw_answers(

@@ -15,7 +15,7 @@ def split_of(
     """A split as the model's own run divided it, so that validation is what it did not learn from."""
     own = metadata.dataset["name"]
     if dataset is None and own not in catalog.DATASETS and not Path(own).is_dir():
-        raise DataError(f"{own}: the pictures that the model learned from are not there; see --dataset")
+        raise DataError(f"{own}: the pictures that the model learned from are not there")
     wanted = own if dataset is None else datasets.canonical(dataset)
     is_own = wanted == own
     config = metadata.config if is_own else {}

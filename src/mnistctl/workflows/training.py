@@ -1,6 +1,5 @@
 """`train`: from a recipe and what is given in its place to a run folder with a model."""
 
-import contextlib
 import dataclasses
 import math
 import statistics
@@ -18,22 +17,20 @@ from mnistctl import (
     interrupts,
     models,
     provenance,
-    recipe_table,
     run_folder,
     tracking,
 )
 from mnistctl.config import TrainConfig
-from mnistctl.config import read as read_config
-from mnistctl.errors import DivergedError, DownloadError, InterruptedRunError, ModelError, UsageError
+from mnistctl.errors import DivergedError, DownloadError, InterruptedRunError, UsageError
 from mnistctl.metadata import Metadata
 from mnistctl.run_folder import Epoch
 from mnistctl.watcher import SILENT, Watcher
-from mnistctl.workflows import plotting
+from mnistctl.workflows import choosing, plotting
 
 if TYPE_CHECKING:
     import torch
 
-DEFAULT_DATASET, OFFLINE_DATASET = "mnist", "digits"
+OFFLINE_DATASET = "digits"
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,7 @@ def train(
     arch: str | None = None,
     *,
     recipe: str | None = None,
-    config: Path | None = None,
+    config: Path | str | None = None,
     dataset: str | None = None,
     init: str | Path | None = None,
     name: str | None = None,
@@ -125,16 +122,10 @@ def train(
         InterruptedRunError: Ctrl-C or SIGTERM; the best model so far is saved.
     """
     started = time.perf_counter()
-    given = {} if config is None else read_config(config)
-    given |= {key: value for key, value in settings.items() if value is not None}
-    dataset = dataset if dataset is not None else given.pop("dataset", None)
-    arch = arch if arch is not None else given.pop("arch", None)
-    recipe = recipe if recipe is not None else given.pop("recipe", None)
-    init = init if init is not None else given.pop("init", None)
-    opened = _open_init(init, arch, watcher)
-    chosen = _settings(arch, recipe, opened, given)
-    if dataset is not None:
-        dataset = datasets.canonical(dataset)
+    options = {"arch": arch, "recipe": recipe, "dataset": dataset, "init": init, **settings}
+    chosen, opened, is_named = choosing.choose(config, options, watcher)
+    if is_named:
+        chosen = chosen.replace(dataset=datasets.canonical(chosen.dataset))
     if name is not None:
         run_folder.check_new(name)
     tracking.check(track)
@@ -144,25 +135,33 @@ def train(
     )
 
     place = resolve(chosen.device)
-    chosen, train_split, validation_split = _training_data(chosen, dataset, data_dir, watcher)
+    chosen, train_split, validation_split = _training_data(chosen, is_named, data_dir, watcher)
+    if chosen.patience and not len(validation_split.images):
+        raise UsageError(f"--patience {chosen.patience}: there are no validation images to go by")
     with interrupts.deferred() as interrupt:
         net = _build_net(chosen, opened, train_split.class_names).to(place)
         run = run_folder.create(name=name, dataset=chosen.dataset, arch=chosen.arch)
         files.write_json(run.config_path, chosen.to_json())
-        with tracking.open_tracker(track, run, chosen) as tracker:
-            job = _Job(run, chosen, train_split, validation_split, place, watcher, interrupt, tracker)
-            last, best = _fit(net, job)
-            if interrupt.signal is not None:
-                raise InterruptedRunError(
-                    f"interrupted in epoch {last.epoch}; the best model so far (epoch {best.epoch}) is "
-                    f"safe in {run.model_path}",
-                    exit_code=interrupt.exit_code,
+        try:
+            with tracking.open_tracker(track, run, chosen) as tracker:
+                job = _Job(
+                    run, chosen, train_split, validation_split, place, watcher, interrupt, tracker
                 )
-    pictures: list[Path] = []
-    if plots:
-        named = chosen.arch if architectures.own_source(chosen.arch) else None
-        predictor = models.open_predictor(run.model_path, arch=named)
-        pictures = plotting.draw_run(run, predictor, validation_split, watcher)
+                last, best = _fit(net, job)
+        except UsageError:  # found in the first step; the name is free again
+            run.discard()
+            raise
+        if interrupt.signal is not None:
+            raise InterruptedRunError(
+                f"interrupted in epoch {last.epoch}; the best model so far (epoch {best.epoch}) is "
+                f"safe in {run.model_path}",
+                exit_code=interrupt.exit_code,
+            )
+        pictures: list[Path] = []
+        if plots:
+            own = chosen.arch if architectures.own_source(chosen.arch) else None
+            predictor = models.open_predictor(run.model_path, arch=own)
+            pictures = plotting.draw_run(run, predictor, validation_split, watcher)
     return TrainResult(
         run=str(run.folder),
         recipe=chosen.recipe,
@@ -200,18 +199,18 @@ def train_seeds(
     """
     if seeds < 1:
         raise UsageError(f"--seeds {seeds}: expected 1 or more")
-    first = options.pop("seed", None)
-    if first is None:
-        first = read_config(options["config"]).get("seed", 0) if options.get("config") else 0
-    numbers = range(first, first + seeds)
+    watcher = options.get("watcher", SILENT)
+    chosen, _, _ = choosing.choose(options.get("config"), {"seed": options.pop("seed", None)}, SILENT)
+    numbers = range(chosen.seed, chosen.seed + seeds)
     names = [None if name is None else f"{name}-seed{number}" for number in numbers]
     for each in names:
         if each is not None:
             run_folder.check_new(each)
-    found = [
-        train(arch, seed=number, name=each, **options)
-        for number, each in zip(numbers, names, strict=True)
-    ]
+    found = []
+    for number, each in zip(numbers, names, strict=True):
+        found.append(train(arch, seed=number, name=each, **options))
+        # Said at once: another one may fail.
+        watcher.note(f"seed {number}: {found[-1].run}")
     accuracies = [
         result.validation_accuracy for result in found if result.validation_accuracy is not None
     ]
@@ -223,71 +222,14 @@ def train_seeds(
     )
 
 
-def _settings(
-    arch: str | None,
-    recipe: str | None,
-    opened: checkpoint.Checkpoint | None,
-    given: dict[str, Any],
-) -> TrainConfig:
-    """The config that a recipe and what is given in its place come to."""
-    if opened is not None:
-        arch = arch or opened.metadata.arch
-    if recipe is not None:
-        base = recipe_table.find(recipe).replace(arch=arch)
-    else:
-        base = recipe_table.for_arch("cnn" if arch is None else arch)
-    if opened is not None:
-        wanted = given.get("init_sha256")
-        if wanted not in (None, opened.sha256):
-            raise UsageError(f"--init {opened.path}: not the model that --config names (SHA-256)")
-        given = {"arch_args": opened.metadata.arch_args} | given
-        given |= {"init": str(opened.path), "init_sha256": opened.sha256}
-        if recipe is None:
-            base = base.replace(**recipe_table.FINE_TUNING)
-    if source := architectures.own_source(base.arch):
-        with contextlib.suppress(OSError):  # said where the class is looked for
-            given = given | {"arch_sha256": files.sha256(source[0].read_bytes())}
-    # The length of a run that was asked for is the length it gets: no floor in steps then.
-    if "epochs" in given:
-        given = {"min_steps": 0} | given
-    return base.replace(**given)
-
-
-def _open_init(
-    init: str | Path | None, arch: str | None, watcher: Watcher
-) -> checkpoint.Checkpoint | None:
-    """The checkpoint to start from, if any."""
-    if init is None:
-        return None
-    path = models.find(init, watcher=watcher)
-    if models.format_of(path) != models.SAFETENSORS:
-        raise UsageError(f"--init {path}: an exported file; name the checkpoint it was made from")
-    opened = checkpoint.load(path)
-    made_with = opened.metadata.arch
-    if architectures.own_source(made_with) is None:
-        try:
-            architectures.resolve(made_with, opened.metadata.arch_args)
-        except UsageError as error:
-            raise ModelError(f"{path}: {error}") from error
-        if arch not in (None, made_with):
-            raise UsageError(f"--arch {arch}: {path} is a '{made_with}'")
-    elif arch is None:
-        raise ModelError(
-            f"{path}: its net is a class of somebody's own, and opening a model runs no code by "
-            f"itself; if you trust the file, add --arch {made_with}"
-        )
-    return opened
-
-
 def _training_data(
-    config: TrainConfig, dataset: str | None, data_dir: Path | None, watcher: Watcher
+    config: TrainConfig, is_named: bool, data_dir: Path | None, watcher: Watcher
 ) -> tuple[TrainConfig, datasets.Split, datasets.Split]:
     """The config with the dataset it came to, and that dataset's train and validation splits."""
-    config = config.replace(dataset=DEFAULT_DATASET if dataset is None else dataset)
     try:
         return config, *_load(config, data_dir, watcher)
     except DownloadError as error:
-        if dataset is not None:
+        if is_named:
             raise
         watcher.warn(
             f"no MNIST here and none to be had: training on the {OFFLINE_DATASET} inside mnistctl "
@@ -344,6 +286,7 @@ def _fit(net: "torch.nn.Module", job: _Job) -> tuple[Epoch, Epoch]:
     batch_size, _, steps = trainer.plan_steps(config, len(job.train.images))
     job.watcher.training(steps * batch_size)
     best: Epoch | None = None
+    gained = 0  # the last epoch that was better, not only as good
     for epoch, measured in trainer.fit(
         net,
         config,
@@ -362,13 +305,15 @@ def _fit(net: "torch.nn.Module", job: _Job) -> tuple[Epoch, Epoch]:
             )
         run.append_metrics(epoch)
         job.tracker.epoch(epoch)
+        if best is None or (epoch.validation_accuracy or 0) > (best.validation_accuracy or 0):
+            gained = epoch.epoch
         is_best = epoch.is_better_than(best)
         if best is None or is_best:
             best = epoch
             metadata = dataclasses.replace(about, metrics=epoch.to_json(), created=provenance.now())
             checkpoint.save(run.model_path, torch_predictor.state_of(measured), metadata)
         job.watcher.epoch(epoch, best=is_best)
-        if config.patience and epoch.epoch - best.epoch >= config.patience:
+        if config.patience and epoch.epoch - gained >= config.patience:
             job.watcher.note(f"no better epoch for {config.patience}: stopped early")
             break
     assert best is not None  # noqa: S101 - a run has at least one step, so at least one epoch
