@@ -24,6 +24,7 @@ SESSION = ("mnistctl train", "mnistctl predict mine/", "mnistctl export")
 CURVES = (
     "mnistctl train --recipe mlp-128 --name mlp-128",
     "mnistctl train --recipe lenet5 --name lenet5",
+    "mnistctl plot mlp-128 lenet5 --output curves.png",
 )
 
 

@@ -12,7 +12,7 @@ BEGIN = "<!-- usage: made by scripts/readme_usage.py from --help -->\n"
 END = "<!-- /usage -->\n"
 COMMANDS = (
     *("download", "data", "train", "eval", "predict", "export", "info"),
-    *("recipes", "archs", "runs", "plot", "compare"),
+    *("recipes", "archs", "runs", "plot", "compare", "doctor"),
 )
 
 

@@ -33,8 +33,12 @@ class Ten(nn.Module):
 
 
 class Square(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, 1)
+
     def forward(self, images):
-        return images
+        return self.conv(images)
 
 
 class Broken(nn.Module):
@@ -135,7 +139,7 @@ def test_a_class_that_has_changed_is_warned_of(cli: Cli, net: Path) -> None:
     answer = cli("eval", "own", "--arch", "net.py:Net", "--no-plots", "-q", "--json")
 
     assert answer.code == 0
-    assert answer.err.startswith("mnistctl: warning: net.py has changed since")
+    assert answer.err.startswith("mnistctl: warning: net.py:Net has changed since")
 
 
 def test_a_model_says_what_it_is_without_its_class(cli: Cli, net: Path) -> None:
@@ -158,7 +162,7 @@ def test_another_class_than_the_models_is_refused(cli: Cli) -> None:
     ("arch", "message"),
     [
         ("net.py:Square", "for images (2, 1, 28, 28) it gives (2, 1, 28, 28), expected logits (2, 10)"),
-        ("net.py:Broken", "line 34: NameError: name 'nothing_of_that_name' is not defined"),
+        ("net.py:Broken", "line 38: NameError: name 'nothing_of_that_name' is not defined"),
         ("net.py:NotANet", "unknown nn.Module in net.py 'NotANet'; known: Net, Ten, Square, Broken"),
         ("net.py:Aux", "TypeError: it gives tuple, expected a tensor of logits"),
         ("net.py:Frozen", "TypeError: it has no weights that can be trained"),
