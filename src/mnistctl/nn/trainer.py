@@ -52,6 +52,8 @@ def fit(
     Raises:
         UsageError: the net has batch normalisation and cannot be trained on batches of one image.
     """
+    if device.type == "cpu":
+        devices.keep_freed_memory()
     batch_size, steps_per_epoch, steps = plan_steps(config, len(train.images))
     precision = devices.precision(config.precision, device)
     optimizer = optimizers.build(net.parameters(), config, device=device)
