@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from mnistctl import architectures, datasets, recipe_table
-from mnistctl.config import TrainConfig
+from mnistctl.config import OPTIMIZERS, TrainConfig
 from mnistctl.errors import UsageError
-from mnistctl.nn import augment, batches, devices, nets, trainer
+from mnistctl.nn import augment, batches, devices, graphs, nets, trainer
 from mnistctl.run_folder import Epoch
 
 Splits = tuple[datasets.Split, datasets.Split]
@@ -241,6 +241,68 @@ def test_a_device_that_is_not_there_is_refused(name: str, message: str, no_accel
 
 def test_auto_is_the_cpu_where_there_is_nothing_else(no_accelerator: None) -> None:
     assert devices.resolve("auto") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["float32", "bf16"])
+def test_a_precision_that_was_asked_for_is_taken(name: str) -> None:
+    assert devices.precision(name, torch.device("cpu")) == name
+
+
+def test_auto_is_bf16_just_where_the_device_computes_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    for capabilities, expected in (({"avx512_bf16": True}, "bf16"), ({"avx2": True}, "float32")):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=capabilities: found)
+
+        assert devices.precision("auto", cpu) == expected
+        assert devices.has_bf16(cpu) == (expected == "bf16")
+    assert devices.precision("auto", torch.device("mps")) == "float32"
+
+
+def test_steps_in_bf16_leave_weights_and_figures_in_float32(splits: Splits) -> None:
+    net, epochs = fit(shortened("cnn").replace(precision="bf16"), splits)
+
+    assert {parameter.dtype for parameter in net.parameters()} == {torch.float32}
+    assert epochs[-1].validation_accuracy is not None
+    assert epochs[-1].validation_accuracy > 0.85
+
+
+def test_a_cpu_replays_no_graphs_and_comes_first() -> None:
+    assert devices.find_all()[0] == torch.device("cpu")
+    assert not devices.has_graphs(torch.device("cpu"))
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("changes", [{}, EVERYTHING], ids=["plain", "with everything"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_graph_does_what_the_steps_one_by_one_do(
+    optimizer: str,
+    changes: dict[str, float],
+    splits: Splits,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = recipe_table.find("cnn").replace(optimizer=optimizer, epochs=2, min_steps=0, **changes)
+    graphed, _ = fit(config, splits, device="cuda:0")
+    monkeypatch.setattr(graphs, "GraphedStep", lambda step, device: step)
+
+    plain, _ = fit(config, splits, device="cuda:0")
+
+    for ours, theirs in zip(graphed.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0.02, atol=0.02)  # bf16, and atomic sums
+
+
+@pytest.mark.cuda
+def test_a_step_that_no_graph_can_hold_is_done_one_by_one() -> None:
+    device = torch.device("cuda:0")
+    total = torch.zeros(1, device=device)
+
+    def add(rows: torch.Tensor) -> None:
+        total.add_(rows.sum().item())  # asks the device, which no graph can
+
+    step = graphs.GraphedStep(add, device)
+    for _ in range(10):
+        step(torch.ones(2, dtype=torch.int64, device=device))
+
+    assert total.item() == 20
 
 
 @pytest.mark.cuda
