@@ -60,18 +60,18 @@ def main() -> None:
         "profile_training",
         "Where the time of `fast` goes",
         [
-            f"On {torch.get_num_threads()} threads; shares of the time of all operations. The first run "
-            f"of the process took {cold:.2f} s, the second {warm:.2f} s.",
+            f"On {torch.get_num_threads()} threads; shares of the time of all operations. The first "
+            f"run of the process took {cold:.2f} s, the second {warm:.2f} s.",
             "",
             "| part | share, % |",
             "| --- | --- |",
             *(f"| {part} | {100 * time / total:.0f} |" for part, time in microseconds.most_common()),
             "",
-            "Tried, and slower or less accurate: pooling after the second convolution in place of the",
-            "first; a stride of 3 in the first, or of 2 in both; a 7×7 kernel; no hidden layer; batches",
-            "of 96 to 160; SGD. What helped most: memory that is kept between steps (a third), features",
-            "flattened in the order they lie in, whole images chosen by `index_select`, and batch",
-            "normalisation, with which a learning rate of 0.03 works.",
+            "Tried, and slower or less accurate: pooling after the second convolution in place of",
+            "the first; a stride of 3 in the first, or of 2 in both; a 7×7 kernel; no hidden layer;",
+            "batches of 96 to 160; SGD. What helped most: memory that is kept between steps (a",
+            "third), features flattened in the order they lie in, whole images chosen by",
+            "`index_select`, and batch normalisation, with which a learning rate of 0.03 works.",
         ],
     )
 
