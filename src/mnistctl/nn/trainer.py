@@ -69,6 +69,7 @@ def fit(
     right = torch.zeros((), dtype=torch.int64, device=device)
 
     def train_on(rows: Tensor) -> None:
+        optimizer.zero_grad()
         truth = labels[rows]
         batch = images.index_select(0, rows)  # whole images: several times faster than images[rows]
         pixels = augment.apply(nets.scale_pixels(batch), config)
@@ -79,7 +80,6 @@ def fit(
         loss.backward()
         optimizers.clip(net.parameters(), config.clip_norm)
         optimizer.step()
-        optimizer.zero_grad()
         if average is not None:
             average.update_parameters(net)
         with torch.no_grad():
