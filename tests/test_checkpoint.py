@@ -14,7 +14,7 @@ from safetensors.numpy import save as to_safetensors
 
 from mnistctl import checkpoint, models
 from mnistctl.errors import ModelError
-from mnistctl.metadata import KEY
+from mnistctl.metadata import FORMAT_VERSION, KEY
 
 
 def test_a_checkpoint_is_read_back_as_it_was_written(checkpoint_path: Path, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     ),
     "another format version": (
         lambda content: with_metadata(content, format_version=99),
-        "format version 99; this mnistctl reads version 1",
+        f"format version 99; this mnistctl reads version {FORMAT_VERSION}",
     ),
     "changed metadata": (
         lambda content: with_metadata(content, created="yesterday"),

@@ -454,10 +454,10 @@ def test_a_run_that_diverges_fails_and_keeps_nothing_that_is_not_finite(
 @pytest.mark.skipif(os.name == "nt", reason="no such signal there")
 def test_ctrl_c_outside_of_training_is_one_line(onnx_path: Path) -> None:
     code = """
-import os, signal, sys
+import os, signal, sys, time
 from mnistctl import models
 from mnistctl.cli import app
-models.find = lambda *arguments, **options: os.kill(os.getpid(), signal.SIGINT)
+models.find = lambda *arguments, **options: os.kill(os.getpid(), signal.SIGINT) or time.sleep(60)
 sys.exit(app.main(["eval"]))
 """
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
