@@ -22,7 +22,8 @@ from mnistctl.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from mnistctl.workflows.training import SeedsResult, TrainResult
+    from mnistctl.workflows.repeating import SeedsResult
+    from mnistctl.workflows.training import TrainResult
 
 # What is not a setting of the run itself.
 _OTHERS = ("seeds", "as_json", "quiet")

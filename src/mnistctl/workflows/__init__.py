@@ -9,8 +9,9 @@ from mnistctl.workflows.exporting import export
 from mnistctl.workflows.listing import archs, recipes, runs
 from mnistctl.workflows.plotting import plot
 from mnistctl.workflows.predicting import predict
+from mnistctl.workflows.repeating import train_seeds
 from mnistctl.workflows.surveying import data, list_datasets
-from mnistctl.workflows.training import train, train_seeds
+from mnistctl.workflows.training import train
 
 __all__ = [
     "archs",
