@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
+from rich.text import Text
 
 from mnistctl.cli import output, watching
 from mnistctl.cli.options import JsonOption, QuietOption
@@ -56,8 +57,10 @@ def _render_runs(found: "Sequence[ListedRun]") -> Iterator[RenderableType]:
 
 
 def _render_recipes(found: "Sequence[ListedRecipe]") -> Iterator[RenderableType]:
-    heads = ("recipe", "test accuracy", "validation", "train", "published", "what it is")
-    table = output.table(*heads, left=(0, 4, 5))
+    for recipe in found:
+        published = f"; published: {recipe.published}" if recipe.published else ""
+        yield Text.assemble((recipe.name, "bold"), f": {recipe.summary}{published}")
+    table = output.table("\nrecipe", "\ntest", "\nvalidation", "\ntrain", "\nseeds")
     for recipe in found:
         accuracy = output.percent(recipe.mean_test_accuracy)
         if recipe.std_test_accuracy is not None:
@@ -67,8 +70,7 @@ def _render_recipes(found: "Sequence[ListedRecipe]") -> Iterator[RenderableType]
             accuracy,
             output.percent(recipe.mean_validation_accuracy),
             output.percent(recipe.mean_train_accuracy),
-            recipe.published or "–",
-            recipe.summary,
+            str(recipe.seeds),
         )
     yield table
     yield "\naccuracy on MNIST: mean over seeds, of test ± standard deviation"
@@ -77,14 +79,16 @@ def _render_recipes(found: "Sequence[ListedRecipe]") -> Iterator[RenderableType]
 
 
 def _render_archs(found: "Sequence[ListedArch]") -> Iterator[RenderableType]:
-    table = output.table("net", "parameters", "multiply-adds", "input", "what it is", left=(0, 4))
+    for arch in found:
+        if arch.summary:
+            yield Text.assemble((arch.name, "bold"), f": {arch.summary}")
+    table = output.table("\nnet", "\nparameters", "\nmultiply-adds", "\ninput")
     for arch in found:
         table.add_row(
             output.bold(arch.name) if arch.summary else arch.name,
             f"{arch.parameters:,}",
             f"{arch.multiply_adds:,}",
             f"{arch.input_size}×{arch.input_size}",
-            arch.summary,
         )
     yield table
     yield "\nfor 10 classes; a net of your own: --arch path/to/file.py:ClassName"
