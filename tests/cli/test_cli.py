@@ -457,6 +457,7 @@ def test_ctrl_c_outside_of_training_is_one_line(onnx_path: Path) -> None:
 import os, signal, sys, time
 from mnistctl import models
 from mnistctl.cli import app
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
 models.find = lambda *arguments, **options: os.kill(os.getpid(), signal.SIGINT) or time.sleep(60)
 sys.exit(app.main(["eval"]))
 """
