@@ -34,19 +34,19 @@ class Checkpoint:
     tensors: Tensors
     sha256: str
 
-    def named_architecture(self, arch: str | None) -> str:
-        """The architecture to build its net by: the one it names, or for a person's own class `arch`.
+    def named_architecture(self, named: str, arch: str | None) -> str:
+        """The architecture to build a net by: the one it names, or for a person's own class `arch`.
 
         Opening a file runs no code that only the file names.
 
         Args:
+            named: that of the model, or of a member of an ensemble.
             arch: what the user said, if anything.
 
         Raises:
             ModelError: the net is a person's own class, and nobody has named it again.
             UsageError: `arch` is not the net's.
         """
-        named = self.metadata.arch
         own = architectures.own_source(named)
         if own is not None and arch is None:
             raise ModelError(

@@ -10,6 +10,7 @@ MnistctlError                1  failed: a full disk, a run that diverged
 ├── ModelError               4  no model found, or a model file unreadable or incompatible
 ├── MissingExtraError        5  an optional part is not installed
 ├── PictureError             6  a picture that cannot be read
+│   └── BlankPictureError    6  a picture with nothing on it, where that will not do
 ├── CheckFailedError         6  a check did not hold: parity, --min-accuracy
 └── InterruptedRunError    130  Ctrl-C (143: SIGTERM); what was trained is saved
 ```
@@ -67,9 +68,13 @@ class MissingExtraError(MnistctlError):
 
 
 class PictureError(MnistctlError):
-    """A picture that cannot be read, or has nothing on it."""
+    """A picture that cannot be read."""
 
     exit_code = 6
+
+
+class BlankPictureError(PictureError):
+    """A picture with nothing on it."""
 
 
 class CheckFailedError(MnistctlError):

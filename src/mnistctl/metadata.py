@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from mnistctl.errors import ModelError
 
-FORMAT_VERSION = 2  # 1 had the weights behind a cnn's convolutions in another order
+FORMAT_VERSION = 3  # 2 had no `known` among its tensors; 1 had them in another order
 KEY = "mnistctl"  # the one entry in a file's own metadata that holds all of this as JSON
 
 
@@ -27,7 +27,10 @@ class Metadata:
     created: str  # ISO 8601, UTC
     git_commit: str | None = None  # of the folder it was trained in
     temperature: float = 1.0  # probabilities = softmax(logits / temperature)
-    threshold: float | None = None  # `known` below it is no digit; None: everything is taken
+    threshold: float | None = None  # `known` below it is refused; None: nothing is
+    calibration_images: int = 0  # of validation, that temperature and threshold were fitted on
+    known_layer: str | None = None  # whose input `known` is computed from; None: from the logits
+    members: list[dict[str, Any]] = field(default_factory=list)  # of an ensemble: their metadata
     format_version: int = FORMAT_VERSION
     export: dict[str, Any] = field(default_factory=dict)  # of an exported file: format, opset
 
@@ -64,6 +67,8 @@ class Metadata:
         wrong |= {name for name in set(values) & set(fields) if not _fits(values[name], name)}
         if wrong:
             raise ModelError(f"its metadata has missing, unknown or wrong: {', '.join(sorted(wrong))}")
+        for member in values.get("members", []):
+            cls.from_json(member)
         return cls(**values)
 
 
@@ -80,6 +85,9 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "git_commit": (str, type(None)),
     "temperature": (int, float),
     "threshold": (int, float, type(None)),
+    "calibration_images": int,
+    "known_layer": (str, type(None)),
+    "members": list,
     "format_version": int,
     "export": dict,
 }

@@ -70,6 +70,65 @@ def cross_entropy(probabilities: npt.NDArray[np.float32], labels: Labels) -> flo
     return float(-np.log(np.maximum(true, 1e-12)).mean())
 
 
+def fit_temperature(logits: npt.NDArray[np.float32], labels: Labels) -> float:
+    """The temperature T at which softmax(logits / T) has the least cross-entropy on these labels.
+
+    That of 1/T has one minimum, which is found by bisection of its slope; T is in [0.01, 100].
+
+    Args:
+        logits: (N, C), N of 1 or more.
+        labels: (N,).
+
+    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks".
+    """
+    exact = logits.astype(np.float64)
+    exact -= exact.max(axis=1, keepdims=True)
+    true = exact[np.arange(len(labels)), labels].mean()
+    low, high = 0.01, 100.0  # of 1/T
+    for _ in range(60):
+        middle = math.sqrt(low * high)
+        weights = np.exp(middle * exact)
+        expected = (weights * exact).sum(axis=1) / weights.sum(axis=1)
+        low, high = (middle, high) if expected.mean() < true else (low, middle)
+    return 1 / math.sqrt(low * high)
+
+
+def reliability(
+    probabilities: npt.NDArray[np.float32], labels: Labels, *, bins: int = 15
+) -> list[dict[str, Any]]:
+    """How often the best guess is right, by how probable it was said to be.
+
+    Args:
+        probabilities: (N, C), N of 1 or more.
+        labels: (N,).
+        bins: of equal width; empty ones are left out.
+
+    Returns:
+        For each bin its images, and their mean confidence and accuracy, in [0, 1].
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    right = probabilities.argmax(axis=1) == labels
+    places = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    return [
+        {
+            "images": int(inside.sum()),
+            "confidence": float(confidence[inside].mean()),
+            "accuracy": float(right[inside].mean()),
+        }
+        for inside in (places == place for place in range(bins))
+        if inside.any()
+    ]
+
+
+def expected_calibration_error(bins: Sequence[dict[str, Any]]) -> float:
+    """Mean distance of confidence and accuracy, over all images of the bins of `reliability`.
+
+    Source: Naeini et al. 2015; Guo et al. 2017, with 15 bins as there.
+    """
+    images = sum(row["images"] for row in bins)
+    return sum(row["images"] * abs(row["accuracy"] - row["confidence"]) for row in bins) / images
+
+
 def mcnemar(only_first: int, only_second: int) -> float:
     """Probability that two equally good classifiers differ so much by chance, or more: two-sided.
 

@@ -103,6 +103,8 @@ def own_class(about: Metadata, given: str | Sequence[str]) -> str | None:
 
     That is the very name it has, else the file that it was made with, else a class of its name.
     """
+    nets = [about, *(Metadata.from_json(member) for member in about.members)]
+    about = next((net for net in nets if architectures.own_source(net.arch)), about)
     own = architectures.own_source(about.arch)
     sources = [given] if isinstance(given, str) else given
     if own is None or about.arch in sources:

@@ -15,7 +15,8 @@ def read(source: Path | bytes, *, name: str) -> Images:
         name: what to call it in an error.
 
     Raises:
-        PictureError: it cannot be read as a picture, is too large, or is blank.
+        PictureError: it cannot be read as a picture, or is too large.
+        BlankPictureError: nothing on it stands out from the paper.
     """
     return centring.fit(ink.find(reading.read_grey(source, name=name), name=name))
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mnistctl.errors import PictureError
+from mnistctl.errors import BlankPictureError
 from mnistctl.images.reading import Grey
 
 BLANK_CONTRAST = 0.08  # of black to white; fainter differences are paper, not writing
@@ -19,7 +19,7 @@ def find(grey: Grey, *, name: str) -> Grey:
         name: what to call it in an error.
 
     Raises:
-        PictureError: blank: nothing stands out from the paper.
+        BlankPictureError: blank: nothing stands out from the paper.
     """
     edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     paper = np.median(edge)
@@ -30,7 +30,7 @@ def find(grey: Grey, *, name: str) -> Grey:
     if strongest < BLANK_CONTRAST:
         strongest = difference.max()
     if strongest < BLANK_CONTRAST:
-        raise PictureError(f"{name}: blank: nothing on it stands out from the paper")
+        raise BlankPictureError(f"{name}: blank: nothing on it stands out from the paper")
     noise = _NOISE_SPREADS * float(np.median(np.abs(edge - paper)))
     ink = np.where(difference > min(noise, strongest / 2), difference / strongest, 0)
     return np.clip(ink, 0, 1).astype(np.float32)

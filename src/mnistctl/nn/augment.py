@@ -15,7 +15,7 @@ _LONGEST = 3.0  # times as long as it is wide
 
 
 def apply(images: Tensor, config: TrainConfig) -> Tensor:
-    """Warp and erase, as far as the config says; what comes in from outside is paper.
+    """Warp, add noise and erase, as far as the config says; what comes in from outside is paper.
 
     Args:
         images: float32 (N, 1, 28, 28), 0 = paper.
@@ -28,6 +28,8 @@ def apply(images: Tensor, config: TrainConfig) -> Tensor:
         if config.elastic:
             grid = grid + _displacements(images, config.elastic)
         images = F.grid_sample(images, grid, align_corners=False)
+    if config.noise:
+        images = _noisy(images, config.noise)
     if config.erase:
         images = images.masked_fill(_rectangles(images, config.erase), 0)
     return images
@@ -58,6 +60,12 @@ def _displacements(images: Tensor, pixels: float) -> Tensor:
     # Smoothing leaves of white noise's deviation 1 this much.
     left = 1 / (2 * _SMOOTHNESS * math.sqrt(math.pi))
     return smooth.mul(pixels / left * 2 / IMAGE_SIZE).permute(0, 2, 3, 1)
+
+
+def _noisy(images: Tensor, most: float) -> Tensor:
+    """Images with Gaussian noise, as far as it stays between paper and ink."""
+    deviations = torch.rand(len(images), 1, 1, 1, device=images.device) * most
+    return torch.addcmul(images, torch.randn_like(images), deviations).clamp(0, 1)
 
 
 def _rectangles(images: Tensor, probability: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""The nets, and the reader that makes one complete: raw pixels in, calibrated answers out."""
+"""The nets by name: normalised images in, logits out."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -170,22 +170,3 @@ def scale_pixels(images: Tensor) -> Tensor:
 def normalise(images: Tensor) -> Tensor:
     """Pixels in [0, 1] -> zero mean and unit spread on MNIST."""
     return images.sub(PIXEL_MEAN).div(PIXEL_STD)
-
-
-class Reader(nn.Module):
-    """A complete digit reader: the net, with everything before and after it."""
-
-    def __init__(self, net: nn.Module, *, temperature: float) -> None:
-        super().__init__()
-        self.net = net
-        self.temperature = temperature
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Read raw images, uint8 (N, 28, 28).
-
-        Returns:
-            logits (N, C), probabilities (N, C) and known (N,), all float32.
-        """
-        logits = self.net(normalise(scale_pixels(images)))
-        probabilities = torch.softmax(logits / self.temperature, dim=1)
-        return logits, probabilities, probabilities.amax(dim=1)

@@ -1,22 +1,25 @@
 """PyTorch behind the Predictor protocol."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from torch import nn
 
 from mnistctl import architectures
 from mnistctl.checkpoint import Checkpoint
 from mnistctl.errors import ModelError, UsageError
 from mnistctl.metadata import Metadata
-from mnistctl.nn import nets
+from mnistctl.nn import nets, readers
 from mnistctl.predictor import Images, Outputs
 
 
 class TorchPredictor:
-    """A checkpoint's net, reading in float32 on the CPU or on another device."""
+    """A reader, reading in float32 on the CPU or on another device."""
 
-    def __init__(self, reader: nets.Reader, metadata: Metadata, *, device: torch.device) -> None:
+    def __init__(self, reader: nn.Module, metadata: Metadata, *, device: torch.device) -> None:
         self.reader = reader.to(device).eval()
         self.metadata = metadata
         self.device = device
@@ -31,7 +34,7 @@ class TorchPredictor:
 def from_checkpoint(
     checkpoint: Checkpoint, *, device: torch.device, arch: str | None = None
 ) -> TorchPredictor:
-    """Put a checkpoint's weights into the net it names.
+    """Put a checkpoint's weights into the net it names, or into all of an ensemble's.
 
     Args:
         checkpoint: a verified one.
@@ -40,37 +43,68 @@ def from_checkpoint(
             only the file names.
 
     Raises:
-        ModelError: the net is unknown, or its tensors are not the ones in the file.
+        ModelError: a net is unknown, or its tensors are not the ones in the file.
         UsageError: `arch` is not the net's.
     """
-    metadata = checkpoint.metadata
-    named = checkpoint.named_architecture(arch)
     try:
-        arguments = architectures.resolve(named, metadata.arch_args)
-        net = nets.build_shapes(named, arch_args=arguments, classes=len(metadata.class_names))
-    except (TypeError, ValueError, RuntimeError, UsageError) as error:
-        raise ModelError(
-            f"{checkpoint.path}: '{named}' cannot be built as it says ({error})"
-        ) from error
+        reader = _shapes(checkpoint, checkpoint.metadata, checkpoint.tensors, arch)
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise ModelError(f"{checkpoint.path}: cannot be built as it says ({error})") from error
     expected = {
         name: (str(tensor.dtype).removeprefix("torch."), *tensor.shape)
-        for name, tensor in net.state_dict().items()
+        for name, tensor in reader.state_dict().items()
     }
     found = {name: (tensor.dtype.name, *tensor.shape) for name, tensor in checkpoint.tensors.items()}
     if expected != found:
         name = min(set(expected.items()) ^ set(found.items()))[0]
         raise ModelError(
-            f"{checkpoint.path}: not the weights of '{metadata.arch}': {name} is "
+            f"{checkpoint.path}: not the weights of '{checkpoint.metadata.arch}': {name} is "
             f"{found.get(name, 'missing')}, expected {expected.get(name, 'nothing of that name')}"
         )
-    weights = net.state_dict()  # with the layers' versions, which some nets ask for
+    weights = reader.state_dict()  # with the layers' versions, which some nets ask for
     weights.update((name, torch.from_numpy(array)) for name, array in checkpoint.tensors.items())
-    net.load_state_dict(weights, assign=True)
-    return TorchPredictor(
-        nets.Reader(net.to(memory_format=torch.channels_last), temperature=metadata.temperature),
-        metadata,
-        device=device,
+    reader.load_state_dict(weights, assign=True)
+    reader = reader.to(memory_format=torch.channels_last)
+    return TorchPredictor(reader, checkpoint.metadata, device=device)
+
+
+def _shapes(
+    checkpoint: Checkpoint, about: Metadata, tensors: Mapping[str, npt.NDArray[Any]], arch: str | None
+) -> nn.Module:
+    """A reader, or an ensemble of them, without weights."""
+    if about.members:
+        parts = [Metadata.from_json(member) for member in about.members]
+        return readers.Ensemble(
+            [
+                _shapes(
+                    checkpoint,
+                    part,
+                    _under(tensors, f"members.{number}."),
+                    arch if architectures.own_source(part.arch) else None,
+                )
+                for number, part in enumerate(parts)
+            ]
+        )
+    named = checkpoint.named_architecture(about.arch, arch)
+    try:
+        arguments = architectures.resolve(named, about.arch_args)
+        net = nets.build_shapes(named, arch_args=arguments, classes=len(about.class_names))
+    except UsageError as error:
+        raise ModelError(
+            f"{checkpoint.path}: '{named}' cannot be built as it says ({error})"
+        ) from error
+    of_known = _under(tensors, "known.")
+    known = None
+    if "0.weight" in of_known and of_known["0.weight"].ndim:
+        known = readers.known_classifier(of_known["0.weight"].shape[-1]).to("meta")
+    return readers.Reader(
+        net, temperature=about.temperature, known=known, known_layer=about.known_layer
     )
+
+
+def _under(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """The tensors whose names begin so, without that beginning."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def start_from(
@@ -82,8 +116,10 @@ def start_from(
         ModelError: the checkpoint cannot be opened as the net it names.
         UsageError: the net is not of the checkpoint's shape, or it has no layer to start afresh.
     """
-    predictor = from_checkpoint(checkpoint, device=torch.device("cpu"), arch=arch)
-    weights = predictor.reader.net.state_dict()
+    reader = from_checkpoint(checkpoint, device=torch.device("cpu"), arch=arch).reader
+    if not isinstance(reader, readers.Reader):
+        raise UsageError(f"--init {checkpoint.path}: an ensemble; start from one of its members")
+    weights = reader.net.state_dict()
     fresh = net.state_dict()
     if list(class_names) != checkpoint.metadata.class_names:
         head = nets.head_of(net, classes=len(class_names))
@@ -101,8 +137,8 @@ def start_from(
     net.load_state_dict(weights)
 
 
-def state_of(net: torch.nn.Module) -> dict[str, np.ndarray]:
-    """A net's weights as NumPy arrays, for a checkpoint."""
+def state_of(net: nn.Module) -> dict[str, np.ndarray]:
+    """A reader's weights as NumPy arrays, for a checkpoint."""
     return {
         name: tensor.detach().cpu().contiguous().numpy() for name, tensor in net.state_dict().items()
     }

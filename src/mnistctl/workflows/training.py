@@ -130,6 +130,8 @@ def train(
                     run, chosen, train_split, validation_split, place, watcher, interrupt, tracker
                 )
                 last, best = _fit(net, job)
+                if interrupt.signal is None:
+                    _complete(job, last)
         except UsageError:  # found in the first step; the name is free again
             run.discard()
             raise
@@ -211,7 +213,7 @@ class _Job:
 
 def _fit(net: "torch.nn.Module", job: _Job) -> tuple[Epoch, Epoch]:
     """Train and keep the best model: the last epoch, and the saved one."""
-    from mnistctl.nn import torch_predictor, trainer
+    from mnistctl.nn import readers, torch_predictor, trainer
 
     config, run = job.config, job.run
     about = Metadata(
@@ -254,13 +256,28 @@ def _fit(net: "torch.nn.Module", job: _Job) -> tuple[Epoch, Epoch]:
         if best is None or is_best:
             best = epoch
             metadata = dataclasses.replace(about, metrics=epoch.to_json(), created=provenance.now())
-            checkpoint.save(run.model_path, torch_predictor.state_of(measured), metadata)
+            reader = readers.Reader(measured)
+            checkpoint.save(run.model_path, torch_predictor.state_of(reader), metadata)
         job.watcher.epoch(epoch, best=is_best)
         if config.patience and epoch.epoch - gained >= config.patience:
             job.watcher.note(f"no better epoch for {config.patience}: stopped early")
             break
     assert best is not None  # noqa: S101 - a run has at least one step, so at least one epoch
     return epoch, best
+
+
+def _complete(job: _Job, last: Epoch) -> None:
+    """Give the saved model what it needs to be honest: its temperature, its `known`, its threshold."""
+    from mnistctl.nn import calibration, torch_predictor
+
+    path = job.run.model_path
+    own = job.config.arch if architectures.own_source(job.config.arch) else None
+    saved = torch_predictor.from_checkpoint(checkpoint.load(path), device=job.device, arch=own)
+    seen = last.steps * min(job.config.batch_size, len(job.train.images))
+    reader, metadata = calibration.complete(
+        saved.reader.net, saved.metadata, job.train, job.validation, images_seen=seen
+    )
+    checkpoint.save(path, torch_predictor.state_of(reader), metadata)
 
 
 def _build_net(

@@ -1,0 +1,134 @@
+"""What a trained net still needs to be honest: probabilities that hold, and a measure of the unknown."""
+
+import dataclasses
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn, optim
+
+from mnistctl import metrics
+from mnistctl.config import TrainConfig
+from mnistctl.datasets import Split
+from mnistctl.images import outliers
+from mnistctl.metadata import Metadata
+from mnistctl.nn import augment, batches, nets, torch_predictor
+from mnistctl.nn.readers import Reader, known_classifier
+from mnistctl.predictor import Images, predict_all
+
+REFUSED = 0.005  # of the validation images, by the threshold on `known`
+
+_FEWEST, _MOST = 500, 12_000  # pictures that are made up
+_PER_PICTURE = 100  # images trained on for each of them: so this takes a small part of the time
+_EPOCHS, _BATCH_SIZE = 13, 512
+_LEARNING_RATE, _WEIGHT_DECAY, _DROPOUT = 3e-3, 0.05, 0.2
+# Of what is made up; and of the digits, so that a turned one is no stranger.
+_AUGMENTED = TrainConfig(rotate=10, scale=0.1, shear=0.15, shift=1)
+_MANY = 500  # images read at a time
+
+
+def complete(
+    net: nn.Module, metadata: Metadata, train: Split, validation: Split, *, images_seen: int
+) -> tuple[Reader, Metadata]:
+    """Make a reader of a trained net, with its `known`, its temperature and its threshold.
+
+    Args:
+        net: stays as it is.
+        metadata: of its model.
+        train: what it was trained on, one image or more.
+        validation: what temperature and threshold are fitted on; where it is empty they are not.
+        images_seen: how many images it was trained on, repetitions counted: the effort to spend.
+
+    Returns:
+        The reader, and the metadata with what was found.
+    """
+    net.eval()
+    seed = int(metadata.config.get("seed", 0))
+    layer = _last_layer(net, classes=len(metadata.class_names))
+    reader = Reader(net, known_layer=layer)
+    reader.known = _fit_known(reader, train, images_seen=images_seen, seed=seed)
+    metadata = dataclasses.replace(metadata, known_layer=layer)
+    if len(validation.images):
+        device = next(net.parameters()).device
+        logits, _, known = predict_all(
+            torch_predictor.TorchPredictor(reader, metadata, device=device),
+            validation.images,
+            batch_size=_MANY,
+        )
+        reader.temperature = metrics.fit_temperature(logits, validation.labels)
+        metadata = dataclasses.replace(
+            metadata,
+            temperature=reader.temperature,
+            threshold=float(np.quantile(known, REFUSED)),
+            calibration_images=len(validation.images),
+        )
+    return reader, metadata
+
+
+def _last_layer(net: nn.Module, *, classes: int) -> str | None:
+    """The layer that gives the logits, if it sees one thing an image."""
+    name = nets.head_of(net, classes=classes)
+    if name is None:
+        return None
+    parameter = next(net.parameters())
+    blank = torch.zeros(3, nets.IMAGE_SIZE, nets.IMAGE_SIZE, dtype=torch.uint8, device=parameter.device)
+    with torch.no_grad():
+        _, features = Reader(net, known_layer=name).features(nets.scale_pixels(blank))
+    return name if len(features) == len(blank) else None
+
+
+def _fit_known(reader: Reader, train: Split, *, images_seen: int, seed: int) -> nn.Module:
+    """A classifier of the net's features: of training images, or of pictures that are made up?
+
+    Source: Hendrycks et al. 2019, "Deep Anomaly Detection with Outlier Exposure".
+    """
+    device = next(reader.net.parameters()).device
+    count = min(max(images_seen // _PER_PICTURE, _FEWEST), _MOST)
+    # Others than those that the net was trained with.
+    strange = outliers.make(train.images, train.class_names, count, seed=batches.seed_at(seed, 1))
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        rows = torch.randperm(len(train.images))[: 2 * count].numpy()
+        taught = train.images[rows]
+        parts = [_features(reader, images, device) for images in (taught, strange)]
+        features = torch.cat([part for pair in parts for part in pair])
+        is_taught = torch.zeros(len(features), 1, device=device)
+        is_taught[: 2 * len(taught)] = 1
+        return _classify(features, is_taught)
+
+
+@torch.no_grad()
+def _features(reader: Reader, images: Images, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Of images as they are, and of the same augmented: (N, F) each."""
+    plain, augmented = [], []
+    for part in torch.tensor(images).split(_MANY):
+        pixels = nets.scale_pixels(part.to(device))
+        plain.append(reader.features(nets.normalise(pixels))[1])
+        moved = augment.apply(pixels, _AUGMENTED)
+        augmented.append(reader.features(nets.normalise(moved))[1])
+    return torch.cat(plain), torch.cat(augmented)
+
+
+def _classify(features: Tensor, truth: Tensor) -> nn.Module:
+    """A trained classifier that takes features (N, F) as they are; truth is 0 or 1, (N, 1)."""
+    mean, spread = features.mean(dim=0), features.std(dim=0)
+    spread = spread + 1e-3 * spread.mean() + 1e-12  # some features never change
+    features = (features - mean) / spread
+    made = known_classifier(features.shape[1]).to(features.device)
+    steps = max(100, _EPOCHS * len(features) // _BATCH_SIZE)
+    optimizer = optim.AdamW(made.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY, fused=True)
+    schedule = optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, total_steps=steps + 1)
+    for _ in range(steps):
+        rows = torch.randint(len(features), (_BATCH_SIZE,), device=features.device)
+        hidden = F.dropout(made[:2](features.index_select(0, rows)), _DROPOUT)
+        loss = F.binary_cross_entropy_with_logits(made[2](hidden), truth.index_select(0, rows))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    first = made[0]
+    assert isinstance(first, nn.Linear)  # noqa: S101 - for the type checker
+    with torch.no_grad():  # the first layer takes on what was done to the features
+        first.weight.div_(spread)
+        first.bias.sub_(first.weight @ mean)
+    return made.eval()

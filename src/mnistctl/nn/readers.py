@@ -1,0 +1,105 @@
+"""Readers: a net with everything before and after it. Raw pixels in, calibrated answers out."""
+
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from mnistctl.nn import nets
+
+_HIDDEN = 32  # units of the classifier behind `known`
+
+
+class Reads(Protocol):
+    """What reads raw images, uint8 (N, 28, 28).
+
+    Gives logits (N, C), probabilities (N, C), the softmax of logits / temperature, and known (N,), all
+    float32.
+    """
+
+    temperature: float
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Read."""
+        ...
+
+
+class Reader(nn.Module):
+    """A net that reads raw images.
+
+    Args:
+        net: takes normalised images, float32 (N, 1, 28, 28); gives logits (N, C).
+        temperature: above 1 the answers are less sure than the net, below 1 surer.
+        known: takes features (N, F), gives (N, 1), of which a sigmoid is `known`; None: `known` is
+            the largest probability.
+        known_layer: the layer of the net whose input those features are; None: they are the logits.
+
+    Raises:
+        AttributeError: the net has no such layer.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        *,
+        temperature: float = 1.0,
+        known: nn.Module | None = None,
+        known_layer: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.temperature = temperature
+        self.known = known
+        self._seen: list[Tensor] = []  # what goes into that layer, while the net reads
+        if known_layer is not None:
+            net.get_submodule(known_layer).register_forward_pre_hook(
+                lambda _, inputs: self._seen.append(inputs[0])
+            )
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See `Reads`."""
+        logits, features = self.features(nets.normalise(nets.scale_pixels(images)))
+        probabilities = torch.softmax(logits / self.temperature, dim=1)
+        if self.known is None:
+            return logits, probabilities, probabilities.amax(dim=1)
+        return logits, probabilities, torch.sigmoid(self.known(features).squeeze(1))
+
+    def features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (N, C), and the features (N, F) that `known` is computed from.
+
+        Args:
+            pixels: normalised, float32 (N, 1, 28, 28).
+        """
+        logits: Tensor = self.net(pixels)
+        if not self._seen:
+            return logits, logits
+        features = self._seen.pop()
+        self._seen.clear()
+        return logits, features.flatten(2).mean(dim=2) if features.dim() > 2 else features
+
+
+class Ensemble(nn.Module):
+    """Readers whose probabilities and `known` are averaged; logits are the logarithm of that mean."""
+
+    temperature = 1.0
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See `Reads`."""
+        logs, known = [], []
+        for member in self.members:
+            logits, _, of_member = member(images)
+            logs.append(torch.log_softmax(logits / member.temperature, dim=1))
+            known.append(of_member)
+        mean = torch.logsumexp(torch.stack(logs), dim=0) - math.log(len(logs))
+        return mean, mean.exp(), torch.stack(known).mean(dim=0)
+
+
+def known_classifier(features: int) -> nn.Sequential:
+    """What turns features into `known`, with fresh weights: float32 (N, F) -> (N, 1)."""
+    return nn.Sequential(nn.Linear(features, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, 1))
