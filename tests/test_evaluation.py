@@ -7,7 +7,6 @@ import pytest
 
 from mnistctl import datasets, evaluation, models
 from mnistctl.errors import CheckFailedError, UsageError
-from mnistctl.predictor import top_k
 
 
 def test_the_same_report_comes_from_both_formats(checkpoint_path: Path, onnx_path: Path) -> None:
@@ -78,9 +77,11 @@ def test_every_images_answer_is_a_row(onnx_path: Path) -> None:
 
 
 def test_top_k_is_sorted_and_ties_go_to_the_first_class() -> None:
+    image = np.full((1, 28, 28), 255, dtype=np.uint8)
     probabilities = np.array([[0.2, 0.4, 0.4]], dtype=np.float32)
+    outputs = Outputs(probabilities, probabilities, probabilities.max(axis=1))
 
-    (prediction,) = top_k(probabilities, ["a", "b", "c"], k=9)
+    (prediction,) = interpret(image, outputs, ["a", "b", "c"], top=9, threshold=None)
 
     assert prediction.label == "b"
     assert [label for label, _ in prediction.top] == ["b", "c", "a"]

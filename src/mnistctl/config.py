@@ -71,7 +71,6 @@ class TrainConfig:
     elastic: float = 0.0  # pixels, root mean square, of a smooth displacement
     noise: float = 0.0  # of black to white: the most standard deviation of noise, drawn for each image
     erase: float = 0.0  # probability that a rectangle of an image is blanked
-    outliers: float = 0.0  # pictures of no class, which it learns to be unsure of: a share of each batch
     seed: int = 0  # weights, order, augmentation and dropout
     init: str | None = None  # the model file whose weights it starts from; None: fresh ones
     init_sha256: str | None = None  # of that model
@@ -108,7 +107,6 @@ class TrainConfig:
         self._check("elastic", 0 <= self.elastic <= 28, "between 0 and 28")
         self._check("noise", 0 <= self.noise <= 1, "between 0 and 1")
         self._check("erase", 0 <= self.erase <= 1, "between 0 and 1")
-        self._check("outliers", 0 <= self.outliers <= 1, "between 0 and 1")
         self._check("seed", 0 <= self.seed < 2**63, "between 0 and 2^63 - 1")
         self._check("split_seed", 0 <= self.split_seed < 2**63, "between 0 and 2^63 - 1")
         self._check("validation_size", (self.validation_size or 0) >= 0, "0 or more")

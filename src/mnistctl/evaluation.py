@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from mnistctl import metrics
 from mnistctl.datasets import Split
 from mnistctl.errors import CheckFailedError, UsageError
+from mnistctl.images.corruptions import CORRUPTIONS
 from mnistctl.predictor import Outputs, Predictor, predict_all
+from mnistctl.watcher import Watcher
 
 
 @dataclass(frozen=True)
@@ -26,11 +30,16 @@ class Report:
     per_class: list[dict[str, Any]]  # label, images, precision, recall, f1
     confusion: list[list[int]]  # rows: true class, columns: predicted
     most_confused: list[dict[str, Any]]  # label, predicted, images; the worst first
+    calibration_error: float  # expected, over 15 bins
+    reliability: list[dict[str, Any]]  # of each bin that has any: images, confidence, accuracy
+    refused: float | None  # share of the images, by the threshold on `known`; None: it has none
+    robustness: Sequence[dict[str, Any]] = ()  # corruption, strength, unit, accuracy; where asked for
     pictures: Sequence[str] = ()  # files that were drawn of it
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        lists = {"accuracy_interval": list(self.accuracy_interval), "pictures": list(self.pictures)}
+        names = ("accuracy_interval", "robustness", "pictures")
+        lists = {name: list(getattr(self, name)) for name in names}
         return vars(self) | lists
 
     def require(self, min_accuracy: float | None) -> None:
@@ -75,6 +84,8 @@ def evaluate(
     predicted = outputs.logits.argmax(axis=1)
     confusion = metrics.confusion_matrix(split.labels, predicted, classes=len(class_names))
     right = int(confusion.trace())
+    bins = metrics.reliability(outputs.probabilities, split.labels)
+    threshold = predictor.metadata.threshold
     report = Report(
         model=model,
         dataset=split.dataset,
@@ -86,8 +97,27 @@ def evaluate(
         per_class=metrics.per_class(confusion, class_names),
         confusion=confusion.tolist(),
         most_confused=metrics.most_confused(confusion, class_names),
+        calibration_error=metrics.expected_calibration_error(bins),
+        reliability=bins,
+        refused=None if threshold is None else float((outputs.known < threshold).mean()),
     )
     return report, outputs
+
+
+def measure_robustness(
+    predictor: Predictor, split: Split, *, batch_size: int, watcher: Watcher
+) -> list[dict[str, Any]]:
+    """Accuracy on a split's images, spoilt in every way of `corruptions` and at every strength."""
+    trials = [(how, strength) for how in CORRUPTIONS for strength in how.strengths]
+    rows = []
+    for number, (how, strength) in enumerate(trials):
+        watcher.progress("robustness", number, len(trials))
+        spoilt = how.corrupt(split.images, strength, np.random.default_rng(0))
+        outputs = predict_all(predictor, spoilt, batch_size=batch_size)
+        right = float((outputs.logits.argmax(axis=1) == split.labels).mean())
+        rows.append({"corruption": how.name, "strength": strength, "unit": how.unit, "accuracy": right})
+    watcher.progress("robustness", len(trials), len(trials))
+    return rows
 
 
 def predictions_csv(split: Split, outputs: Outputs) -> str:
@@ -95,8 +125,9 @@ def predictions_csv(split: Split, outputs: Outputs) -> str:
     names = split.class_names
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["index", "label", "predicted", *(f"p_{name}" for name in names)])
+    writer.writerow(["index", "label", "predicted", *(f"p_{name}" for name in names), "known"])
     predicted = outputs.logits.argmax(axis=1)
     for index, row in enumerate(outputs.probabilities.tolist()):
-        writer.writerow([index, names[split.labels[index]], names[predicted[index]], *row])
+        known = float(outputs.known[index])
+        writer.writerow([index, names[split.labels[index]], names[predicted[index]], *row, known])
     return text.getvalue()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mnistctl.images.corruptions import CORRUPTIONS
 from mnistctl.metrics import Counts, Labels
 from mnistctl.predictor import Images, Outputs
 from mnistctl.run_folder import Epoch
@@ -32,6 +33,7 @@ _STYLES: dict[str, dict[str, Any]] = {
     "validation": {"linestyle": "-", "linewidth": 2, "markersize": 5},
 }
 _COLUMNS = 8  # of a sheet of answers
+_WEAK = 0.95  # an accuracy below it stands out
 
 
 def sample_sheet(samples: Sequence[tuple[str, Images]], *, title: str) -> bytes:
@@ -184,6 +186,76 @@ def answers(
         axes.set_axis_off()
     if not len(images):
         grid[0].text(0.5, 0.5, "none", ha="center", va="center")
+    return _png(figure)
+
+
+def reliability(bins: Sequence[dict[str, Any]], *, title: str) -> bytes:
+    """How often the answers are right, by how probable they were said to be; and how many there are.
+
+    Args:
+        bins: images, confidence and accuracy, as `metrics.reliability` gives them; at least one.
+        title: of the picture.
+    """
+    figure = _figure(6, 6.6, title)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    confidence = [100 * row["confidence"] for row in bins]
+    above.plot([0, 100], [0, 100], color="grey", linestyle="--", linewidth=1, label="as said")
+    above.plot(
+        confidence,
+        [100 * row["accuracy"] for row in bins],
+        color=_RIGHT,
+        marker="o",
+        clip_on=False,
+        label="as it is",
+    )
+    above.set_ylabel("right (%)", fontsize=_FONT_SIZE)
+    above.set_ylim(0, 100)
+    above.legend(frameon=False, fontsize=_FONT_SIZE)
+    below.vlines(confidence, 0.5, [row["images"] for row in bins], color=_RIGHT, linewidth=6)
+    below.set_yscale("log")
+    below.set_ylim(bottom=0.5)
+    below.set_xlim(0, 101)
+    below.set_ylabel("images", fontsize=_FONT_SIZE)
+    below.set_xlabel("said to be probable (%)", fontsize=_FONT_SIZE)
+    for axes in (above, below):
+        axes.tick_params(labelsize=_FONT_SIZE - 1)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    return _png(figure)
+
+
+def robustness(rows: Sequence[dict[str, Any]], image: Images, *, accuracy: float, title: str) -> bytes:
+    """An image spoilt in every way and at every strength, with the accuracy on all images so spoilt.
+
+    Args:
+        rows: as `evaluation.measure_robustness` gives them.
+        image: uint8 (28, 28).
+        accuracy: on the images as they are, in [0, 1].
+        title: of the picture.
+    """
+    columns = 1 + max(len(how.strengths) for how in CORRUPTIONS)
+    found = {(row["corruption"], row["strength"]): row["accuracy"] for row in rows}
+    figure = _figure(1.25 * columns + 1.6, 1.5 * len(CORRUPTIONS) + 0.6, title)
+    grid = figure.subplots(len(CORRUPTIONS), columns, squeeze=False)
+    for axes in grid.ravel():
+        axes.set_axis_off()
+    for line, how in zip(grid, CORRUPTIONS, strict=True):
+        line[0].set_axis_on()
+        _show_ink(line[0], image)
+        line[0].set_title(_percent(100 * accuracy), fontsize=_FONT_SIZE - 1)
+        label = f"{how.name}\n({how.unit})" if how.unit else how.name
+        line[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=_FONT_SIZE)
+        for axes, strength in zip(line[1:], how.strengths, strict=False):
+            share = found[how.name, strength]
+            spoilt = how.corrupt(image[None], strength, np.random.default_rng(0))[0]
+            axes.set_axis_on()
+            _show_ink(axes, spoilt)
+            axes.set_title(
+                f"{strength:g}: {_percent(100 * share)}" if how.unit else _percent(100 * share),
+                fontsize=_FONT_SIZE - 1,
+                color=_WRONG if share < _WEAK else "black",
+                fontweight="bold" if share < _WEAK else "normal",
+            )
     return _png(figure)
 
 

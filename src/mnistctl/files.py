@@ -65,6 +65,18 @@ def check_new(path: Path) -> None:
         raise UsageError(f"{path} exists; delete it or choose another name")
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those it is in, if they are not there.
+
+    Raises:
+        WriteError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
 def remove(path: Path) -> None:
     """Remove a file if it is there.
 

@@ -29,7 +29,7 @@ class Metadata:
     temperature: float = 1.0  # probabilities = softmax(logits / temperature)
     threshold: float | None = None  # `known` below it is refused; None: nothing is
     calibration_images: int = 0  # of validation, that temperature and threshold were fitted on
-    known_layer: str | None = None  # whose input `known` is computed from; None: from the logits
+    known_layers: list[str] = field(default_factory=list)  # whose inputs `known` is computed from
     members: list[dict[str, Any]] = field(default_factory=list)  # of an ensemble: their metadata
     format_version: int = FORMAT_VERSION
     export: dict[str, Any] = field(default_factory=dict)  # of an exported file: format, opset
@@ -86,7 +86,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "temperature": (int, float),
     "threshold": (int, float, type(None)),
     "calibration_images": int,
-    "known_layer": (str, type(None)),
+    "known_layers": list,
     "members": list,
     "format_version": int,
     "export": dict,
@@ -103,6 +103,7 @@ def _fits(value: Any, name: str) -> bool:
             isinstance(value, int | float | None) for value in metrics.values()
         ),
         "temperature": lambda temperature: temperature > 0,
+        "known_layers": lambda names: all(isinstance(name, str) for name in names),
         "config": lambda config: (
             isinstance(config.get("validation_size"), int | None)
             and isinstance(config.get("subset"), int | None)

@@ -126,7 +126,8 @@ def expected_calibration_error(bins: Sequence[dict[str, Any]]) -> float:
     Source: Naeini et al. 2015; Guo et al. 2017, with 15 bins as there.
     """
     images = sum(row["images"] for row in bins)
-    return sum(row["images"] * abs(row["accuracy"] - row["confidence"]) for row in bins) / images
+    distances = (row["images"] * abs(row["accuracy"] - row["confidence"]) for row in bins)
+    return float(sum(distances) / images)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

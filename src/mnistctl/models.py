@@ -11,13 +11,22 @@ from mnistctl.predictor import Predictor
 from mnistctl.watcher import SILENT, Watcher
 
 SAFETENSORS, ONNX = "safetensors", "onnx"
+BUNDLED = "bundled"  # the name of the model inside the package
+_BUNDLED_FOLDER = Path(__file__).parent / "bundled"
 
 
-def find(name: str | Path | None, *, watcher: Watcher = SILENT) -> Path:
-    """The model that is meant: a file, a run folder, a run's name, or nothing: the newest run here.
+def bundled(format_name: str) -> Path:
+    """The file of the bundled model in this format, safetensors or onnx."""
+    return _BUNDLED_FOLDER / f"model.{format_name}"
+
+
+def find(name: str | Path | None, *, prefer: str = SAFETENSORS, watcher: Watcher = SILENT) -> Path:
+    """The model that is meant: a file, a run folder, a run's name, or "bundled".
 
     Args:
-        name: what the user said; None: nothing.
+        name: what the user said; None: nothing, so the newest run here is meant, and where there is
+            none the bundled model.
+        prefer: which of the bundled model's two files is meant: ONNX, where torch need not be loaded.
         watcher: hears which model it is when nothing was said.
 
     Raises:
@@ -26,24 +35,25 @@ def find(name: str | Path | None, *, watcher: Watcher = SILENT) -> Path:
     known = run_folder.find_all()
     if name is None:
         if not known:
-            raise ModelError(
-                f"no run in {run_folder.ROOT.resolve()}; train one with 'mnistctl train' or name a file"
-            )
+            watcher.note("model: the one inside mnistctl, since there is no run here")
+            return bundled(prefer)
         path = known[-1].model_path
         watcher.note(f"model: {path} (the newest run here)")
         return path
     if not str(name):
         raise ModelError("the model's name is empty")
     path = Path(name)
+    if name == BUNDLED and not (run_folder.ROOT / name).exists():
+        return bundled(prefer)
     for candidate in (path, run_folder.ROOT / path):
         for file in (candidate, run_folder.Run(candidate).model_path):
             if file.is_file():
                 return file
     if path.is_dir():
         raise ModelError(f"{path}: a folder without {run_folder.MODEL_NAME}")
-    names = [run.folder.name for run in known]
+    names = [*(run.folder.name for run in known), BUNDLED]
     close = get_close_matches(str(name), names, n=1)
-    hint = f"did you mean '{close[0]}'?" if close else f"runs here: {', '.join(names) or 'none'}"
+    hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(names)}"
     raise ModelError(f"{name}: no such file, run folder or run; {hint}")
 
 

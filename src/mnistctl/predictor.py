@@ -36,16 +36,23 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True)
 class Prediction:
-    """The best guess for one image, and the runners-up."""
+    """The best guess for one image, the runners-up, and whether it is any of them."""
 
     label: str  # a class name
     probability: float
     top: tuple[tuple[str, float], ...]  # (class name, probability), the likeliest first
+    known: float  # see `Outputs`
+    reason: str | None  # why it is refused, all the same; None: it is not
+
+    @property
+    def rejected(self) -> bool:
+        """Whether the image is taken for none of the classes."""
+        return self.reason is not None
 
     def to_json(self) -> dict[str, Any]:
-        """Label, probability and top-k as plain values."""
+        """Plain values."""
         top = [{"label": label, "probability": probability} for label, probability in self.top]
-        return {"label": self.label, "probability": self.probability, "top": top}
+        return vars(self) | {"rejected": self.rejected, "top": top}
 
 
 def predict_all(predictor: Predictor, images: Images, *, batch_size: int) -> Outputs:
@@ -55,11 +62,42 @@ def predict_all(predictor: Predictor, images: Images, *, batch_size: int) -> Out
     return Outputs(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
-def top_k(probabilities: Floats, class_names: Sequence[str], *, k: int) -> list[Prediction]:
-    """Turn probabilities (N, C) into predictions with their `k` likeliest classes (at most C)."""
-    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
+def interpret(
+    images: Images,
+    outputs: Outputs,
+    class_names: Sequence[str],
+    *,
+    top: int,
+    threshold: float | None,
+    reject: bool = True,
+) -> list[Prediction]:
+    """Turn outputs into predictions.
+
+    Args:
+        images: uint8 (N, 28, 28).
+        outputs: of these images.
+        class_names: C of them.
+        top: how many of the likeliest classes each is to have, at most C.
+        threshold: on `known`: what is below is refused. None: nothing is for that.
+        reject: False: nothing is refused at all.
+    """
+    stranger = "not a digit" if are_digits(class_names) else "none of the classes"
+    order = np.argsort(-outputs.probabilities, axis=1, kind="stable")[:, :top]
     predictions = []
-    for row, best in zip(probabilities, order, strict=True):
-        top = tuple((class_names[index], float(row[index])) for index in best)
-        predictions.append(Prediction(*top[0], top=top))
+    for image, row, known, best in zip(
+        images, outputs.probabilities, outputs.known, order, strict=True
+    ):
+        likeliest = tuple((class_names[index], float(row[index])) for index in best)
+        reason = None
+        if reject and not image.any():
+            reason = "blank"
+        elif reject and threshold is not None and known < threshold:
+            reason = stranger
+        label, probability = likeliest[0]
+        predictions.append(Prediction(label, probability, likeliest, float(known), reason))
     return predictions
+
+
+def are_digits(class_names: Sequence[str]) -> bool:
+    """Whether all classes are digits, so that a letter is none of them."""
+    return all(len(name) == 1 and name.isdecimal() for name in class_names)

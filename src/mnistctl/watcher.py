@@ -15,6 +15,9 @@ class Watcher:
     def download(self, file: str, received: int, total: int | None) -> None:
         """Bytes of a file that have arrived, of how many if that is known."""
 
+    def progress(self, what: str, done: int, total: int) -> None:
+        """So many parts of something long are done."""
+
     def training(self, images: int) -> None:
         """Training begins, and will see so many images in all."""
 

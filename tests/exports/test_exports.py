@@ -13,7 +13,7 @@ from mnistctl.errors import CheckFailedError
 from mnistctl.exports import onnx as onnx_export
 from mnistctl.exports import parity
 from mnistctl.metadata import KEY
-from mnistctl.nn import nets
+from mnistctl.nn import nets, readers
 from mnistctl.nn.torch_predictor import TorchPredictor
 from mnistctl.onnx_predictor import OnnxPredictor
 from mnistctl.predictor import Images, Outputs
@@ -34,7 +34,7 @@ def test_every_architecture_says_the_same_in_onnx(
     metadata = dataclasses.replace(checkpoint.load(checkpoint_path).metadata, temperature=temperature)
     net = nets.build(arch, arch_args=dict(config.arch_args), classes=10)
     reference = TorchPredictor(
-        nets.Reader(net, temperature=temperature), metadata, device=torch.device("cpu")
+        readers.Reader(net, temperature=temperature), metadata, device=torch.device("cpu")
     )
     (tmp_path / "model.onnx").write_bytes(onnx_export.build(reference))
 

@@ -7,7 +7,7 @@ import torch
 from mnistctl import architectures, datasets, recipe_table
 from mnistctl.config import OPTIMIZERS, TrainConfig
 from mnistctl.errors import UsageError
-from mnistctl.nn import augment, batches, devices, graphs, nets, trainer
+from mnistctl.nn import augment, batches, devices, graphs, nets, readers, trainer
 from mnistctl.run_folder import Epoch
 
 Splits = tuple[datasets.Split, datasets.Split]
@@ -38,7 +38,7 @@ def test_every_architecture_has_a_net() -> None:
 @pytest.mark.parametrize("arch", architectures.ARCHITECTURES)
 def test_every_net_takes_raw_images_and_gives_what_the_contract_says(arch: str) -> None:
     config = TrainConfig(arch=arch)
-    reader = nets.Reader(fresh(config), temperature=2.0).eval()
+    reader = readers.Reader(fresh(config), temperature=2.0).eval()
 
     logits, probabilities, known = reader(torch.randint(0, 256, (3, 28, 28), dtype=torch.uint8))
 

@@ -14,6 +14,7 @@ from mnistctl.cli import (
     data,
     doctor,
     download,
+    ensemble,
     evaluate,
     export,
     info,
@@ -39,6 +40,7 @@ app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("export")(export.export)
+app.command("ensemble")(ensemble.ensemble)
 app.command("info")(info.info)
 app.command("plot")(plot.plot)
 app.command("compare")(compare.compare)

@@ -42,7 +42,14 @@ def evaluate(
     predictions: Annotated[
         Path | None, typer.Option(help="Write every image's answer to this CSV file.")
     ] = None,
+    robustness: Annotated[
+        bool, typer.Option("--robustness", help="Measure it on spoilt images too: turned, blurred, …")
+    ] = False,
     plots: PlotsOption = True,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(help="Draw pictures into this folder.", show_default="the run's, if it is a run"),
+    ] = None,
     arch: OwnClassOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
@@ -58,7 +65,9 @@ def evaluate(
             split=split,
             batch_size=batch_size,
             predictions=predictions,
+            robustness=robustness,
             plots=plots,
+            pictures=pictures,
             arch=arch,
             data_dir=data_dir,
             watcher=watcher,
@@ -72,7 +81,12 @@ def _render(report: "Report") -> Iterator[RenderableType]:
     yield Text.assemble(
         (output.percent(report.accuracy), "bold"),
         f" of {report.images:,} {report.split} images of {report.dataset} (95% interval "
-        f"{output.percent(low)} to {output.percent(high)}), loss {report.loss:.4f}\n",
+        f"{output.percent(low)} to {output.percent(high)}), loss {report.loss:.4f}",
+    )
+    refused = "nothing" if report.refused is None else output.percent(report.refused)
+    yield (
+        f"expected calibration error {output.percent(report.calibration_error)}; "
+        f"refuses {refused} of these images\n"
     )
     figures = output.table("class", "images", "precision", "recall", "F1")
     for row in report.per_class:
@@ -87,8 +101,22 @@ def _render(report: "Report") -> Iterator[RenderableType]:
             for pair in report.most_confused
         )
         yield f"\nmost confused: {', '.join(pairs)}"
+    if report.robustness:
+        yield _robustness(report)
     if report.pictures:
         yield f"\npictures: {', '.join(report.pictures)}"
+
+
+def _robustness(report: "Report") -> Table:
+    """A line for every corruption, with the accuracy at each strength."""
+    table = output.table("robustness", "", "strength: accuracy", title="", left=(0, 1, 2))
+    lines: dict[tuple[str, str], list[str]] = {}
+    for row in report.robustness:
+        found = f"{row['strength']:g}: {output.percent(row['accuracy'])}"
+        lines.setdefault((row["corruption"], row["unit"]), []).append(found)
+    for (name, unit), cells in lines.items():
+        table.add_row(name, unit, "  ".join(cells))
+    return table
 
 
 def _confusion(report: "Report") -> Table:

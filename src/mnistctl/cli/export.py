@@ -11,6 +11,7 @@ from rich.text import Text
 from mnistctl.cli import output, watching
 from mnistctl.cli.options import (
     DataDirOption,
+    ForceOption,
     JsonOption,
     ModelArgument,
     OwnClassOption,
@@ -27,9 +28,9 @@ def export(
     format_name: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
     path: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The file.", show_default="beside the model"),
+        typer.Option("--output", "-o", help="The file.", show_default="beside the model, or here"),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+    force: ForceOption = False,
     dataset: Annotated[
         str | None, dataset_option("What to check it on.", "what the model was trained on")
     ] = None,

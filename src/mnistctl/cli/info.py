@@ -11,6 +11,7 @@ from mnistctl.cli import output, watching
 from mnistctl.cli.options import JsonOption, ModelArgument, QuietOption
 
 if TYPE_CHECKING:
+    from mnistctl.metadata import Metadata
     from mnistctl.workflows.describing import Info
 
 
@@ -27,14 +28,15 @@ def _render(info: "Info") -> Iterator[RenderableType]:
     about = info.metadata
     table = Table(box=None, pad_edge=False, show_header=False)
     net = [about.arch, *(f"{name} {value}" for name, value in about.arch_args.items())]
+    if about.members:
+        net.append(f"the mean of {', '.join(member['arch'] for member in about.members)}")
     rows = {
         "file": f"{info.model} ({info.format}, {output.size(info.bytes)})",
         "net": f"{', '.join(net)}; {about.parameters:,} parameters",
         "trained on": f"{about.dataset['name']} (SHA-256 {about.dataset['sha256'][:12]}…)",
         "classes": ", ".join(about.class_names),
         "figures": ", ".join(_figures(about.metrics)),
-        "temperature": f"{about.temperature:g}"
-        + (" (not calibrated)" if about.temperature == 1 else ""),
+        "calibration": _calibration(about),
         "made": f"{about.created} by "
         + ", ".join(f"{name} {version}" for name, version in about.versions.items()),
         "git commit": about.git_commit or "–",
@@ -46,6 +48,16 @@ def _render(info: "Info") -> Iterator[RenderableType]:
     for name, value in rows.items():
         table.add_row(Text(name, "dim"), value)
     yield table
+
+
+def _calibration(about: "Metadata") -> str:
+    if not about.calibration_images:
+        return "none: there were no validation images; nothing is refused"
+    temperature = "" if about.members else f"temperature {about.temperature:.4g}; "
+    return (
+        f"{temperature}refuses what is known less than {about.threshold:.4g}; on "
+        f"{about.calibration_images:,} validation images"
+    )
 
 
 def _figures(metrics: dict[str, Any]) -> Iterator[str]:

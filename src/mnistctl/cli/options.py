@@ -33,7 +33,10 @@ def complete_runs(incomplete: str) -> list[str]:
     return [name for name in reversed(names) if name.startswith(incomplete)]
 
 
-MODEL_HELP = "A model file, a run folder or a run's name; without it: the newest run here."
+MODEL_HELP = (
+    "A model file, a run folder, a run's name, or 'bundled'; without it: the newest run here, else the "
+    "bundled model."
+)
 
 ModelArgument = Annotated[str | None, typer.Argument(help=MODEL_HELP, autocompletion=complete_runs)]
 ModelOption = Annotated[str | None, typer.Option(help=MODEL_HELP, autocompletion=complete_runs)]
@@ -65,6 +68,7 @@ DataDirOption = Annotated[
         show_default="the user's cache folder",
     ),
 ]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace a file that exists.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
 

@@ -20,6 +20,18 @@ def predict(
     ],
     model: ModelOption = None,
     top: Annotated[int, typer.Option(help="How many of the likeliest classes to show.")] = 3,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Refuse what looks less familiar than this.",
+            min=0,
+            max=1,
+            show_default="the model's own",
+        ),
+    ] = None,
+    reject: Annotated[
+        bool, typer.Option("--reject/--no-reject", help="Refuse what is blank or no digit.")
+    ] = True,
     preview: Annotated[bool, typer.Option(help="Draw what the model sees.")] = False,
     arch: OwnClassOption = None,
     as_json: JsonOption = False,
@@ -32,7 +44,15 @@ def predict(
     if as_json and as_csv:
         raise UsageError("--json and --csv: choose one")
     with watching.watcher(quiet=quiet) as watcher:
-        readings = workflows.predict(pictures, model=model, top=top, arch=arch, watcher=watcher)
+        readings = workflows.predict(
+            pictures,
+            model=model,
+            top=top,
+            threshold=threshold,
+            reject=reject,
+            arch=arch,
+            watcher=watcher,
+        )
     if as_json:
         output.show_json([reading.to_json() for reading in readings])
     elif as_csv:
@@ -56,8 +76,11 @@ def _show_csv(readings: "list[Reading]", *, top: int) -> None:
         answers = reading.prediction.top if reading.prediction else ()
         cells = [cell for answer in answers for cell in answer]
         blanks = [""] * (len(header) - 1 - len(cells))
-        rows.append([reading.file, *cells, *blanks, reading.error])
-    output.show_csv([*header, "error"], rows)
+        known = (
+            [reading.prediction.known, reading.prediction.reason] if reading.prediction else ["", ""]
+        )
+        rows.append([reading.file, *cells, *blanks, *known, reading.error])
+    output.show_csv([*header, "known", "reason", "error"], rows)
 
 
 def _render(readings: "list[Reading]", *, preview: bool) -> Iterator[RenderableType]:
@@ -67,12 +90,14 @@ def _render(readings: "list[Reading]", *, preview: bool) -> Iterator[RenderableT
             continue
         if preview and reading.image is not None:
             yield f"{reading.file}\n{drawing.shaded(reading.image)}"
-        then = (f"{name} {output.percent(share)}" for name, share in reading.prediction.top[1:])
-        table.add_row(
-            reading.file,
-            output.bold(reading.prediction.label),
-            output.percent(reading.prediction.probability),
-            ", ".join(then),
-        )
+        guess = reading.prediction
+        if guess.reason is None:
+            then = ", ".join(f"{name} {output.percent(share)}" for name, share in guess.top[1:])
+            table.add_row(
+                reading.file, output.bold(guess.label), output.percent(guess.probability), then
+            )
+        else:
+            best = f"{guess.reason}; at best a {guess.label}, {output.percent(guess.probability)}"
+            table.add_row(reading.file, output.bold("–"), "–", best)
     if table.row_count:
         yield table

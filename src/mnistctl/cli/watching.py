@@ -82,6 +82,16 @@ class Display(Watcher):
                 self._tasks[file] = self._progress.add_task(file, total=total)
             self._progress.update(self._tasks[file], completed=received, total=total)
 
+    def progress(self, what: str, done: int, total: int) -> None:
+        """See `Watcher.progress`."""
+        self._begin_bars(BarColumn(), TimeRemainingColumn(compact=True))
+        if self._progress is not None:
+            if what not in self._tasks:
+                self._tasks[what] = self._progress.add_task(what, total=total)
+            self._progress.update(self._tasks[what], completed=done)
+        if done == total:
+            self._end_bars()
+
     def training(self, images: int) -> None:
         """See `Watcher.training`."""
         self._end_bars()

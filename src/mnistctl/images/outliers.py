@@ -18,13 +18,13 @@ from PIL import Image, ImageDraw, ImageFont
 from mnistctl.architectures import IMAGE_SIZE
 from mnistctl.images import centring
 from mnistctl.images.reading import Grey
-from mnistctl.predictor import Images
+from mnistctl.predictor import Images, are_digits
 
-# Neither a digit nor like one: B, D, O, S, Z, l and their like are left out. So is about half of the rest
-# of the Latin letters, on which `scripts/measure_refusal.py` measures.
+# Neither a digit nor like one: B, D, O, S, Z, l and their like are left out. So is about half of the
+# other Latin letters, on which `scripts/measure_refusal.py` measures.
 LETTERS = (
-    "AEKMPUXadkmpurxΔΛΞΠΣΦΨΩαλμπψωДЖЛФЦШЩЪЫЮЯджлфцшщюяЂЊҖѢѪאגדהלמצקרשת"
-    "#%&@+*=$€<>^~;:\"√∞∑∇≠±÷×∩∪⊂⊃⊥∈∀∃→↑↺⇒★☺♣♥♪♯☎✓✗◆▲◐"
+    "ACEMPUXacdmpurxΔΛΞΠΣΦΨΩαλμπψωДЖЛФЦШЩЪЫЮЯджлфцшщюяЂЊҖѢѪאגדהלמצקרשת"
+    '#%&@+*=$€<>^~;:"√∞∑∇≠±÷×∩⊂⊃⊥∈∀∃→↑↺⇒★☺♣♥♪♯☎✓✗◆▲◐'
 )
 FONTS = (
     *(f"DejaVuSans{style}" for style in ("", "-Bold", "-Oblique", "-BoldOblique")),
@@ -60,13 +60,8 @@ def make(images: Images, class_names: Sequence[str], count: int, *, seed: int) -
         functools.partial(_piece, images, random),
     ]
     if are_digits(class_names):
-        kinds += 2 * [functools.partial(_letter, random)]
+        kinds += 3 * [functools.partial(_letter, random)]
     return np.stack([kinds[number % len(kinds)]() for number in range(count)])
-
-
-def are_digits(class_names: Sequence[str]) -> bool:
-    """Whether all classes are digits, so that a letter is none of them."""
-    return all(len(name) == 1 and name.isdecimal() for name in class_names)
 
 
 @functools.cache
@@ -207,24 +202,19 @@ def _ramp(random: Random) -> Grey:
 
 
 def _two(images: Images, random: Random) -> Images:
-    """Two images side by side, or one over the other, or across one another."""
+    """Two images side by side, one below the other, or across one another."""
     first, second = (_inked(images[row]) for row in random.integers(len(images), size=2))
     kind = random.integers(3)
-    gap = int(random.integers(-3, 6))
-    height, width = max(len(first), len(second)), max(first.shape[1], second.shape[1])
     if kind == 0:
-        field = np.zeros((height, first.shape[1] + second.shape[1] + max(gap, 0)), dtype=np.uint8)
-        places = ((height - len(first)) // 2, 0), ((height - len(second)) // 2, field.shape[1] - second.shape[1] + min(gap, 0))
+        place = (0, max(1, first.shape[1] + int(random.integers(-3, 6))))
     elif kind == 1:
-        field = np.zeros((len(first) + len(second) + max(gap, 0), width), dtype=np.uint8)
-        places = (0, (width - first.shape[1]) // 2), (len(field) - len(second) + min(gap, 0), (width - second.shape[1]) // 2)
+        place = (max(1, len(first) + int(random.integers(-3, 6))), 0)
     else:
-        field = np.zeros((height + 8, width + 8), dtype=np.uint8)
-        places = (0, 0), (int(random.integers(3, 9)), int(random.integers(3, 9)))
-    for part, (row, column) in zip((first, second), places, strict=True):
-        row, column = max(row, 0), max(column, 0)
+        place = (int(random.integers(3, 9)), int(random.integers(3, 9)))
+    field = np.zeros((2 * IMAGE_SIZE + 6, 2 * IMAGE_SIZE + 6), dtype=np.uint8)
+    for part, (row, column) in ((first, (0, 0)), (second, place)):
         under = field[row : row + len(part), column : column + part.shape[1]]
-        np.maximum(under, part[: len(under), : under.shape[1]], out=under)
+        np.maximum(under, part, out=under)
     return _centred(Image.fromarray(field))
 
 

@@ -1,4 +1,4 @@
-"""What a trained net still needs to be honest: probabilities that hold, and a measure of the unknown."""
+"""What a trained net still needs to be honest: a temperature, and a measure of the unknown."""
 
 import dataclasses
 
@@ -8,13 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn, optim
 
 from mnistctl import metrics
+from mnistctl.architectures import IMAGE_SIZE
 from mnistctl.config import TrainConfig
 from mnistctl.datasets import Split
 from mnistctl.images import outliers
 from mnistctl.metadata import Metadata
 from mnistctl.nn import augment, batches, nets, torch_predictor
 from mnistctl.nn.readers import Reader, known_classifier
-from mnistctl.predictor import Images, predict_all
+from mnistctl.predictor import Floats, Images, predict_all
 
 REFUSED = 0.005  # of the validation images, by the threshold on `known`
 
@@ -25,6 +26,7 @@ _LEARNING_RATE, _WEIGHT_DECAY, _DROPOUT = 3e-3, 0.05, 0.2
 # Of what is made up; and of the digits, so that a turned one is no stranger.
 _AUGMENTED = TrainConfig(rotate=10, scale=0.1, shear=0.15, shift=1)
 _MANY = 500  # images read at a time
+_INNER_LAYERS = 3  # at most, besides the last, whose inputs tell how much an image is known
 
 
 def complete(
@@ -44,10 +46,10 @@ def complete(
     """
     net.eval()
     seed = int(metadata.config.get("seed", 0))
-    layer = _last_layer(net, classes=len(metadata.class_names))
-    reader = Reader(net, known_layer=layer)
+    layers = _telling_layers(net)
+    reader = Reader(net, known_layers=layers)
     reader.known = _fit_known(reader, train, images_seen=images_seen, seed=seed)
-    metadata = dataclasses.replace(metadata, known_layer=layer)
+    metadata = dataclasses.replace(metadata, known_layers=layers)
     if len(validation.images):
         device = next(net.parameters()).device
         logits, _, known = predict_all(
@@ -59,22 +61,40 @@ def complete(
         metadata = dataclasses.replace(
             metadata,
             temperature=reader.temperature,
-            threshold=float(np.quantile(known, REFUSED)),
+            threshold=threshold(known),
             calibration_images=len(validation.images),
         )
     return reader, metadata
 
 
-def _last_layer(net: nn.Module, *, classes: int) -> str | None:
-    """The layer that gives the logits, if it sees one thing an image."""
-    name = nets.head_of(net, classes=classes)
-    if name is None:
-        return None
-    parameter = next(net.parameters())
-    blank = torch.zeros(3, nets.IMAGE_SIZE, nets.IMAGE_SIZE, dtype=torch.uint8, device=parameter.device)
-    with torch.no_grad():
-        _, features = Reader(net, known_layer=name).features(nets.scale_pixels(blank))
-    return name if len(features) == len(blank) else None
+def threshold(known: Floats) -> float:
+    """Where to begin to refuse: below it lies `REFUSED` of the validation images' `known`, (N,)."""
+    return float(np.quantile(known, REFUSED))
+
+
+def _telling_layers(net: nn.Module) -> list[str]:
+    """The layers whose inputs are looked at: the last one, and some from one end to the other.
+
+    Those that see something else than one thing an image are left out.
+    """
+    weighty = [name for name, layer in net.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    inner, last = weighty[1:-1], weighty[-1:]  # the first sees the image itself
+    places = [round((step + 1) * len(inner) / _INNER_LAYERS) - 1 for step in range(_INNER_LAYERS)]
+    wanted = [*dict.fromkeys(inner[place] for place in places if place >= 0), *last]
+    device = next(net.parameters()).device
+    blank = nets.scale_pixels(torch.zeros(3, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8, device=device))
+    return [name for name in wanted if _sees_images(net, name, blank)]
+
+
+@torch.no_grad()
+def _sees_images(net: nn.Module, name: str, pixels: Tensor) -> bool:
+    seen: list[tuple[int, ...]] = []
+    hook = net.get_submodule(name).register_forward_pre_hook(
+        lambda _, inputs: seen.append(tuple(inputs[0].shape))
+    )
+    net(pixels)
+    hook.remove()
+    return len(seen) == 1 and len(seen[0]) in (2, 3, 4) and seen[0][0] == len(pixels)
 
 
 def _fit_known(reader: Reader, train: Split, *, images_seen: int, seed: int) -> nn.Module:
@@ -116,7 +136,9 @@ def _classify(features: Tensor, truth: Tensor) -> nn.Module:
     features = (features - mean) / spread
     made = known_classifier(features.shape[1]).to(features.device)
     steps = max(100, _EPOCHS * len(features) // _BATCH_SIZE)
-    optimizer = optim.AdamW(made.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY, fused=True)
+    optimizer = optim.AdamW(
+        made.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY, fused=True
+    )
     schedule = optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, total_steps=steps + 1)
     for _ in range(steps):
         rows = torch.randint(len(features), (_BATCH_SIZE,), device=features.device)

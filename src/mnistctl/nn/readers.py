@@ -1,14 +1,17 @@
 """Readers: a net with everything before and after it. Raw pixels in, calibrated answers out."""
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnistctl.nn import nets
 
+_PLACES = 3  # both ways, that maps are pooled to for `known`
 _HIDDEN = 32  # units of the classifier behind `known`
 
 
@@ -34,7 +37,8 @@ class Reader(nn.Module):
         temperature: above 1 the answers are less sure than the net, below 1 surer.
         known: takes features (N, F), gives (N, 1), of which a sigmoid is `known`; None: `known` is
             the largest probability.
-        known_layer: the layer of the net whose input those features are; None: they are the logits.
+        known_layers: the layers of the net whose inputs, pooled, are those features; without any they
+            are the logits.
 
     Raises:
         AttributeError: the net has no such layer.
@@ -46,17 +50,16 @@ class Reader(nn.Module):
         *,
         temperature: float = 1.0,
         known: nn.Module | None = None,
-        known_layer: str | None = None,
+        known_layers: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.net = net
         self.temperature = temperature
         self.known = known
-        self._seen: list[Tensor] = []  # what goes into that layer, while the net reads
-        if known_layer is not None:
-            net.get_submodule(known_layer).register_forward_pre_hook(
-                lambda _, inputs: self._seen.append(inputs[0])
-            )
+        self.known_layers = tuple(known_layers)
+        self._seen: dict[str, Tensor] = {}  # what goes into those layers, while the net reads
+        for name in known_layers:
+            net.get_submodule(name).register_forward_pre_hook(functools.partial(self._see, name))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See `Reads`."""
@@ -73,11 +76,19 @@ class Reader(nn.Module):
             pixels: normalised, float32 (N, 1, 28, 28).
         """
         logits: Tensor = self.net(pixels)
-        if not self._seen:
-            return logits, logits
-        features = self._seen.pop()
-        self._seen.clear()
-        return logits, features.flatten(2).mean(dim=2) if features.dim() > 2 else features
+        seen = [_pooled(self._seen.pop(name)) for name in self.known_layers]
+        return logits, torch.cat(seen, dim=1) if seen else logits
+
+    def _see(self, name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._seen[name] = inputs[0]
+
+
+def _pooled(values: Tensor) -> Tensor:
+    """What goes into a layer as (N, F): of a map at most 3×3 places, of a sequence its mean."""
+    if values.dim() == 4:
+        kernel = [-(-side // _PLACES) for side in values.shape[2:]]
+        return F.max_pool2d(values, kernel, ceil_mode=True).flatten(1)
+    return values if values.dim() == 2 else values.flatten(1, -2).mean(dim=1)
 
 
 class Ensemble(nn.Module):

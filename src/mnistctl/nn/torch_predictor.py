@@ -98,13 +98,15 @@ def _shapes(
     if "0.weight" in of_known and of_known["0.weight"].ndim:
         known = readers.known_classifier(of_known["0.weight"].shape[-1]).to("meta")
     return readers.Reader(
-        net, temperature=about.temperature, known=known, known_layer=about.known_layer
+        net, temperature=about.temperature, known=known, known_layers=about.known_layers
     )
 
 
 def _under(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """The tensors whose names begin so, without that beginning."""
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)
+    }
 
 
 def start_from(

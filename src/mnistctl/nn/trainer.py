@@ -8,17 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mnistctl.architectures import IMAGE_SIZE
 from mnistctl.config import TrainConfig
 from mnistctl.datasets import Split
 from mnistctl.errors import UsageError
-from mnistctl.images import outliers
 from mnistctl.nn import augment, batches, devices, graphs, nets, optimizers
 from mnistctl.run_folder import Epoch
 
 _EVALUATION_BATCH = 500  # small enough for a processor's cache
-_OUTLIERS = 12_000  # made up for a run, and then augmented like any image
-_OUTLIER_WEIGHT = 0.5  # of their loss; Hendrycks et al. 2019
 
 
 def plan_steps(config: TrainConfig, images: int) -> tuple[int, int, int]:
@@ -65,8 +61,6 @@ def fit(
     average = optimizers.average(net, config.ema) if config.ema else None
     measured = net if average is None else average.module
     images, labels = _on_device(train, device)
-    strangers = _outliers(train, config).to(device)
-    strange = round(config.outliers * batch_size)  # of them a step
     held_out = _on_device(validation, device)
     _wait(device)
     started = time.perf_counter()
@@ -78,16 +72,11 @@ def fit(
         optimizer.zero_grad()
         truth = labels[rows]
         batch = images.index_select(0, rows)  # whole images: several times faster than images[rows]
-        if strange:
-            drawn = torch.randint(len(strangers), (strange,), device=device)
-            batch = torch.cat([batch, strangers.index_select(0, drawn)])
         pixels = augment.apply(nets.scale_pixels(batch), config)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == devices.BF16):
             logits = _forward(net, nets.normalise(pixels))
-        logits, unsure = logits.float().split([len(rows), strange])
+        logits = logits.float()
         loss = F.cross_entropy(logits, truth, label_smoothing=config.label_smoothing)
-        if strange:  # to be read as any class alike
-            loss = loss - _OUTLIER_WEIGHT * F.log_softmax(unsure, dim=1).mean()
         loss.backward()
         optimizers.clip(net.parameters(), config.clip_norm)
         optimizer.step()
@@ -161,14 +150,6 @@ def _measure(net: nn.Module, images: Tensor, labels: Tensor) -> tuple[float | No
     logits = torch.cat([net(nets.normalise(nets.scale_pixels(part))) for part in parts])
     right = (logits.argmax(dim=1) == labels).sum().item()
     return F.cross_entropy(logits, labels).item(), right / len(labels)
-
-
-def _outliers(train: Split, config: TrainConfig) -> Tensor:
-    """Pictures of no class, uint8 (N, 28, 28); none where the config wants none."""
-    if not config.outliers:
-        return torch.empty(0, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)
-    made = outliers.make(train.images, train.class_names, _OUTLIERS, seed=config.seed)
-    return torch.from_numpy(made)
 
 
 def _on_device(split: Split, device: torch.device) -> tuple[Tensor, Tensor]:

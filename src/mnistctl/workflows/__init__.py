@@ -6,6 +6,7 @@ from mnistctl.workflows.diagnosing import doctor
 from mnistctl.workflows.downloading import download
 from mnistctl.workflows.evaluating import evaluate
 from mnistctl.workflows.exporting import export
+from mnistctl.workflows.joining import ensemble
 from mnistctl.workflows.listing import archs, recipes, runs
 from mnistctl.workflows.plotting import plot
 from mnistctl.workflows.predicting import predict
@@ -19,6 +20,7 @@ __all__ = [
     "data",
     "doctor",
     "download",
+    "ensemble",
     "evaluate",
     "export",
     "info",

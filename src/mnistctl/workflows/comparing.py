@@ -88,7 +88,7 @@ def compare(
         raise UsageError("compare: a model is named twice")
     if dataset is not None:
         datasets.check_split(dataset, "test")
-    paths = [models.find(model, watcher=watcher) for model in compared]
+    paths = [models.find(model, prefer=models.ONNX, watcher=watcher) for model in compared]
     described = [models.describe(path) for path in paths]
     trained_on = {about.dataset["name"] for _, about in described}
     if dataset is None and len(trained_on) > 1:

@@ -42,7 +42,8 @@ def export(
     Args:
         model: a checkpoint, a run folder, a run's name; None: the newest run here.
         format: onnx.
-        output: the file to write; None: the checkpoint's name with `.onnx`.
+        output: the file to write; None: the checkpoint's name with `.onnx`, beside it, or in the
+            working folder for the bundled model.
         force: replace a file that exists.
         dataset: another one than the model's own to check it on.
         arch: FILE.py:CLASS, for a model of a person's own class.
@@ -63,7 +64,8 @@ def export(
     path = models.find(model, watcher=watcher)
     if models.format_of(path) != models.SAFETENSORS:
         raise UsageError(f"{path}: already exported; name the checkpoint it was made from")
-    target = output if output is not None else path.with_suffix(".onnx")
+    beside = Path(path.name) if path == models.bundled(models.SAFETENSORS) else path
+    target = output if output is not None else beside.with_suffix(".onnx")
     if target.resolve() == path.resolve():
         raise UsageError(f"--output {target}: the model itself; choose another name")
     if target.exists() and not force:

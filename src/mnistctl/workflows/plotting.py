@@ -96,11 +96,11 @@ def _draw_validation(run: Run, predictor: Predictor, split: Split, watcher: Watc
     if not len(split.images):
         return []
     report, outputs = evaluation.evaluate(predictor, split, model=str(run.folder), batch_size=256)
-    return draw_answers(run, report, split, outputs, watcher=watcher)
+    return draw_answers(run.folder, report, split, outputs, watcher=watcher)
 
 
 def draw_answers(
-    run: Run,
+    folder: Path,
     report: Report,
     split: Split,
     outputs: Outputs,
@@ -108,10 +108,13 @@ def draw_answers(
     prefix: str = "",
     watcher: Watcher = SILENT,
 ) -> list[Path]:
-    """The confusion matrix, samples, and the worst mistakes, of a model on a split it has read.
+    """What a model makes of a split it has read.
+
+    That is the confusion matrix, samples, the worst mistakes, how far its probabilities hold, and its
+    robustness, if that was measured.
 
     Args:
-        run: in whose folder they go.
+        folder: where they go; made if it is not there.
         report: what it came to there.
         split: of one image or more.
         outputs: of all its images.
@@ -136,7 +139,14 @@ def draw_answers(
         "predictions": sheet(samples, f"{about}: some images; their label, and below it the answer"),
         "mistakes": sheet(worst[:SHOWN], f"{about}: mistakes ({some}), the worst first"),
     }
-    named = {run.folder / f"{prefix}{name}.png": png for name, png in drawn.items()}
+    error = f"expected calibration error {100 * report.calibration_error:.2f}%"
+    drawn["reliability"] = figures.reliability(report.reliability, title=f"{about}: {error}")
+    if report.robustness:
+        sample = split.images[samples[0]]
+        drawn["robustness"] = figures.robustness(
+            report.robustness, sample, accuracy=report.accuracy, title=f"{about}: robustness"
+        )
+    named = {folder / f"{prefix}{name}.png": png for name, png in drawn.items()}
     return _write(named, watcher)
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from mnistctl import images, models
-from mnistctl.errors import PictureError, UsageError
-from mnistctl.predictor import Images, Prediction, predict_all, top_k
+from mnistctl.architectures import IMAGE_SIZE
+from mnistctl.errors import BlankPictureError, PictureError, UsageError
+from mnistctl.predictor import Images, Prediction, interpret, predict_all
 from mnistctl.watcher import SILENT, Watcher
 
 
@@ -24,7 +25,7 @@ class Reading:
     error: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """File, label, probability and top-k; or file and error."""
+        """The file, and what `Prediction` has; or the file and the error."""
         if self.prediction is None:
             return {"file": self.file, "error": self.error}
         return {"file": self.file} | self.prediction.to_json()
@@ -35,6 +36,8 @@ def predict(
     *,
     model: str | Path | None = None,
     top: int = 3,
+    threshold: float | None = None,
+    reject: bool = True,
     arch: str | None = None,
     watcher: Watcher = SILENT,
 ) -> list[Reading]:
@@ -42,27 +45,44 @@ def predict(
 
     Args:
         pictures: a file, a folder of them, or "-" for a picture on standard input; or several.
-        model: a file, a run folder, a run's name; None: the newest run here.
+        model: see `models.find`.
         top: how many of the likeliest classes to give, 1 or more.
+        threshold: in [0, 1]: a picture whose `known` is below is refused; None: the model's own.
+        reject: whether pictures that are blank or look like nothing it was taught are refused at all;
+            one that is still has its best guess.
         arch: FILE.py:CLASS, for a model of a person's own class.
         watcher: hears which model it is.
 
     Raises:
-        UsageError: `top` is below 1.
+        UsageError: `top` is below 1, or `threshold` not in [0, 1], or given with `reject` off.
         ModelError: no such model, or it cannot be opened.
     """
     if top < 1:
         raise UsageError(f"--top {top}: expected 1 or more")
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise UsageError(f"--threshold {threshold}: expected a value between 0 and 1")
+    if threshold is not None and not reject:
+        raise UsageError("--threshold and --no-reject: choose one")
     if isinstance(pictures, str | Path):
         pictures = [pictures]
-    path = models.find(model, watcher=watcher)
+    path = models.find(model, prefer=models.ONNX, watcher=watcher)
     predictor = models.open_predictor(path, arch=arch, watcher=watcher)
     readings = [reading for picture in pictures for reading in _read_all(picture)]
     read = [reading.image for reading in readings if reading.image is not None]
     if not read:
         return readings
     outputs = predict_all(predictor, np.stack(read), batch_size=256)
-    predictions = iter(top_k(outputs.probabilities, predictor.metadata.class_names, k=top))
+    about = predictor.metadata
+    predictions = iter(
+        interpret(
+            np.stack(read),
+            outputs,
+            about.class_names,
+            top=top,
+            threshold=about.threshold if threshold is None else threshold,
+            reject=reject,
+        )
+    )
     return [
         reading if reading.image is None else Reading(reading.file, next(predictions), reading.image)
         for reading in readings
@@ -90,5 +110,7 @@ def _read(picture: str | Path) -> Reading:
     try:
         source = sys.stdin.buffer.read() if name == "-" else Path(picture)
         return Reading(name, image=images.read(source, name=name))
+    except BlankPictureError:
+        return Reading(name, image=np.zeros((IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8))
     except PictureError as error:
         return Reading(name, error=str(error))

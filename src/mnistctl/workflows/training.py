@@ -275,7 +275,7 @@ def _complete(job: _Job, last: Epoch) -> None:
     saved = torch_predictor.from_checkpoint(checkpoint.load(path), device=job.device, arch=own)
     seen = last.steps * min(job.config.batch_size, len(job.train.images))
     reader, metadata = calibration.complete(
-        saved.reader.net, saved.metadata, job.train, job.validation, images_seen=seen
+        saved.reader.get_submodule("net"), saved.metadata, job.train, job.validation, images_seen=seen
     )
     checkpoint.save(path, torch_predictor.state_of(reader), metadata)
 

@@ -1,0 +1,67 @@
+"""`mnistctl ensemble`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import RenderableType
+from rich.text import Text
+
+from mnistctl.cli import output, watching
+from mnistctl.cli.options import (
+    DataDirOption,
+    ForceOption,
+    JsonOption,
+    OwnClassesOption,
+    QuietOption,
+    complete_runs,
+)
+
+if TYPE_CHECKING:
+    from mnistctl.workflows.joining import Joined
+
+
+def ensemble(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            help="Two models or more: files, run folders or names of runs.",
+            autocompletion=complete_runs,
+        ),
+    ],
+    path: Annotated[Path, typer.Option("--output", "-o", help="The file.")] = Path(
+        "ensemble.safetensors"
+    ),
+    force: ForceOption = False,
+    arch: OwnClassesOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Join models into one, whose probabilities are the mean of theirs."""
+    from mnistctl import workflows
+
+    with watching.watcher(quiet=quiet) as watcher:
+        joined = workflows.ensemble(
+            models,
+            output=path,
+            force=force,
+            arch=arch or (),
+            data_dir=data_dir,
+            watcher=watcher,
+        )
+    output.show(joined, _render, as_json=as_json)
+
+
+def _render(joined: "Joined") -> Iterator[RenderableType]:
+    about = f"  {len(joined.members)} models, {joined.parameters:,} parameters, "
+    yield Text.assemble((joined.path, "bold"), about, output.size(joined.bytes))
+    if joined.validation_accuracy is not None:
+        yield (
+            f"validation accuracy {output.percent(joined.validation_accuracy)}, "
+            f"loss {joined.validation_loss:.4f}"
+        )
+    yield "\nnext:"
+    yield f"  mnistctl eval {joined.path}"
+    yield f"  mnistctl export {joined.path}"
