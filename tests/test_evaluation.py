@@ -7,6 +7,7 @@ import pytest
 
 from mnistctl import datasets, evaluation, models
 from mnistctl.errors import CheckFailedError, UsageError
+from mnistctl.predictor import Outputs, interpret
 
 
 def test_the_same_report_comes_from_both_formats(checkpoint_path: Path, onnx_path: Path) -> None:
