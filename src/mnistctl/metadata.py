@@ -18,7 +18,7 @@ class Metadata:
 
     arch: str
     arch_args: dict[str, Any]
-    parameters: int
+    parameters: int  # of the net, and of what gives `known`
     dataset: dict[str, Any]  # name, and the SHA-256 of its raw content
     class_names: list[str]
     config: dict[str, Any]  # TrainConfig.to_json()
@@ -30,6 +30,7 @@ class Metadata:
     threshold: float | None = None  # `known` below it is refused; None: nothing is
     calibration_images: int = 0  # of validation, that temperature and threshold were fitted on
     known_layers: list[str] = field(default_factory=list)  # whose inputs `known` is computed from
+    card: str = ""  # what a person should know before using it, in Markdown
     members: list[dict[str, Any]] = field(default_factory=list)  # of an ensemble: their metadata
     format_version: int = FORMAT_VERSION
     export: dict[str, Any] = field(default_factory=dict)  # of an exported file: format, opset
@@ -87,6 +88,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "threshold": (int, float, type(None)),
     "calibration_images": int,
     "known_layers": list,
+    "card": str,
     "members": list,
     "format_version": int,
     "export": dict,

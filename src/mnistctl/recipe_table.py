@@ -127,12 +127,18 @@ def measured(name: str) -> list[dict[str, Any]]:
 
     The rows are those of `scripts/measure_recipes.py`. Accuracies are in [0, 1].
     """
+    return [row for row in read_measured() if row.get("recipe") == name and is_current(row, name)]
+
+
+def measured_ensembles(name: str) -> list[dict[str, Any]]:
+    """The same of ensembles of its runs: a row for each choice of seeds."""
+    return [row for row in read_measured() if row.get("ensemble") == name and is_current(row, name)]
+
+
+def is_current(row: Mapping[str, Any], name: str) -> bool:
+    """Whether a row was measured with the settings that a recipe has now."""
     config = find(name).to_json()
-    return [
-        row
-        for row in read_measured()
-        if row["recipe"] == name and all(config[key] == row["config"][key] for key in row["config"])
-    ]
+    return all(config.get(key) == value for key, value in row["config"].items())
 
 
 def find(name: str) -> TrainConfig:

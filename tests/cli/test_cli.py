@@ -43,6 +43,7 @@ def test_train_writes_a_run_and_says_what_to_do_next(cli: Cli) -> None:
     assert {path.name for path in folder.iterdir()} == {
         *("config.json", "metrics.jsonl", "model.safetensors"),
         *("curves.png", "confusion.png", "predictions.png", "mistakes.png"),
+        "reliability.png",
     }
     config = json.loads((folder / "config.json").read_text())
     assert (config["dataset"], config["seed"], config["validation_size"]) == ("digits", 5, 100)

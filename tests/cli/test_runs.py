@@ -13,7 +13,7 @@ from tests.conftest import Cli
 
 TRAIN = ("train", "--dataset", "digits", "--device", "cpu", "--no-plots", "-q")
 QUICK = (*TRAIN, "--arch", "linear", "--epochs", "1")
-PICTURES = {"curves.png", "confusion.png", "predictions.png", "mistakes.png"}
+PICTURES = {"curves.png", "confusion.png", "predictions.png", "mistakes.png", "reliability.png"}
 
 
 def config_of(run: str) -> dict[str, object]:
@@ -58,6 +58,7 @@ def test_every_setting_of_a_run_has_an_option(cli: Cli) -> None:
         "shear": 0.1,
         "shift": 1,
         "elastic": 0.5,
+        "noise": 0.1,
         "erase": 0.2,
         "subset": 200,
         "validation-size": 90,
@@ -353,7 +354,7 @@ def test_a_picture_that_cannot_be_written_costs_no_result(cli: Cli) -> None:
     answer = cli("eval", "a", "--json")
 
     assert answer.code == 0
-    assert len(json.loads(answer.out)["pictures"]) == 2
+    assert len(json.loads(answer.out)["pictures"]) == 3
     assert "test-confusion.png: cannot be written" in answer.err
 
 

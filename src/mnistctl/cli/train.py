@@ -99,6 +99,7 @@ def train(
     shear: settings.Shear = None,
     shift: settings.Shift = None,
     elastic: settings.Elastic = None,
+    noise: settings.Noise = None,
     erase: settings.Erase = None,
     subset: settings.Subset = None,
     validation_size: settings.ValidationSize = None,

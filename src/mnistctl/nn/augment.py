@@ -1,5 +1,6 @@
 """Augmentation: for each image of a batch by amounts of its own, on the device. Never a flip."""
 
+import functools
 import math
 
 import torch
@@ -52,14 +53,23 @@ def _displacements(images: Tensor, pixels: float) -> Tensor:
 
     Source: Simard et al. 2003, "Best Practices for Convolutional Neural Networks".
     """
-    from torchvision.transforms.v2.functional import gaussian_blur  # 1 s
-
     noise = torch.randn(len(images), 2, IMAGE_SIZE, IMAGE_SIZE, device=images.device)
-    kernel = 2 * IMAGE_SIZE - 1  # as wide as its reflecting border allows
-    smooth: Tensor = gaussian_blur(noise, [kernel, kernel], [_SMOOTHNESS, _SMOOTHNESS])
+    along = _smoothing(images.device)
+    smooth = along @ noise @ along.T
     # Smoothing leaves of white noise's deviation 1 this much.
     left = 1 / (2 * _SMOOTHNESS * math.sqrt(math.pi))
     return smooth.mul(pixels / left * 2 / IMAGE_SIZE).permute(0, 2, 3, 1)
+
+
+@functools.cache
+def _smoothing(device: torch.device) -> Tensor:
+    """What smooths a column of pixels, (28, 28): the unit matrix blurred, since a blur is linear."""
+    from torchvision.transforms.v2.functional import gaussian_blur  # 1 s
+
+    kernel = 2 * IMAGE_SIZE - 1  # as wide as its reflecting border allows
+    unit = torch.eye(IMAGE_SIZE, device=device)[None]
+    blurred: Tensor = gaussian_blur(unit, [1, kernel], [_SMOOTHNESS, _SMOOTHNESS])
+    return blurred[0]
 
 
 def _noisy(images: Tensor, most: float) -> Tensor:

@@ -49,7 +49,9 @@ def complete(
     layers = _telling_layers(net)
     reader = Reader(net, known_layers=layers)
     reader.known = _fit_known(reader, train, images_seen=images_seen, seed=seed)
-    metadata = dataclasses.replace(metadata, known_layers=layers)
+    metadata = dataclasses.replace(
+        metadata, known_layers=layers, parameters=sum(item.numel() for item in reader.parameters())
+    )
     if len(validation.images):
         device = next(net.parameters()).device
         logits, _, known = predict_all(
