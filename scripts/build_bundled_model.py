@@ -53,8 +53,8 @@ def card(model: Checkpoint, report: Report, refusal: dict[str, Any]) -> Iterator
         "# Model card: the digit reader inside mnistctl",
         "",
         "Reads one handwritten digit, 28×28 grey pixels, and says how sure it is and how much the "
-        "picture looks like a digit at all. Made by `python scripts/build_bundled_model.py`; every figure here "
-        "was measured by that script on the very weights it describes.",
+        "picture looks like a digit at all. Made by `python scripts/build_bundled_model.py`; every "
+        "figure here was measured by that script on the very weights it describes.",
         "",
         "| | |",
         "| --- | --- |",
@@ -128,7 +128,7 @@ def card(model: Checkpoint, report: Report, refusal: dict[str, Any]) -> Iterator
         "## What it is for, and what not",
         "",
         "- For single digits, upright, 0 to 9, written by hand, on paper that has been told from the "
-        "ink: `mnistctl predict` does that. Printed digits are often read too; they were not in its data.",
+        "ink: `mnistctl predict` does that. Printed digits are often read too; its data had none.",
         "- MNIST was written by employees of the American Census Bureau and by American pupils, around "
         "1990. Other habits (a 1 with a long upstroke, a crossed 7, other numerals) are rarer there "
         "or missing, so expect more mistakes.",
@@ -142,7 +142,8 @@ def card(model: Checkpoint, report: Report, refusal: dict[str, Any]) -> Iterator
         "## Where it comes from",
         "",
         "Data: MNIST, LeCun, Cortes and Burges, of NIST's Special Databases 1 and 3. Letters for "
-        "fitting `known`: DejaVu fonts, as matplotlib ships them. The model is under the licence of mnistctl.",
+        "fitting `known`: DejaVu fonts, as matplotlib ships them. The model is under the licence of "
+        "mnistctl.",
     )
 
 
