@@ -27,7 +27,7 @@ from mnistctl.predictor import Images, Predictor, predict_all
 # Q S Y Z b g i j l o q s y z § © ®, brackets, strokes, dashes, the question mark. Left out too: those
 # that are fitted on, and their like.
 STROKES = "FHKNRTVWefhkntvw"
-LETTERS = f"{STROKES}£¥«»†‡¬"
+SIGNS = "£¥«»†‡¬"
 FONT_PACKAGES = (
     *("font-amatic-sc", "font-caladea", "font-fredoka-one", "font-intuitive", "font-lato"),
     *("font-manrope", "font-roboto", "font-source-sans-pro", "font-source-serif-pro"),
@@ -52,7 +52,7 @@ def letter(random: Random) -> Picture:
     if random.random() < 0.5:
         font = ImageFont.truetype(str(random.choice(_font_files())), int(random.integers(70, 110)))
         middle = (SIDE / 2, SIDE / 2)
-        pen.text(middle, str(random.choice(list(LETTERS))), fill=0, font=font, anchor="mm")
+        pen.text(middle, str(random.choice(list(STROKES + SIGNS))), fill=0, font=font, anchor="mm")
     else:
         hand = HersheyFonts()
         hand.load_default_font(str(random.choice(HANDS)))

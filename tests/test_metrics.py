@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
@@ -82,3 +84,46 @@ def test_mcnemars_test_takes_as_many_images_as_there_are() -> None:
 )
 def test_holms_method_pays_for_every_comparison(p_values: list[float], expected: list[float]) -> None:
     assert metrics.holm(p_values) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("factor", [0.2, 1.0, 4.0])
+def test_the_temperature_undoes_a_factor_on_the_logits(factor: float) -> None:
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 2, (40_000, 5))
+    gumbel = random.gumbel(size=logits.shape)  # logits plus this are largest as often as softmax says
+    labels = (logits + gumbel).argmax(axis=1)
+
+    temperature = metrics.fit_temperature((factor * logits).astype(np.float32), labels)
+
+    assert temperature == pytest.approx(factor, rel=0.02)  # by chance, with so many images
+
+
+def test_the_temperature_is_where_scipy_finds_it() -> None:
+    random = np.random.default_rng(1)
+    logits = random.normal(0, 3, (300, 4)).astype(np.float32)
+    labels = random.integers(0, 4, 300)
+
+    def loss(temperature: float) -> float:
+        shares = softmax(logits.astype(float) / temperature, axis=1)
+        return float(log_loss(labels, shares, labels=range(4)))
+
+    found = minimize_scalar(loss, bounds=(0.5, 90), method="bounded").x
+    assert loss(metrics.fit_temperature(logits, labels)) <= loss(found) + 1e-9
+
+
+def test_a_model_that_is_always_right_gets_the_lowest_temperature() -> None:
+    logits = np.eye(3, dtype=np.float32)
+
+    assert metrics.fit_temperature(logits, np.arange(3)) == pytest.approx(0.01)
+
+
+def test_calibration_is_the_mean_distance_of_confidence_and_accuracy() -> None:
+    probabilities = np.array(4 * [[0.95, 0.05]] + [[0.45, 0.55], [1.0, 0.0]], dtype=np.float32)
+    labels = np.array([0, 0, 0, 1, 1, 0])
+
+    bins = metrics.reliability(probabilities, labels, bins=10)
+
+    assert [(row["images"], row["accuracy"]) for row in bins] == [(1, 1.0), (5, 0.8)]
+    assert [row["confidence"] for row in bins] == pytest.approx([0.55, 0.96])
+    # by hand: (1 × 0.45 + 5 × 0.16) / 6
+    assert metrics.expected_calibration_error(bins) == pytest.approx(1.25 / 6)

@@ -189,9 +189,32 @@ def test_predict_shows_a_table_csv_and_what_the_model_sees(
     assert table.splitlines()[-1].split()[:2] == [str(picture), "3"]
     assert [row["label"] for row in rows] == ["3"]
     assert list(rows[0])[1:] == [
-        *("label", "probability", "label_2", "probability_2", "label_3", "probability_3", "error")
+        *("label", "probability", "label_2", "probability_2", "label_3", "probability_3"),
+        *("known", "reason", "error"),
     ]
     assert float(rows[0]["probability"]) > float(rows[0]["probability_2"])
+
+
+def test_what_is_no_digit_is_refused_and_the_best_guess_is_kept(
+    cli: Cli, onnx_path: Path, picture: Path
+) -> None:
+    random = np.random.default_rng(0)
+    Image.fromarray(random.integers(0, 256, (60, 60), dtype=np.uint8)).save("noise.png")
+
+    def read(*options: str) -> list[dict[str, object]]:
+        answer = cli("predict", picture, "noise.png", "--model", onnx_path, "--json", *options)
+        assert answer.code == 0, answer.err
+        found: list[dict[str, object]] = json.loads(answer.out)
+        return found
+
+    three, noise = read()
+    assert (three["rejected"], three["reason"]) == (False, None)
+    assert (noise["rejected"], noise["reason"]) == (True, "not a digit")
+    assert {"label", "probability", "top"} <= set(noise)
+    assert [reading["reason"] for reading in read("--no-reject")] == [None, None]
+    assert [reading["rejected"] for reading in read("--threshold", "0")] == [False, False]
+    assert [reading["rejected"] for reading in read("--threshold", "1")] == [True, True]
+    assert "not a digit; at best a" in cli("predict", "noise.png", "--model", onnx_path).out
 
 
 def test_one_bad_picture_is_one_line_and_the_others_are_read(
@@ -206,16 +229,13 @@ def test_one_bad_picture_is_one_line_and_the_others_are_read(
     assert answer.code == 6
     assert [set(reading) for reading in readings] == [
         {"file", "error"},
-        {"file", "label", "probability", "top"},
-        {"file", "error"},
+        {"file", "label", "probability", "top", "known", "rejected", "reason"},
+        {"file", "label", "probability", "top", "known", "rejected", "reason"},
         {"file", "error"},
     ]
-    assert [line.split(": ")[1] for line in answer.err.splitlines()[:3]] == [
-        "bad.png",
-        "blank.png",
-        "gone.png",
-    ]
-    assert answer.err.splitlines()[3] == "mnistctl: 3 of 4 pictures could not be read"
+    assert [reading.get("reason") for reading in readings] == [None, None, "blank", None]
+    assert [line.split(": ")[1] for line in answer.err.splitlines()[:2]] == ["bad.png", "gone.png"]
+    assert answer.err.splitlines()[2] == "mnistctl: 2 of 4 pictures could not be read"
 
 
 def test_an_export_is_checked_and_says_what_to_do_next(cli: Cli, run_folder: Path) -> None:
@@ -334,8 +354,11 @@ def test_info_says_what_a_file_is(cli: Cli, checkpoint_path: Path, onnx_path: Pa
         (("eval", ""), 4, "the model's name is empty"),
         (("download", "--from", ""), 3, "--from : neither a folder"),
         (("download", "--from", "x", "--mirror", "http://x"), 3, "--from x: neither a folder"),
-        (("eval",), 4, "train one with 'mnistctl train'"),
-        (("eval", "nothing"), 4, "nothing: no such file, run folder or run; runs here: none"),
+        (("eval", "nothing"), 4, "nothing: no such file, run folder or run; known here: bundled"),
+        (("eval", "x", "--pictures", "p", "--no-plots"), 2, "--pictures and --no-plots: choose one"),
+        (("info", "x", "--card", "--json"), 2, "--card and --json: choose one"),
+        (("predict", "x.png", "--threshold", "2"), 2, "Invalid value for '--threshold'"),
+        (("predict", "x.png", "--threshold", "0.5", "--no-reject"), 2, "choose one"),
         (
             ("eval", "x", "--dataset", "digits", "--split", "tset"),
             2,

@@ -1,27 +1,42 @@
 """`mnistctl info`."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from mnistctl.cli import output, watching
 from mnistctl.cli.options import JsonOption, ModelArgument, QuietOption
+from mnistctl.errors import UsageError
 
 if TYPE_CHECKING:
     from mnistctl.metadata import Metadata
     from mnistctl.workflows.describing import Info
 
 
-def info(model: ModelArgument = None, as_json: JsonOption = False, quiet: QuietOption = False) -> None:
+def info(
+    model: ModelArgument = None,
+    card: Annotated[bool, typer.Option("--card", help="Print its model card.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
     """Say what a model file is: net, data, figures, versions, signature."""
     from mnistctl import workflows
 
+    if card and as_json:
+        raise UsageError("--card and --json: choose one; the card is in the JSON too")
     with watching.watcher(quiet=quiet) as watcher:
         found = workflows.info(model, watcher=watcher)
-    output.show(found, _render, as_json=as_json)
+    if card and not found.metadata.card:
+        raise UsageError(f"{found.model}: has no model card")
+    output.show(found, _render_card if card else _render, as_json=as_json)
+
+
+def _render_card(info: "Info") -> Iterator[RenderableType]:
+    yield info.metadata.card
 
 
 def _render(info: "Info") -> Iterator[RenderableType]:
@@ -45,6 +60,8 @@ def _render(info: "Info") -> Iterator[RenderableType]:
             f"{name}: {kind}" for name, kind in info.signature.items() if name != "images"
         ),
     }
+    if about.card:
+        rows["model card"] = f"mnistctl info {info.model} --card"
     for name, value in rows.items():
         table.add_row(Text(name, "dim"), value)
     yield table

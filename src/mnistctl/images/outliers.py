@@ -220,7 +220,7 @@ def _two(images: Images, random: Random) -> Images:
 
 def _piece(images: Images, random: Random) -> Images:
     """About a half of an image's ink, cut off along a line, or a window of it."""
-    image = images[random.integers(len(images))]
+    image: Images = images[random.integers(len(images))]
     rows, columns = np.nonzero(image)
     if not len(rows):
         return image

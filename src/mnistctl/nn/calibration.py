@@ -54,14 +54,14 @@ def complete(
     )
     if len(validation.images):
         device = next(net.parameters()).device
-        logits, _, known = predict_all(
-            torch_predictor.TorchPredictor(reader, metadata, device=device),
-            validation.images,
-            batch_size=_MANY,
-        )
+        predictor = torch_predictor.TorchPredictor(reader, metadata, device=device)
+        logits, _, known = predict_all(predictor, validation.images, batch_size=_MANY)
         reader.temperature = metrics.fit_temperature(logits, validation.labels)
+        probabilities = torch.softmax(torch.from_numpy(logits) / reader.temperature, dim=1).numpy()
+        loss = metrics.cross_entropy(probabilities, validation.labels)
         metadata = dataclasses.replace(
             metadata,
+            metrics=metadata.metrics | {"validation_loss": loss},
             temperature=reader.temperature,
             threshold=threshold(known),
             calibration_images=len(validation.images),

@@ -119,9 +119,7 @@ def start_from(
         UsageError: the net is not of the checkpoint's shape, or it has no layer to start afresh.
     """
     reader = from_checkpoint(checkpoint, device=torch.device("cpu"), arch=arch).reader
-    if not isinstance(reader, readers.Reader):
-        raise UsageError(f"--init {checkpoint.path}: an ensemble; start from one of its members")
-    weights = reader.net.state_dict()
+    weights = reader.get_submodule("net").state_dict()
     fresh = net.state_dict()
     if list(class_names) != checkpoint.metadata.class_names:
         head = nets.head_of(net, classes=len(class_names))

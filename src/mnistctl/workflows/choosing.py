@@ -87,6 +87,8 @@ def _open_init(init: str | Path | None, arch: str | None, watcher: Watcher) -> C
     if models.format_of(path) != models.SAFETENSORS:
         raise UsageError(f"--init {path}: an exported file; name the checkpoint it was made from")
     opened = checkpoint.load(path)
+    if opened.metadata.members:
+        raise UsageError(f"--init {path}: an ensemble; start from one of its members")
     named = opened.named_architecture(opened.metadata.arch, arch)
     try:
         architectures.resolve(named, opened.metadata.arch_args)

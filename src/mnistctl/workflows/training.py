@@ -130,8 +130,9 @@ def train(
                     run, chosen, train_split, validation_split, place, watcher, interrupt, tracker
                 )
                 last, best = _fit(net, job)
+                validation_loss = best.validation_loss
                 if interrupt.signal is None:
-                    _complete(job, last)
+                    validation_loss = _complete(job, last).metrics["validation_loss"]
         except UsageError:  # found in the first step; the name is free again
             run.discard()
             raise
@@ -161,7 +162,7 @@ def train(
         total_seconds=time.perf_counter() - started,
         train_loss=best.train_loss,
         train_accuracy=best.train_accuracy,
-        validation_loss=best.validation_loss,
+        validation_loss=validation_loss,
         validation_accuracy=best.validation_accuracy,
         pictures=[str(picture) for picture in pictures],
     )
@@ -266,7 +267,7 @@ def _fit(net: "torch.nn.Module", job: _Job) -> tuple[Epoch, Epoch]:
     return epoch, best
 
 
-def _complete(job: _Job, last: Epoch) -> None:
+def _complete(job: _Job, last: Epoch) -> Metadata:
     """Give the saved model what it needs to be honest: its temperature, its `known`, its threshold."""
     from mnistctl.nn import calibration, torch_predictor
 
@@ -278,6 +279,7 @@ def _complete(job: _Job, last: Epoch) -> None:
         saved.reader.get_submodule("net"), saved.metadata, job.train, job.validation, images_seen=seen
     )
     checkpoint.save(path, torch_predictor.state_of(reader), metadata)
+    return metadata
 
 
 def _build_net(
