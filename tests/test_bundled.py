@@ -1,5 +1,6 @@
 """The model inside the package."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -109,7 +110,7 @@ def test_it_is_a_start_for_a_model_of_ones_own(cli: Cli) -> None:
     assert json.loads(answer.out)["validation_accuracy"] > 0.9
 
 
-def test_its_export_goes_to_the_working_folder(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_export_goes_to_the_working_folder(cli: Cli) -> None:
     answer = cli("export", "bundled", "--dataset", "digits", "--json")
 
     assert answer.code == 0, answer.err
@@ -124,7 +125,12 @@ def test_its_card_is_printed(cli: Cli) -> None:
 
 
 def test_reading_with_it_needs_no_torch(picture: Path) -> None:
-    code = "import sys; from mnistctl.cli import app; app.main(sys.argv[1:]); print('torch' in sys.modules)"
+    code = """
+import sys
+from mnistctl.cli import app
+app.main(sys.argv[1:])
+print("torch" in sys.modules)
+"""
 
     answer = subprocess.run(
         [sys.executable, "-c", code, "predict", str(picture), "-q"],
