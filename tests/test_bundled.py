@@ -1,6 +1,5 @@
 """The model inside the package."""
 
-import dataclasses
 import json
 import subprocess
 import sys

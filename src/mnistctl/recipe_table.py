@@ -26,6 +26,19 @@ class Recipe:
 
 _AFFINE = {"rotate": 12, "scale": 0.12, "shear": 0.15, "shift": 2}
 _FLOAT32 = {"precision": "float32"}  # as published; and nets as small as these gain nothing by bf16
+# Pixels shrink to 3×3 places of many channels without padding: an image's border holds no ink.
+_ACCURATE = {
+    "batch_norm": True,
+    "kernels": [5, 3, 3, 3, 3],
+    "pools": [2, 1, 1, 1, 1],
+    "hidden": [],
+    "shift": 2.5,
+    "noise": 0.12,
+    "batch_size": 192,
+    "learning_rate": 4e-3,
+    "weight_decay": 0.2,
+    "ema": 0.998,
+}
 _ONE_CYCLE = {"optimizer": "adamw", "schedule": "one-cycle", "beta2": 0.99, "label_smoothing": 0.1}
 
 RECIPES: dict[str, Recipe] = {
@@ -46,6 +59,12 @@ RECIPES: dict[str, Recipe] = {
             "beta2": 0.9,
         }
         | {"batch_size": 256, "epochs": 0.62, "min_steps": 133},
+    ),
+    "best": Recipe(
+        "as accurate as one net of this size gets, in a quarter of an hour on two cores",
+        _ONE_CYCLE
+        | _AFFINE
+        | {"arch": "cnn", "widths": [48, 96, 96, 160, 160], **_ACCURATE, "epochs": 18},
     ),
     "mlp": Recipe(
         "an MLP as well as it goes without augmentation",

@@ -19,8 +19,8 @@ from mnistctl.predictor import Floats, Images, predict_all
 
 REFUSED = 0.005  # of the validation images, by the threshold on `known`
 
-_FEWEST, _MOST = 500, 12_000  # pictures that are made up
-_PER_PICTURE = 100  # images trained on for each of them: so this takes a small part of the time
+_FEWEST, _MOST = 20, 12_000  # pictures that are made up
+_PER_PICTURE = 50  # images trained on for each of them: so this takes a small part of the time
 _EPOCHS, _BATCH_SIZE = 13, 512
 _LEARNING_RATE, _WEIGHT_DECAY, _DROPOUT = 3e-3, 0.05, 0.2
 # Of what is made up; and of the digits, so that a turned one is no stranger.

@@ -274,6 +274,7 @@ def _complete(job: _Job, last: Epoch) -> Metadata:
     path = job.run.model_path
     own = job.config.arch if architectures.own_source(job.config.arch) else None
     saved = torch_predictor.from_checkpoint(checkpoint.load(path), device=job.device, arch=own)
+    job.watcher.note(f"calibrating on {len(job.validation.images):,} validation images")
     seen = last.steps * min(job.config.batch_size, len(job.train.images))
     reader, metadata = calibration.complete(
         saved.reader.get_submodule("net"), saved.metadata, job.train, job.validation, images_seen=seen
