@@ -21,7 +21,7 @@ BOTH = (models.SAFETENSORS, models.ONNX)
 def test_it_says_what_it_is(kind: str) -> None:
     found, about = models.describe(models.bundled(kind))
 
-    wanted = recipe_table.find("best").replace(dataset="mnist").to_json()
+    wanted = recipe_table.find("small").replace(dataset="mnist").to_json()
     assert found == kind
     assert about.parameters <= 300_000
     assert about.calibration_images == 5_000
@@ -87,7 +87,7 @@ def test_a_run_comes_first_and_its_name_still_means_it(cli: Cli, picture: Path) 
     newest, named = cli("info", "--json"), cli("info", "bundled", "--json")
 
     assert json.loads(newest.out)["arch"] == "linear"
-    assert json.loads(named.out)["config"]["recipe"] == "best"
+    assert json.loads(named.out)["config"]["recipe"] == "small"
 
 
 def test_it_is_a_start_for_a_model_of_ones_own(cli: Cli) -> None:

@@ -66,6 +66,12 @@ RECIPES: dict[str, Recipe] = {
         | _AFFINE
         | {"arch": "cnn", "widths": [48, 96, 96, 160, 160], **_ACCURATE, "epochs": 18},
     ),
+    "small": Recipe(
+        "that of the bundled model: best, with half the parameters and multiply-adds",
+        _ONE_CYCLE
+        | _AFFINE
+        | {"arch": "cnn", "widths": [32, 64, 64, 96, 128], **_ACCURATE, "epochs": 20},
+    ),
     "mlp": Recipe(
         "an MLP as well as it goes without augmentation",
         _ONE_CYCLE | _FLOAT32 | {"arch": "mlp", "learning_rate": 3e-3, "batch_size": 256, "epochs": 10},

@@ -60,7 +60,7 @@ def make(images: Images, class_names: Sequence[str], count: int, *, seed: int) -
         functools.partial(_piece, images, random),
     ]
     if are_digits(class_names):
-        kinds += 3 * [functools.partial(_letter, random)]
+        kinds += 4 * [functools.partial(_letter, random)]
     return np.stack([kinds[number % len(kinds)]() for number in range(count)])
 
 

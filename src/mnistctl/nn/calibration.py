@@ -26,7 +26,7 @@ _LEARNING_RATE, _WEIGHT_DECAY, _DROPOUT = 3e-3, 0.05, 0.2
 # Of what is made up; and of the digits, so that a turned one is no stranger.
 _AUGMENTED = TrainConfig(rotate=10, scale=0.1, shear=0.15, shift=1)
 _MANY = 500  # images read at a time
-_INNER_LAYERS = 3  # at most, besides the last, whose inputs tell how much an image is known
+_MOST_LAYERS = 3  # whose inputs tell how much an image is known
 
 
 def complete(
@@ -75,14 +75,14 @@ def threshold(known: Floats) -> float:
 
 
 def _telling_layers(net: nn.Module) -> list[str]:
-    """The layers whose inputs are looked at: the last one, and some from one end to the other.
+    """The layers whose inputs are looked at: some between the first and the last, or only the last.
 
     Those that see something else than one thing an image are left out.
     """
     weighty = [name for name, layer in net.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
-    inner, last = weighty[1:-1], weighty[-1:]  # the first sees the image itself
-    places = [round((step + 1) * len(inner) / _INNER_LAYERS) - 1 for step in range(_INNER_LAYERS)]
-    wanted = [*dict.fromkeys(inner[place] for place in places if place >= 0), *last]
+    inner = weighty[1:-1] or weighty[-1:]
+    places = [round((step + 1) * len(inner) / _MOST_LAYERS) - 1 for step in range(_MOST_LAYERS)]
+    wanted = dict.fromkeys(inner[place] for place in places if 0 <= place < len(inner))
     device = next(net.parameters()).device
     blank = nets.scale_pixels(torch.zeros(3, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8, device=device))
     return [name for name in wanted if _sees_images(net, name, blank)]

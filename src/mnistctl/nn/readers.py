@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mnistctl.nn import nets
 
 _PLACES = 3  # both ways, that maps are pooled to for `known`
-_HIDDEN = 24  # units of the classifier behind `known`
+_HIDDEN = 32  # units of the classifier behind `known`
 
 
 class Reads(Protocol):
