@@ -175,10 +175,6 @@ def results() -> Iterator[str]:
     )
     for name in recipe_table.RECIPES:
         yield line_of(name)
-    yield from (
-        "",
-        "Where it says “not measured”, no machine that the recipe is meant for was at hand.",
-    )
     yield from ensembles()
     yield from robustness()
     yield from made_with()

@@ -46,10 +46,11 @@ def test_every_command_is_in_the_table_and_has_a_usage_block() -> None:
         assert f"| `{command}` |" in README  # its JSON keys
 
 
-def test_the_quick_start_is_the_two_commands() -> None:
+def test_the_quick_start_is_three_commands() -> None:
     block = README.split("## Quick start")[1].split("```")[1]
 
     assert block.strip().splitlines() == [
+        "pip install . && mnistctl predict digit.png",
         "pip install . && mnistctl train",
         "pip install nox && nox -s tests",
     ]
@@ -92,6 +93,12 @@ def test_the_table_of_recipes_is_what_was_measured() -> None:
     block = README.split(measured.BEGIN)[1].split(measured.END)[0]
 
     assert block.strip() == measured.table().strip()
+
+
+def test_the_page_of_results_is_what_was_measured() -> None:
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+
+    assert page.splitlines() == list(script("measure_recipes").results())
 
 
 @pytest.mark.mnist

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from mnistctl import recipe_table
+from mnistctl.images.corruptions import CORRUPTIONS
 from tests.conftest import Cli
 
 TRAIN = ("train", "--dataset", "digits", "--device", "cpu", "--no-plots", "-q")
@@ -473,3 +474,38 @@ def test_a_tracker_that_is_not_there_is_said_before_any_work(
     assert (missing.code, unknown.code) == (5, 2)
     assert "pip install 'mnistctl[track]'" in missing.err
     assert not Path("runs").exists()
+
+
+def test_robustness_is_a_table_and_a_picture(cli: Cli) -> None:
+    cli(*QUICK, "--name", "a")
+
+    table = cli("eval", "a", "--robustness", "--no-plots")
+    drawn = cli("eval", "a", "--robustness", "--pictures", "new/folder", "--json")
+
+    assert (table.code, drawn.code) == (0, 0), drawn.err
+    report = json.loads(drawn.out)
+    by_name: dict[str, list[float]] = {}
+    for row in report["robustness"]:
+        by_name.setdefault(row["corruption"], []).append(row["accuracy"])
+        assert f"{row['strength']:g}: {100 * row['accuracy']:.2f}%" in table.out
+    assert set(by_name) == {how.name for how in CORRUPTIONS}
+    assert by_name["shift"][0] > by_name["shift"][-1]
+    assert by_name["noise"][0] > by_name["noise"][-1]
+    for name in ("reliability", "robustness"):
+        with Image.open(f"new/folder/test-{name}.png") as picture:
+            assert picture.width > 500
+    assert "pictures" not in table.out
+
+
+def test_eval_says_how_far_probabilities_hold_and_what_is_refused(cli: Cli) -> None:
+    cli(*TRAIN, "--arch", "linear", "--name", "a")
+    cli(*QUICK, "--validation-size", "0", "--dataset", "digits", "--name", "b")
+
+    calibrated, bare = (json.loads(cli("eval", name, "--json").out) for name in "ab")
+    about = cli("info", "b")
+
+    assert sum(row["images"] for row in calibrated["reliability"]) == calibrated["images"]
+    assert 0 < calibrated["calibration_error"] < 0.2
+    assert 0 <= calibrated["refused"] < 0.1
+    assert bare["refused"] is None
+    assert "none: there were no validation images; nothing is refused" in about.out
