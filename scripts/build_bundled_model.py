@@ -87,8 +87,8 @@ def card(model: Checkpoint, report: Report, refusal: dict[str, Any]) -> Iterator
         f"| made with | {', '.join(f'{name} {version}' for name, version in made.items())} |",
         f"| temperature | {about.temperature:.4f}, fitted on {about.calibration_images:,} validation "
         "images |",
-        f"| refuses | below `known` {about.threshold:.4f}: that is {100 * calibration.REFUSED:g}% of the "
-        "validation images |",
+        f"| refuses | below `known` {about.threshold:.4f}: that is {100 * calibration.REFUSED:g}% of "
+        "the validation images |",
         "",
         "## How well it reads",
         "",

@@ -53,7 +53,7 @@ def test_train_writes_a_run_and_says_what_to_do_next(cli: Cli) -> None:
         assert f"mnistctl {command} {folder}" in answer.out
     rows = [line.split() for line in answer.err.splitlines()]
     assert rows[0][0] == "epoch"
-    assert [row[0] for row in rows[1:]] == ["1", "2"]
+    assert [row[0] for row in rows[1:]] == ["1", "2", "calibrating"]
     assert "\x1b" not in answer.err + answer.out
 
 
@@ -327,8 +327,8 @@ def test_info_says_what_a_file_is(cli: Cli, checkpoint_path: Path, onnx_path: Pa
 
         assert result["format"] == kind
         assert result["signature"]["images"] == "uint8 (batch, 28, 28)"
-        assert (result["arch"], result["parameters"]) == ("cnn", 215_194)
-        assert "215,194 parameters" in text
+        assert (result["arch"], result["parameters"]) == ("cnn", 247_771)
+        assert "247,771 parameters" in text
         assert "digits (SHA-256" in text
 
 

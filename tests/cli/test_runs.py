@@ -344,7 +344,7 @@ def test_curves_are_drawn_without_the_data_and_the_rest_is_warned_of(cli: Cli) -
 
     drawn = json.loads(answer.out)["pictures"]
     assert answer.code == 0
-    assert [Path(path).parent.name for path in drawn] == ["runs", "a", *["b"] * 4]
+    assert [Path(path).parent.name for path in drawn] == ["runs", "a", *["b"] * 5]
     assert "warning: only the curves of runs/a" in answer.err.replace("\\", "/")
 
 

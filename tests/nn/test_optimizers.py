@@ -111,14 +111,13 @@ def test_a_very_short_run_has_a_schedule_too(schedule: str, steps: int, warmup: 
 def test_an_average_is_the_weights_it_has_seen_with_their_weight() -> None:
     net = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
     average = optimizers.average(net, 0.5)
-    expected = None
     for value in (1.0, 2.0, 4.0):
         with torch.no_grad():
             net.state_dict()["0.weight"].fill_(value)
             net.state_dict()["1.running_mean"].fill_(value)
         average.update_parameters(net)
-        expected = value if expected is None else (expected + value) / 2
 
+    expected = (1.0 / 4 + 2.0 / 2 + 4.0) / (1 / 4 + 1 / 2 + 1)
     for name in ("0.weight", "1.running_mean"):
         assert average.module.state_dict()[name].item() == pytest.approx(expected)
 

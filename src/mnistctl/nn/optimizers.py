@@ -91,16 +91,21 @@ def schedule(
 def average(net: nn.Module, decay: float) -> optim.swa_utils.AveragedModel:
     """An exponential moving average of a net's weights and buffers, to be updated after each step.
 
-    Whole numbers, counts or tables of indices, are not averaged but copied.
+    Of the steps there have been each has its weight, and the fresh weights have none: so the average
+    of a short run is not what it began with. Whole numbers, counts or tables of indices, are not
+    averaged but copied.
+
+    Source: the bias correction of Kingma and Ba 2014, "Adam", section 3.
     """
-    exponential = optim.swa_utils.get_ema_multi_avg_fn(decay)
 
     def update(averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
         if averaged[0].is_floating_point():
-            exponential(list(averaged), list(current), count)
+            steps = int(count)
+            kept = decay * (1 - decay**steps) / (1 - decay ** (steps + 1))
+            optim.swa_utils.get_ema_multi_avg_fn(kept)(list(averaged), list(current), count)
             return
-        for kept, new in zip(averaged, current, strict=True):
-            kept.copy_(new)
+        for old, new in zip(averaged, current, strict=True):
+            old.copy_(new)
 
     return optim.swa_utils.AveragedModel(net, multi_avg_fn=update, use_buffers=True)
 
