@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from mnistctl.nn import nets
 
 _PLACES = 3  # both ways, that maps are pooled to for `known`
-_HIDDEN = 32  # units of the classifier behind `known`
 
 
 class Reads(Protocol):
@@ -111,6 +110,6 @@ class Ensemble(nn.Module):
         return mean, mean.exp(), torch.stack(known).mean(dim=0)
 
 
-def known_classifier(features: int) -> nn.Sequential:
+def known_classifier(features: int, *, hidden: int = 32) -> nn.Sequential:
     """What turns features into `known`, with fresh weights: float32 (N, F) -> (N, 1)."""
-    return nn.Sequential(nn.Linear(features, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, 1))
+    return nn.Sequential(nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, 1))

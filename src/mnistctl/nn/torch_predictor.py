@@ -95,8 +95,9 @@ def _shapes(
         ) from error
     of_known = _under(tensors, "known.")
     known = None
-    if "0.weight" in of_known and of_known["0.weight"].ndim:
-        known = readers.known_classifier(of_known["0.weight"].shape[-1]).to("meta")
+    if "0.weight" in of_known and of_known["0.weight"].ndim == 2:
+        hidden, features = of_known["0.weight"].shape
+        known = readers.known_classifier(features, hidden=hidden).to("meta")
     return readers.Reader(
         net, temperature=about.temperature, known=known, known_layers=about.known_layers
     )
