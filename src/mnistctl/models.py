@@ -78,7 +78,7 @@ def format_of(path: Path) -> str:
         raise ModelError(
             f"{path}: a pickle or PyTorch archive; opening one can run code, so mnistctl does not"
         )
-    if beginning[:1] == b"\x08" or path.suffix == ".onnx":
+    if (beginning[:1] == b"\x08" and len(beginning) > 8) or path.suffix == ".onnx":
         return ONNX
     raise ModelError(f"{path}: neither a safetensors nor an ONNX file")
 
