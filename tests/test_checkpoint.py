@@ -67,7 +67,10 @@ def flipped(content: bytes, position: int) -> bytes:
 DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty": (lambda content: b"", "an empty file"),
     "one byte": (lambda content: content[:1], "neither a safetensors nor an ONNX|not a whole"),
-    "the one byte that ONNX begins with": (lambda content: b"\x08", "neither a safetensors nor an ONNX"),
+    "the one byte that ONNX begins with": (
+        lambda content: b"\x08",
+        "neither a safetensors nor an ONNX",
+    ),
     "cut in the header": (lambda content: content[:100], "not a whole safetensors file"),
     "cut in the weights": (lambda content: content[:-1], "damaged"),
     "longer": (lambda content: content + b"\0", "damaged"),
