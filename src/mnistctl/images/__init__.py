@@ -18,7 +18,7 @@ def read(source: Path | bytes, *, name: str) -> Images:
         PictureError: it cannot be read as a picture, or is too large.
         BlankPictureError: nothing on it stands out from the paper.
     """
-    return centring.fit(ink.find(reading.read_grey(source, name=name), name=name))
+    return centring.fit(ink.find(reading.read(source, name=name), name=name))
 
 
 def in_folder(folder: Path) -> list[Path]:

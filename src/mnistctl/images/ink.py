@@ -1,36 +1,64 @@
-"""Telling ink from paper: dark on light or light on dark."""
+"""Telling ink from what else is on the paper: noise, dirt and the soft rims of strokes."""
 
+import cv2
 import numpy as np
 
 from mnistctl.errors import BlankPictureError
-from mnistctl.images.reading import Grey
+from mnistctl.images import paper
+from mnistctl.images.reading import Colours, Grey
 
 BLANK_CONTRAST = 0.08  # of black to white; fainter differences are paper, not writing
-_NOISE_SPREADS = 4  # what differs from the paper by less than this many spreads is paper
+
+_LARGE = 100  # pixels: a picture with a longer side has noise to smooth
+_NOISE = 5  # standard deviations of the paper's noise: what is stronger is written
+_CORE = 0.25  # of the ink's usual strength: what is stronger, and touches, is one piece
+_STRONG = 0.5  # of the ink's usual strength: every piece reaches it somewhere
+_SPECK = 0.12  # of the largest piece's size: a smaller one is dirt
+_APART = 0.4  # of the largest piece's size: a smaller one is dirt too, unless it lies near
+_NEAR = 0.2  # of the largest piece's size
+_RIM = 0.06  # of the largest piece's size: how far a stroke's soft rim reaches
+_FAINT = 0.02  # of the ink's usual strength: what is fainter in a rim is paper
 
 
-def find(grey: Grey, *, name: str) -> Grey:
-    """The ink of a picture, float32 (H, W): 0 = paper, 1 = the strongest ink.
-
-    The picture's edge shows what paper is; ink is whatever side of it weighs more.
+def find(colours: Colours, *, name: str) -> Grey:
+    """The ink of a picture, float32 (H, W): 0 = paper, 1 = the ink's usual strength and above.
 
     Args:
-        grey: float32 (H, W) in [0, 1].
+        colours: float32 (H, W, C) in [0, 1], C of 1 or 3.
         name: what to call it in an error.
 
     Raises:
         BlankPictureError: blank: nothing stands out from the paper.
     """
-    edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    paper = np.median(edge)
-    difference = paper - grey
-    if np.maximum(-difference, 0).sum() > np.maximum(difference, 0).sum():
-        difference = -difference  # light on dark
-    strongest = np.quantile(difference, 0.999)
-    if strongest < BLANK_CONTRAST:
-        strongest = difference.max()
-    if strongest < BLANK_CONTRAST:
+    strength = paper.remove(colours)
+    smooth = cv2.GaussianBlur(strength, (0, 0), 1) if max(strength.shape) > _LARGE else strength
+    noise = _NOISE * paper.spread(smooth)
+    written = smooth[smooth > max(BLANK_CONTRAST, noise)]
+    if not written.size:
         raise BlankPictureError(f"{name}: blank: nothing on it stands out from the paper")
-    noise = _NOISE_SPREADS * float(np.median(np.abs(edge - paper)))
-    ink = np.where(difference > min(noise, strongest / 2), difference / strongest, 0)
-    return np.clip(ink, 0, 1).astype(np.float32)
+    level = paper.quantile(written, 0.95)
+
+    core = smooth > max(_CORE * level, min(noise, _STRONG * level))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(core.astype(np.uint8))
+    starts, sides = stats[:, :2], stats[:, 2:4]  # x and y, width and height; the first is the paper
+    strong = np.zeros(count, dtype=bool)
+    strong[labels[smooth > _STRONG * level]] = True
+    strong[0] = False
+    if not strong.any():
+        raise BlankPictureError(f"{name}: blank: nothing on it stands out from the paper")
+    sizes = np.where(strong, sides.max(axis=1), 0)
+    main = int(sizes.argmax())
+    largest = int(sizes[main])
+    gaps = np.maximum(starts - starts[main] - sides[main], starts[main] - starts - sides)
+    kept = (sizes > _SPECK * largest) & (
+        (sizes > _APART * largest) | (gaps.max(axis=1) < _NEAR * largest)
+    )
+
+    width = 2 * max(2, round(_RIM * largest)) + 1
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
+    around = cv2.dilate(kept[labels].astype(np.uint8), disk) > 0
+    rest = np.abs(smooth[~(around | core)])
+    rough = paper.quantile(rest, 0.98) if rest.size else 0.0
+    rim = min(max(_FAINT * level, 1.5 * rough), _CORE * level)
+    ink: Grey = np.where(around & (smooth > rim), np.clip(strength / level, 0, 1), 0)
+    return ink.astype(np.float32, copy=False)

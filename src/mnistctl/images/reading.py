@@ -1,4 +1,4 @@
-"""Opening pictures: any orientation, depth and transparency -> one grey plane."""
+"""Opening pictures: any orientation, depth, colour space and transparency -> planes of colour."""
 
 import io
 import warnings
@@ -15,11 +15,15 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"})
 MAX_PIXELS = 64_000_000
 WORKING_SIDE = 1_024  # longer pictures are reduced to this first; a digit needs 20 pixels of it
 
-Grey = npt.NDArray[np.float32]
+Grey = npt.NDArray[np.float32]  # (H, W)
+Colours = npt.NDArray[np.float32]  # (H, W, 1) or (H, W, 3)
 
 
-def read_grey(source: Path | bytes, *, name: str) -> Grey:
-    """Open a picture, upright, as float32 (H, W): 0 black, 1 white, longest side at most 1,024.
+def read(source: Path | bytes, *, name: str) -> Colours:
+    """Open a picture, upright: 0 black, 1 white, longest side at most 1,024.
+
+    Returns:
+        float32 (H, W, 3): red, green and blue; or (H, W, 1) where it has no colour.
 
     Transparent parts take the colour of paper: white under dark drawings, black under light ones.
 
@@ -42,7 +46,7 @@ def read_grey(source: Path | bytes, *, name: str) -> Grey:
                         f"at most {MAX_PIXELS // 1_000_000} megapixels are read"
                     )
                 picture.draft(None, (WORKING_SIDE, WORKING_SIDE))
-                return _grey(ImageOps.exif_transpose(_reduced(picture)))
+                return _colours(ImageOps.exif_transpose(_reduced(picture)))
     except UnidentifiedImageError as error:
         known = ", ".join(FORMATS)
         raise PictureError(f"{name}: not a picture; formats read: {known}") from error
@@ -66,18 +70,18 @@ def _reduced(picture: Image.Image) -> Image.Image:
     return reduced
 
 
-def _grey(picture: Image.Image) -> Grey:
+def _colours(picture: Image.Image) -> Colours:
     if picture.mode.startswith(("I", "F")):  # 16 bits a pixel; Pillow's own conversion clips them
         return _scaled(picture, white=65_535)
     if not picture.has_transparency_data:
-        return _scaled(picture.convert("L"))
-    layers = _scaled(picture.convert("RGBA").convert("LA"))
-    grey, opacity = layers[..., 0], layers[..., 1]
-    drawn = float((grey * opacity).sum() / max(opacity.sum(), 1e-6))
-    paper = 1.0 if drawn < 0.5 else 0.0
-    return grey * opacity + np.float32(paper) * (1 - opacity)
+        return _scaled(picture.convert("L" if picture.mode in ("1", "L") else "RGB"))
+    layers = _scaled(picture.convert("RGBA"))
+    colours, opacity = layers[..., :3], layers[..., 3:]
+    drawn = float((colours * opacity).mean() / max(opacity.mean(), 1e-6))
+    paper = np.float32(1.0 if drawn < 0.5 else 0.0)
+    return colours * opacity + paper * (1 - opacity)
 
 
-def _scaled(picture: Image.Image, *, white: int = 255) -> Grey:
-    levels: Grey = np.asarray(picture, dtype=np.float32) / np.float32(white)
-    return levels.clip(0, 1)
+def _scaled(picture: Image.Image, *, white: int = 255) -> Colours:
+    levels: Colours = np.asarray(picture, dtype=np.float32) / np.float32(white)
+    return levels.clip(0, 1).reshape(*levels.shape[:2], -1)
