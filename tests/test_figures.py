@@ -96,7 +96,7 @@ def test_runs_of_one_name_are_as_many_in_the_legend() -> None:
     [("short", "short"), ("an-experiment-of-some-length-seed1", "an-experime…length-seed1")],
 )
 def test_a_long_name_keeps_its_end(name: str, expected: str) -> None:
-    assert figures._short(name) == expected
+    assert figures.short(name) == expected
 
 
 def test_right_and_wrong_answers_are_told_apart() -> None:
@@ -161,4 +161,4 @@ def test_a_class_without_images_is_no_division_by_zero() -> None:
     ("value", "expected"), [(100, "100%"), (99.97, "99.9%"), (99, "99.0%"), (0.09, "0.1%")]
 )
 def test_a_hundred_per_cent_is_all_of_them(value: float, expected: str) -> None:
-    assert figures._percent(value) == expected
+    assert figures.percent(value) == expected

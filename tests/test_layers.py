@@ -29,6 +29,7 @@ FLOORS = {
     "models": 3,
     "evaluation": 3,
     "figures": 3,
+    "showing": 3,
     "tracking": 3,
     "exports": 3,
     "workflows": 4,

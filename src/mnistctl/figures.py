@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DPI = 150
-_FONT_SIZE = 12  # points: still read at half size
+FONT_SIZE = 12  # points: still read at half size
 _LONGEST_NAME = 24  # characters beside a row
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_RIGHT, _WRONG = "#0072B2", "#D55E00"
+RIGHT, WRONG = "#0072B2", "#D55E00"
 _MOST_WRITTEN_CLASSES = 20  # of which a confusion matrix has room for figures
 _MOST_MARKED = 20  # epochs of a curve, for a mark each
 _MARKS = "os^Dv"
@@ -44,14 +44,14 @@ def sample_sheet(samples: Sequence[tuple[str, Images]], *, title: str) -> bytes:
         title: of the sheet.
     """
     columns = max(len(images) for _, images in samples)
-    figure = _figure(1.6 + 0.5 * columns, 0.6 + 0.5 * len(samples), title)
+    figure = new_figure(1.6 + 0.5 * columns, 0.6 + 0.5 * len(samples), title)
     grid = figure.subplots(len(samples), 1, squeeze=False)[:, 0]
     for axes, (name, images) in zip(grid, samples, strict=True):
         strip = np.zeros((28, 28 * columns), dtype=np.uint8)
         strip[:, : 28 * len(images)] = np.hstack(list(images))
-        _show_ink(axes, strip)
-        axes.set_ylabel(_short(name), rotation=0, ha="right", va="center", parse_math=False)
-    return _png(figure)
+        show_ink(axes, strip)
+        axes.set_ylabel(short(name), rotation=0, ha="right", va="center", parse_math=False)
+    return png(figure)
 
 
 def curves(runs: Sequence[tuple[str, Sequence[Epoch]]], *, title: str) -> bytes:
@@ -61,7 +61,7 @@ def curves(runs: Sequence[tuple[str, Sequence[Epoch]]], *, title: str) -> bytes:
         runs: a name and what its epochs came to, at least one; at least one run.
         title: of the picture.
     """
-    figure = _figure(10, 4.4, title)
+    figure = new_figure(10, 4.4, title)
     panels = figure.subplots(1, 2)
     handles: dict[str, Any] = {}
     for number, (_, epochs) in enumerate(runs):
@@ -86,7 +86,7 @@ def curves(runs: Sequence[tuple[str, Sequence[Epoch]]], *, title: str) -> bytes:
     _label_curves(panels, [len(epochs) for _, epochs in runs])
     labels = list(handles)
     if len(runs) > 1:
-        labels = [_short(name) or " " for name, _ in runs]
+        labels = [short(name) or " " for name, _ in runs]
         handles |= _styles_alone()
         labels += list(handles)[len(labels) :]
     figure.legend(
@@ -95,9 +95,9 @@ def curves(runs: Sequence[tuple[str, Sequence[Epoch]]], *, title: str) -> bytes:
         loc="outside lower center",
         ncols=min(len(handles), 6),
         frameon=False,
-        fontsize=_FONT_SIZE,
+        fontsize=FONT_SIZE,
     )
-    return _png(figure)
+    return png(figure)
 
 
 def confusion(counts: Counts, class_names: Sequence[str], *, title: str) -> bytes:
@@ -112,26 +112,26 @@ def confusion(counts: Counts, class_names: Sequence[str], *, title: str) -> byte
 
     classes = len(class_names)
     totals = counts.sum(axis=1, keepdims=True)
-    percent = 100 * counts / np.maximum(totals, 1)
+    shares = 100 * counts / np.maximum(totals, 1)
     is_written = classes <= _MOST_WRITTEN_CLASSES
     side = 2.4 + (0.66 if is_written else 0.2) * classes
-    figure = _figure(side + 1, side, title)
+    figure = new_figure(side + 1, side, title)
     axes = figure.subplots()
     # Not in proportion: one image in a hundred should be seen.
     norm = PowerNorm(0.4, vmin=0, vmax=100)
-    image = axes.imshow(percent, cmap="Blues", norm=norm)
+    image = axes.imshow(shares, cmap="Blues", norm=norm)
     for row, column in np.ndindex(classes, classes) if is_written else ():
         if count := counts[row, column]:
             axes.text(
                 column,
                 row,
-                f"{count:,}\n{_percent(percent[row, column])}",
+                f"{count:,}\n{percent(shares[row, column])}",
                 ha="center",
                 va="center",
-                fontsize=_FONT_SIZE - 2,
-                color="white" if norm(percent[row, column]) > 0.55 else "black",
+                fontsize=FONT_SIZE - 2,
+                color="white" if norm(shares[row, column]) > 0.55 else "black",
             )
-    names = [_short(name) for name in class_names]
+    names = [short(name) for name in class_names]
     is_long = max(map(len, names)) > 3
     axes.set_xticks(
         range(classes),
@@ -141,12 +141,12 @@ def confusion(counts: Counts, class_names: Sequence[str], *, title: str) -> byte
         ha="right" if is_long else "center",
     )
     axes.set_yticks(range(classes), names, parse_math=False)
-    axes.tick_params(labelsize=_FONT_SIZE)
-    axes.set_xlabel("read as", fontsize=_FONT_SIZE)
-    axes.set_ylabel("is", fontsize=_FONT_SIZE)
+    axes.tick_params(labelsize=FONT_SIZE)
+    axes.set_xlabel("read as", fontsize=FONT_SIZE)
+    axes.set_ylabel("is", fontsize=FONT_SIZE)
     bar = figure.colorbar(image, ax=axes, shrink=0.8, ticks=[0, 1, 5, 20, 50, 100])
-    bar.set_label("% of the class", fontsize=_FONT_SIZE)
-    return _png(figure)
+    bar.set_label("% of the class", fontsize=FONT_SIZE)
+    return png(figure)
 
 
 def answers(
@@ -163,21 +163,21 @@ def answers(
     """
     columns = min(_COLUMNS, max(1, len(images)))
     rows = max(1, -(-len(images) // columns))
-    figure = _figure(max(4, 1.35 * columns), 0.7 + 1.6 * rows, title)
+    figure = new_figure(max(4, 1.35 * columns), 0.7 + 1.6 * rows, title)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     predicted = outputs.logits.argmax(axis=1)
     for axes, image, label, guess, probability in zip(
         grid, images, labels, predicted, outputs.probabilities.max(axis=1), strict=False
     ):
         is_right = label == guess
-        colour = _RIGHT if is_right else _WRONG
-        _show_ink(axes, image)
+        colour = RIGHT if is_right else WRONG
+        show_ink(axes, image)
         axes.spines[:].set(visible=True, color=colour, linewidth=1 if is_right else 3)
         mark = "✓" if is_right else "✗"
-        guessed = f"{mark} {_short(class_names[guess])} {_percent(100 * probability)}"
+        guessed = f"{mark} {short(class_names[guess])} {percent(100 * probability)}"
         axes.set_title(
-            f"{_short(class_names[label])}\n{guessed}",
-            fontsize=_FONT_SIZE - 1,
+            f"{short(class_names[label])}\n{guessed}",
+            fontsize=FONT_SIZE - 1,
             color=colour,
             fontweight="normal" if is_right else "bold",
             parse_math=False,
@@ -186,7 +186,7 @@ def answers(
         axes.set_axis_off()
     if not len(images):
         grid[0].text(0.5, 0.5, "none", ha="center", va="center")
-    return _png(figure)
+    return png(figure)
 
 
 def reliability(bins: Sequence[dict[str, Any]], *, title: str) -> bytes:
@@ -196,32 +196,32 @@ def reliability(bins: Sequence[dict[str, Any]], *, title: str) -> bytes:
         bins: images, confidence and accuracy, as `metrics.reliability` gives them; at least one.
         title: of the picture.
     """
-    figure = _figure(6, 6.6, title)
+    figure = new_figure(6, 6.6, title)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     confidence = [100 * row["confidence"] for row in bins]
     above.plot([0, 100], [0, 100], color="grey", linestyle="--", linewidth=1, label="as said")
     above.plot(
         confidence,
         [100 * row["accuracy"] for row in bins],
-        color=_RIGHT,
+        color=RIGHT,
         marker="o",
         clip_on=False,
         label="as it is",
     )
-    above.set_ylabel("right (%)", fontsize=_FONT_SIZE)
+    above.set_ylabel("right (%)", fontsize=FONT_SIZE)
     above.set_ylim(0, 100)
-    above.legend(frameon=False, fontsize=_FONT_SIZE)
-    below.vlines(confidence, 0.5, [row["images"] for row in bins], color=_RIGHT, linewidth=6)
+    above.legend(frameon=False, fontsize=FONT_SIZE)
+    below.vlines(confidence, 0.5, [row["images"] for row in bins], color=RIGHT, linewidth=6)
     below.set_yscale("log")
     below.set_ylim(bottom=0.5)
     below.set_xlim(0, 101)
-    below.set_ylabel("images", fontsize=_FONT_SIZE)
-    below.set_xlabel("said to be probable (%)", fontsize=_FONT_SIZE)
+    below.set_ylabel("images", fontsize=FONT_SIZE)
+    below.set_xlabel("said to be probable (%)", fontsize=FONT_SIZE)
     for axes in (above, below):
-        axes.tick_params(labelsize=_FONT_SIZE - 1)
+        axes.tick_params(labelsize=FONT_SIZE - 1)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    return _png(figure)
+    return png(figure)
 
 
 def robustness(rows: Sequence[dict[str, Any]], image: Images, *, accuracy: float, title: str) -> bytes:
@@ -235,53 +235,55 @@ def robustness(rows: Sequence[dict[str, Any]], image: Images, *, accuracy: float
     """
     columns = 1 + max(len(how.strengths) for how in CORRUPTIONS)
     found = {(row["corruption"], row["strength"]): row["accuracy"] for row in rows}
-    figure = _figure(1.25 * columns + 1.6, 1.5 * len(CORRUPTIONS) + 0.6, title)
+    figure = new_figure(1.25 * columns + 1.6, 1.5 * len(CORRUPTIONS) + 0.6, title)
     grid = figure.subplots(len(CORRUPTIONS), columns, squeeze=False)
     for axes in grid.ravel():
         axes.set_axis_off()
     for line, how in zip(grid, CORRUPTIONS, strict=True):
         line[0].set_axis_on()
-        _show_ink(line[0], image)
-        line[0].set_title(_percent(100 * accuracy), fontsize=_FONT_SIZE - 1)
+        show_ink(line[0], image)
+        line[0].set_title(percent(100 * accuracy), fontsize=FONT_SIZE - 1)
         label = f"{how.name}\n({how.unit})" if how.unit else how.name
-        line[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=_FONT_SIZE)
+        line[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=FONT_SIZE)
         for axes, strength in zip(line[1:], how.strengths, strict=False):
             share = found[how.name, strength]
             spoilt = how.corrupt(image[None], strength, np.random.default_rng(0))[0]
             axes.set_axis_on()
-            _show_ink(axes, spoilt)
+            show_ink(axes, spoilt)
             axes.set_title(
-                f"{strength:g}: {_percent(100 * share)}" if how.unit else _percent(100 * share),
-                fontsize=_FONT_SIZE - 1,
-                color=_WRONG if share < _WEAK else "black",
+                f"{strength:g}: {percent(100 * share)}" if how.unit else percent(100 * share),
+                fontsize=FONT_SIZE - 1,
+                color=WRONG if share < _WEAK else "black",
                 fontweight="bold" if share < _WEAK else "normal",
             )
-    return _png(figure)
+    return png(figure)
 
 
-def _figure(width: float, height: float, title: str) -> "Figure":
+def new_figure(width: float, height: float, title: str) -> "Figure":
+    """An empty figure of so many inches."""
     from matplotlib.figure import Figure  # 0.3 s; without pyplot, so no window system is looked for
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(title, fontsize=_FONT_SIZE + 1, parse_math=False)  # a name may hold dollars
+    figure.suptitle(title, fontsize=FONT_SIZE + 1, parse_math=False)  # a name may hold dollars
     return figure
 
 
-def _png(figure: "Figure") -> bytes:
-    png = io.BytesIO()
+def png(figure: "Figure") -> bytes:
+    """A figure as a file's content."""
+    content = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a class name in another script, or of vast length
-        figure.savefig(png, dpi=_DPI, bbox_inches="tight")
-    return png.getvalue()
+        figure.savefig(content, dpi=_DPI, bbox_inches="tight")
+    return content.getvalue()
 
 
 def _label_curves(panels: Any, lengths: Sequence[int]) -> None:
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     for axes, name in zip(panels, ("loss (cross-entropy, nats)", "accuracy"), strict=True):
-        axes.set_xlabel("epoch", fontsize=_FONT_SIZE)
-        axes.set_ylabel(name, fontsize=_FONT_SIZE)
-        axes.tick_params(labelsize=_FONT_SIZE - 1)
+        axes.set_xlabel("epoch", fontsize=FONT_SIZE)
+        axes.set_ylabel(name, fontsize=FONT_SIZE)
+        axes.tick_params(labelsize=FONT_SIZE - 1)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_xlim(0.5, max(lengths) + 0.5)
         axes.grid(alpha=0.3)
@@ -298,19 +300,20 @@ def _styles_alone() -> dict[str, Any]:
     return {part: Line2D([], [], color="grey", **style) for part, style in _STYLES.items()}
 
 
-def _show_ink(axes: "Axes", image: Images) -> None:
+def show_ink(axes: "Axes", image: Images) -> None:
+    """An image, uint8 (H, W), its ink dark, without a frame."""
     axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
 
 
-def _percent(value: float) -> str:
+def percent(value: float) -> str:
     """Short, and 100% only where it is: 99.97 is 99.9%."""
     return f"{min(value, 99.9):.1f}%" if value < 100 else "100%"
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
     """A name that may be long, without its middle: what tells names apart is often at their end."""
     half = _LONGEST_NAME // 2
     return name if len(name) <= _LONGEST_NAME else f"{name[: half - 1]}…{name[-half:]}"

@@ -7,6 +7,7 @@ what the kind is named after. What a digit is drawn with covers the paper by its
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,7 +28,7 @@ QUALITY = (30, 90)  # of JPEG
 TILT = (-3, 3)  # degrees, of rules and squares
 SPECKS = (5, 60)  # how many
 
-Plane = npt.NDArray[np.float32]  # (H, W) or (H, W, 3), 0 black, 1 white
+Plane = npt.NDArray[Any]  # floats, (H, W) or (H, W, 3), 0 black, 1 white
 Random = np.random.Generator
 
 
@@ -92,7 +93,8 @@ class Scene:
         left, right = min(margin, room_right / 2), max(room_right - margin, room_right / 2)
         top, start = round(self.random.uniform(low, high)), round(self.random.uniform(left, right))
         place = np.array([[1, 0, start], [0, 1, top]], dtype=np.float32)
-        return cv2.warpAffine(drawn.astype(np.float32), place, self.shape[::-1])
+        placed: Plane = cv2.warpAffine(drawn.astype(np.float32), place, self.shape[::-1])
+        return placed
 
     def render(self) -> bytes:
         """The finished file."""
@@ -138,7 +140,8 @@ def across(scene: Scene) -> Plane:
     rows, columns = np.mgrid[: scene.shape[0], : scene.shape[1]].astype(np.float32)
     along = rows / scene.shape[0] * np.sin(angle) + columns / scene.shape[1] * np.cos(angle)
     along -= along.min()
-    return along / along.max()
+    level: Plane = along / along.max()
+    return level
 
 
 def clean(scene: Scene) -> None:
@@ -291,7 +294,7 @@ def specks(scene: Scene) -> None:
 def small(scene: Scene) -> None:
     """Lost in a large picture."""
     scene.height = scene.random.uniform(*SMALL)
-    scene.shape = tuple(max(600, side) for side in scene.shape)
+    scene.shape = (max(600, scene.shape[0]), max(600, scene.shape[1]))
 
 
 def edge(scene: Scene) -> None:
@@ -304,7 +307,7 @@ def orientation(scene: Scene) -> None:
     """Stored turned or mirrored, with a tag that says how."""
     tag = int(scene.random.integers(1, 9))
     # What undoes each: what was done to store it.
-    stored = {
+    stored: dict[int, Callable[[Image.Image], Image.Image]] = {
         1: lambda it: it,
         2: lambda it: it.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
         3: lambda it: it.transpose(Image.Transpose.ROTATE_180),
@@ -313,10 +316,12 @@ def orientation(scene: Scene) -> None:
         6: lambda it: it.transpose(Image.Transpose.ROTATE_90),
         7: lambda it: it.transpose(Image.Transpose.TRANSVERSE),
         8: lambda it: it.transpose(Image.Transpose.ROTATE_270),
-    }[tag]
+    }
     exif = Image.Exif()
     exif[0x0112] = tag
-    scene.encode = lambda picture: saved(stored(eight_bits(picture)), "JPEG", quality=85, exif=exif)
+    scene.encode = lambda picture: saved(
+        stored[tag](eight_bits(picture)), "JPEG", quality=85, exif=exif
+    )
 
 
 def other_modes(scene: Scene) -> None:

@@ -18,6 +18,7 @@ from mnistctl.cli import (
     evaluate,
     export,
     info,
+    label,
     listings,
     plot,
     predict,
@@ -39,6 +40,7 @@ app.command("data")(data.data)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("label")(label.label)
 app.command("export")(export.export)
 app.command("ensemble")(ensemble.ensemble)
 app.command("info")(info.info)

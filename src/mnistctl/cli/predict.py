@@ -1,24 +1,39 @@
 """`mnistctl predict`."""
 
-from collections.abc import Iterator
+import csv
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import RenderableType
+from rich.cells import set_cell_size
+from rich.text import Text
 
 from mnistctl.cli import drawing, output, watching
 from mnistctl.cli.options import JsonOption, ModelOption, OwnClassOption, QuietOption
 from mnistctl.errors import PictureError, UsageError
 
 if TYPE_CHECKING:
-    from mnistctl.workflows.predicting import Reading
+    from mnistctl.workflows.predicting import Found, Reading
+
+_FILE_WIDTH = 40  # cells, of the column of file names; longer names push the rest aside
 
 
 def predict(
     pictures: Annotated[
-        list[str], typer.Argument(help="Pictures, folders of pictures, or - for standard input.")
-    ],
+        list[str] | None,
+        typer.Argument(
+            help="Pictures, folders of pictures, patterns, or - for standard input.",
+            show_default=False,
+        ),
+    ] = None,
     model: ModelOption = None,
+    split: Annotated[
+        bool, typer.Option("--split", help="Find every digit, and read the number they make.")
+    ] = False,
     top: Annotated[int, typer.Option(help="How many of the likeliest classes to show.")] = 3,
     threshold: Annotated[
         float | None,
@@ -33,71 +48,205 @@ def predict(
         bool, typer.Option("--reject/--no-reject", help="Refuse what is blank or no digit.")
     ] = True,
     preview: Annotated[bool, typer.Option(help="Draw what the model sees.")] = False,
+    annotate: Annotated[
+        Path | None,
+        typer.Option(help="Write the picture with boxes and labels; a folder for several pictures."),
+    ] = None,
+    explain: Annotated[
+        Path | None,
+        typer.Option(help="Write how the picture was read; a folder for several pictures."),
+    ] = None,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Look into folders inside folders.")
+    ] = False,
+    from_file: Annotated[
+        Path | None, typer.Option(help="Read the names of pictures from this file, one a line.")
+    ] = None,
+    labels_from_names: Annotated[
+        bool,
+        typer.Option(
+            "--labels-from-names", help="Score against the labels in folders' or files' names."
+        ),
+    ] = False,
     arch: OwnClassOption = None,
     as_json: JsonOption = False,
+    as_jsonl: Annotated[
+        bool, typer.Option("--jsonl", help="Print each picture's result as one line of JSON.")
+    ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the result as CSV.")] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Read pictures of digits: PNG, JPEG or WebP, dark on light or light on dark."""
+    """Read photos and drawings of digits: any ink on any paper, large or small, one or several."""
     from mnistctl import workflows
 
-    if as_json and as_csv:
-        raise UsageError("--json and --csv: choose one")
+    if as_json + as_jsonl + as_csv > 1:
+        raise UsageError("--json, --jsonl and --csv: choose one")
+    names = [*(pictures or []), *(_listed(from_file) if from_file else [])]
+    if not names:
+        raise UsageError("no pictures: name some, or a file of names with --from-file")
+    # Where rows appear on a terminal they show how far it is.
+    silent = quiet or (sys.stdout.isatty() and not (as_json or as_jsonl or as_csv))
+    summary = _Summary()
     with watching.watcher(quiet=quiet) as watcher:
-        readings = workflows.predict(
-            pictures,
-            model=model,
+        reader = workflows.open_reader(
+            model,
             top=top,
             threshold=threshold,
             reject=reject,
+            split=split,
             arch=arch,
             watcher=watcher,
         )
-    if as_json:
-        output.show_json([reading.to_json() for reading in readings])
-    elif as_csv:
-        _show_csv(readings, top=top)
-    else:
-        output.show_parts(_render(readings, preview=preview))
-    failed = [reading for reading in readings if reading.error]
-    for reading in failed:
-        output.complain(str(reading.error))
-    if failed and len(readings) > 1:
-        raise PictureError(f"{len(failed)} of {len(readings)} pictures could not be read")
-    if failed:
-        raise typer.Exit(PictureError.exit_code)
-
-
-def _show_csv(readings: "list[Reading]", *, top: int) -> None:
-    header = ["file", "label", "probability"]
-    header += [f"{name}_{rank}" for rank in range(2, top + 1) for name in ("label", "probability")]
-    rows = []
-    for reading in readings:
-        answers = reading.prediction.top if reading.prediction else ()
-        cells = [cell for answer in answers for cell in answer]
-        blanks = [""] * (len(header) - 1 - len(cells))
-        known = (
-            [reading.prediction.known, reading.prediction.reason] if reading.prediction else ["", ""]
+        readings = reader.read(
+            names,
+            recursive=recursive,
+            labels_from_names=labels_from_names,
+            watcher=watching.SILENT if silent else watcher,
         )
-        rows.append([reading.file, *cells, *blanks, *known, reading.error])
-    output.show_csv([*header, "known", "reason", "error"], rows)
-
-
-def _render(readings: "list[Reading]", *, preview: bool) -> Iterator[RenderableType]:
-    table = output.table("file", "label", "probability", "then", left=(0, 3))
-    for reading in readings:
-        if reading.prediction is None:
-            continue
-        if preview and reading.image is not None:
-            yield f"{reading.file}\n{drawing.shaded(reading.image)}"
-        guess = reading.prediction
-        if guess.reason is None:
-            then = ", ".join(f"{name} {output.percent(share)}" for name, share in guess.top[1:])
-            table.add_row(
-                reading.file, output.bold(guess.label), output.percent(guess.probability), then
-            )
+        shown = summary.counting(
+            workflows.show_readings(readings, reader, annotate=annotate, explain=explain)
+        )
+        if as_json:
+            _show_json(shown)
+        elif as_jsonl:
+            for reading in shown:
+                print(json.dumps(reading.to_json(), ensure_ascii=False), flush=True)
+        elif as_csv:
+            _show_csv(shown, top=top, split=split)
         else:
-            best = f"{guess.reason}; at best a {guess.label}, {output.percent(guess.probability)}"
-            table.add_row(reading.file, output.bold("–"), "–", best)
-    if table.row_count:
-        yield table
+            _show(shown, preview=preview)
+    if labels_from_names:
+        summary.show(reader.predictor.metadata.class_names, quiet=as_json or as_jsonl or as_csv)
+    summary.end()
+
+
+def _listed(file: Path) -> list[str]:
+    """The names in a file, or on standard input for -, a line each; empty lines are left out."""
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"--from-file {file}: {reason}") from error
+    return [line for line in text.splitlines() if line.strip()]
+
+
+class _Summary:
+    """What a stream of readings came to."""
+
+    def __init__(self) -> None:
+        self._pictures = 0
+        self._unread: list[str] = []
+        self._answers: Counter[tuple[str, str]] = Counter()
+
+    def counting(self, readings: "Iterable[Reading]") -> "Iterator[Reading]":
+        for reading in readings:
+            self._pictures += 1
+            if reading.error is not None:
+                self._unread.append(reading.file)
+                output.complain(reading.error)
+            if reading.truth is not None:
+                refused = reading.error is not None or (
+                    reading.prediction is None or reading.prediction.rejected
+                )
+                self._answers[reading.truth, "refused" if refused else reading.text] += 1
+            yield reading
+
+    def show(self, class_names: list[str], *, quiet: bool) -> None:
+        """The accuracy and the confusion matrix; on stderr where stdout has other results."""
+        total = self._answers.total()
+        right = sum(count for (truth, answer), count in self._answers.items() if truth == answer)
+        line = f"{output.percent(right / total if total else None)} of {total:,} pictures right"
+        if quiet:
+            output.console(stderr=True).print(line)
+            return
+        others = sorted({answer for _, answer in self._answers} - set(class_names))
+        table = output.table("true \\ read as", *class_names, *others)
+        for truth in class_names:
+            row = [self._answers[truth, answer] for answer in (*class_names, *others)]
+            if any(row):
+                cells = [
+                    output.bold(count) if answer == truth else str(count or "·")
+                    for answer, count in zip((*class_names, *others), row, strict=True)
+                ]
+                table.add_row(truth, *cells)
+        output.show_parts([f"\n{line}\n", table])
+
+    def end(self) -> None:
+        """Fail where pictures could not be read."""
+        if self._unread and self._pictures > 1:
+            raise PictureError(f"{len(self._unread)} of {self._pictures} pictures could not be read")
+        if self._unread:
+            raise typer.Exit(PictureError.exit_code)
+
+
+def _show_json(readings: "Iterable[Reading]") -> None:
+    """A list, item by item as they come."""
+    print("[", end="")
+    for number, reading in enumerate(readings):
+        text = json.dumps(reading.to_json(), indent=2, ensure_ascii=False)
+        print("," if number else "", "\n  ", text.replace("\n", "\n  "), sep="", end="", flush=True)
+    print("\n]", flush=True)
+
+
+def _show_csv(readings: "Iterable[Reading]", *, top: int, split: bool) -> None:
+    """A row for each picture; for each digit where there may be several."""
+    header = ["file", *(("line", "left", "top", "width", "height") if split else ())]
+    header += ["label", "probability"]
+    header += [f"{name}_{rank}" for rank in range(2, top + 1) for name in ("label", "probability")]
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow([*header, "known", "reason", "error", "truth"])
+    for reading in readings:
+        for found in reading.digits:
+            guess = found.prediction
+            cells = [cell for answer in guess.top for cell in answer]
+            blanks = [""] * (2 * top - len(cells))
+            place = [found.line, *found.box] if split else []
+            row = [reading.file, *place, *cells, *blanks, guess.known, guess.reason]
+            writer.writerow([*row, "", reading.truth])
+        if not reading.digits:
+            blanks = [""] * (len(header) - 1)
+            reason = "" if reading.error else "blank"
+            writer.writerow([reading.file, *blanks, "", reason, reading.error, reading.truth])
+        sys.stdout.flush()
+
+
+def _show(readings: "Iterable[Reading]", *, preview: bool) -> None:
+    """A line for each picture, as they come; one picture alone has no heading to it."""
+    for number, reading in enumerate(readings):
+        if reading.error is not None:
+            continue
+        if preview:
+            for found in reading.digits:
+                output.show_parts([f"{reading.file}\n{drawing.shaded(found.image)}"])
+        if not number and not reading.is_split:
+            head = f"{'file':<{_FILE_WIDTH}}  label  probability  then"
+            output.show_parts([Text(head, style="dim")])
+        if reading.is_split:
+            output.show_parts(_number(reading))
+        else:
+            output.show_parts([_row(reading.file, reading.digits[0])])
+
+
+def _row(file: str, found: "Found") -> Text:
+    guess = found.prediction
+    name = file if len(file) > _FILE_WIDTH else set_cell_size(file, _FILE_WIDTH)
+    if guess.rejected:
+        best = f"{guess.reason}; at best a {guess.label}, {output.percent(guess.probability)}"
+        return Text.assemble(name, "  ", (f"{'–':>5}", "bold"), f"  {'–':>11}  {best}")
+    then = ", ".join(f"{label} {output.percent(share)}" for label, share in guess.top[1:])
+    share = output.percent(guess.probability)
+    return Text.assemble(name, "  ", (f"{guess.label:>5}", "bold"), f"  {share:>11}  {then}")
+
+
+def _number(reading: "Reading") -> Iterator[Text]:
+    """The number, and below it a line for each digit."""
+    shown = reading.text.replace("\n", " / ") or "nothing on it"
+    yield Text.assemble(reading.file, "  ", (shown, "bold"))
+    for found in reading.digits:
+        guess, box = found.prediction, found.box
+        place = f"{box.width}×{box.height} at {box.left}, {box.top}"
+        share = output.percent(guess.probability)
+        answer = f"{guess.label}  {share}"
+        if guess.rejected:
+            answer = f"?  {guess.reason}; at best a {guess.label}, {share}"
+        yield Text(f"  {answer:<12} {place}", style="" if guess.rejected else "dim")

@@ -18,7 +18,9 @@ from rich.text import Text
 
 from mnistctl.cli import output
 from mnistctl.run_folder import Epoch
-from mnistctl.watcher import Watcher
+from mnistctl.watcher import SILENT, Watcher
+
+__all__ = ["SILENT", "Display", "watcher"]
 
 _HEADER = "epoch  train loss  accuracy  validation loss  accuracy  seconds"
 

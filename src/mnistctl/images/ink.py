@@ -47,12 +47,11 @@ def find(colours: Colours, *, name: str) -> Grey:
     if not strong.any():
         raise BlankPictureError(f"{name}: blank: nothing on it stands out from the paper")
     sizes = np.where(strong, sides.max(axis=1), 0)
-    main = int(sizes.argmax())
-    largest = int(sizes[main])
-    gaps = np.maximum(starts - starts[main] - sides[main], starts[main] - starts - sides)
-    kept = (sizes > _SPECK * largest) & (
-        (sizes > _APART * largest) | (gaps.max(axis=1) < _NEAR * largest)
-    )
+    largest = int(sizes.max())
+    is_large = sizes > _APART * largest
+    between = starts[:, None] - (starts + sides)[None, is_large]  # (pieces, large ones, x and y)
+    gaps = np.maximum(between, starts[None, is_large] - (starts + sides)[:, None]).max(axis=2)
+    kept = is_large | ((sizes > _SPECK * largest) & (gaps.min(axis=1) < _NEAR * largest))
 
     width = 2 * max(2, round(_RIM * largest)) + 1
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))

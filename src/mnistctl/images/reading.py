@@ -3,6 +3,7 @@
 import io
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +20,15 @@ Grey = npt.NDArray[np.float32]  # (H, W)
 Colours = npt.NDArray[np.float32]  # (H, W, 1) or (H, W, 3)
 
 
-def read(source: Path | bytes, *, name: str) -> Colours:
-    """Open a picture, upright: 0 black, 1 white, longest side at most 1,024.
+class Picture(NamedTuple):
+    """A picture, upright, its longer side at most 1,024 pixels."""
 
-    Returns:
-        float32 (H, W, 3): red, green and blue; or (H, W, 1) where it has no colour.
+    colours: Colours  # 0 black, 1 white; 1 channel where it has no colour, else red, green and blue
+    scale: float  # how many times as large the file's own is
+
+
+def read(source: Path | bytes, *, name: str) -> Picture:
+    """Open a picture.
 
     Transparent parts take the colour of paper: white under dark drawings, black under light ones.
 
@@ -45,8 +50,10 @@ def read(source: Path | bytes, *, name: str) -> Colours:
                         f"{name}: {picture.width:,}×{picture.height:,} pixels; "
                         f"at most {MAX_PIXELS // 1_000_000} megapixels are read"
                     )
+                longest = max(picture.size)
                 picture.draft(None, (WORKING_SIDE, WORKING_SIDE))
-                return _colours(ImageOps.exif_transpose(_reduced(picture)))
+                colours = _colours(ImageOps.exif_transpose(_reduced(picture)))
+                return Picture(colours, longest / max(colours.shape[:2]))
     except UnidentifiedImageError as error:
         known = ", ".join(FORMATS)
         raise PictureError(f"{name}: not a picture; formats read: {known}") from error

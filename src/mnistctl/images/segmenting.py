@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -72,6 +71,12 @@ class Digit(NamedTuple):
     line: int  # counted from 0, from above
 
 
+def box_of(ink: Grey) -> Box:
+    """The smallest box around ink, float32 (H, W), some of it above 0."""
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    return Box(int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1)
+
+
 def split(ink: Grey, score: Callable[[Images], Scores]) -> list[Digit]:
     """The digits of a picture: line by line, from left to right.
 
@@ -89,6 +94,8 @@ def split(ink: Grey, score: Callable[[Images], Scores]) -> list[Digit]:
 
 def _pieces(ink: Grey) -> list[Part]:
     """What hangs together, small pieces with the large ones that they are nearest to."""
+    import cv2
+
     drawn = (ink > _INKED * ink.max()).astype(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(drawn)
     boxes = [Box(*(int(value) for value in row[:4])) for row in stats[1:]]
@@ -110,8 +117,7 @@ def _pieces(ink: Grey) -> list[Part]:
 
 
 def _part(ink: Grey, *, left: int = 0, top: int = 0, cut: float = 0.0) -> Part:
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    box = Box(int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1)
+    box = box_of(ink)
     cropped = ink[box.top : box.bottom, box.left : box.left + box.width]
     return Part(box._replace(left=left + box.left, top=top + box.top), cropped, cut)
 
@@ -164,6 +170,8 @@ def _joined(parts: Sequence[Part]) -> Part:
 
 def _cut(part: Part, line_height: float) -> list[Part]:
     """A part divided wherever two digits may touch, from left to right."""
+    import cv2
+
     height, width = part.ink.shape
     if width < _CUTTABLE * line_height:
         return [part]
@@ -202,7 +210,7 @@ def _seams(ink: Grey) -> tuple[Scores, npt.NDArray[np.intp]]:
 
 
 def _seams_down(ink: Grey) -> tuple[Scores, npt.NDArray[np.intp]]:
-    """The cheapest way from each column of the first row to the last; what it costs, and its columns."""
+    """The cheapest way down from each column of the first row: what it costs, and its columns."""
     height, width = ink.shape
     sideways = np.float32(_SIDEWAYS * ink.max() + 1e-6)
     costs = ink[-1].astype(np.float64)
@@ -241,7 +249,9 @@ def _best(
         span: float(likelihood) - _TOO_WIDE * max(0.0, box.width / height - _WIDE)
         for (span, (box, _)), likelihood in zip(spans.items(), likelihoods, strict=True)
     }
-    best: list[tuple[float, int]] = [(0.0, 0)]  # up to each part: likelihood, and the last digit's start
+    best: list[tuple[float, int]] = [
+        (0.0, 0)
+    ]  # up to each part: likelihood, and the last digit's start
     for end in range(1, len(parts) + 1):
         best.append(
             max(

@@ -27,6 +27,10 @@ class Reads(Protocol):
         """Read."""
         ...
 
+    def of_pixels(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same of pixels in [0, 1], float32 (N, 1, 28, 28)."""
+        ...
+
 
 class Reader(nn.Module):
     """A net that reads raw images.
@@ -62,7 +66,11 @@ class Reader(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See `Reads`."""
-        logits, features = self.features(nets.normalise(nets.scale_pixels(images)))
+        return self.of_pixels(nets.scale_pixels(images))
+
+    def of_pixels(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same of pixels in [0, 1], float32 (N, 1, 28, 28)."""
+        logits, features = self.features(nets.normalise(pixels))
         probabilities = torch.softmax(logits / self.temperature, dim=1)
         if self.known is None:
             return logits, probabilities, probabilities.amax(dim=1)
@@ -95,15 +103,20 @@ class Ensemble(nn.Module):
 
     temperature = 1.0
 
-    def __init__(self, members: Sequence[nn.Module]) -> None:
+    def __init__(self, members: Sequence["Reader | Ensemble"]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See `Reads`."""
+        return self.of_pixels(nets.scale_pixels(images))
+
+    def of_pixels(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same of pixels in [0, 1], float32 (N, 1, 28, 28)."""
         logs, known = [], []
         for member in self.members:
-            logits, _, of_member = member(images)
+            assert isinstance(member, Reader | Ensemble)  # noqa: S101 - for the type checker
+            logits, _, of_member = member.of_pixels(pixels)
             logs.append(torch.log_softmax(logits / member.temperature, dim=1))
             known.append(of_member)
         mean = torch.logsumexp(torch.stack(logs), dim=0) - math.log(len(logs))

@@ -13,13 +13,17 @@ from mnistctl.checkpoint import Checkpoint
 from mnistctl.errors import ModelError, UsageError
 from mnistctl.metadata import Metadata
 from mnistctl.nn import nets, readers
-from mnistctl.predictor import Images, Outputs
+from mnistctl.predictor import Floats, Images, Outputs
+
+_SMOOTHING = 16  # noisy copies of an image that its saliency is the mean of
 
 
 class TorchPredictor:
     """A reader, reading in float32 on the CPU or on another device."""
 
-    def __init__(self, reader: nn.Module, metadata: Metadata, *, device: torch.device) -> None:
+    def __init__(
+        self, reader: readers.Reader | readers.Ensemble, metadata: Metadata, *, device: torch.device
+    ) -> None:
         self.reader = reader.to(device).eval()
         self.metadata = metadata
         self.device = device
@@ -29,6 +33,34 @@ class TorchPredictor:
         """See `predictor.Predictor`."""
         outputs = self.reader(torch.tensor(images, device=self.device))
         return Outputs(*(output.cpu().numpy() for output in outputs))
+
+    def saliency(self, images: Images) -> Floats:
+        """How much each pixel matters for the answer: how far its logit moves with it.
+
+        Args:
+            images: uint8 (N, 28, 28), N of 1 or more.
+
+        Returns:
+            float32 (N, 28, 28), 0 or more, each image's largest 1 (0 where nothing matters).
+
+        Source: Smilkov et al. 2017, "SmoothGrad".
+        """
+        pixels = nets.scale_pixels(torch.tensor(images, device=self.device))
+        total = torch.zeros_like(pixels)
+        noise = torch.Generator(self.device).manual_seed(0)
+        with torch.no_grad():
+            answer = self.reader(torch.tensor(images, device=self.device))[0].argmax(dim=1)
+        for _ in range(_SMOOTHING):
+            drawn = torch.randn(pixels.shape, generator=noise, device=self.device)
+            noisy = (pixels + 0.1 * drawn).requires_grad_()
+            logits = self.reader.of_pixels(noisy)[0]
+            logits.gather(1, answer[:, None]).sum().backward()
+            assert noisy.grad is not None  # noqa: S101 - for the type checker
+            total += noisy.grad.square()
+        found = total.sqrt().squeeze(1)
+        largest = found.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
+        normed: Floats = found.div(largest).cpu().numpy()
+        return normed
 
 
 def from_checkpoint(
@@ -70,7 +102,7 @@ def from_checkpoint(
 
 def _shapes(
     checkpoint: Checkpoint, about: Metadata, tensors: Mapping[str, npt.NDArray[Any]], arch: str | None
-) -> nn.Module:
+) -> readers.Reader | readers.Ensemble:
     """A reader, or an ensemble of them, without weights."""
     if about.members:
         parts = [Metadata.from_json(member) for member in about.members]

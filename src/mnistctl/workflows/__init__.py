@@ -7,14 +7,17 @@ from mnistctl.workflows.downloading import download
 from mnistctl.workflows.evaluating import evaluate
 from mnistctl.workflows.exporting import export
 from mnistctl.workflows.joining import ensemble
+from mnistctl.workflows.labelling import Labelling
 from mnistctl.workflows.listing import archs, recipes, runs
 from mnistctl.workflows.plotting import plot
-from mnistctl.workflows.predicting import predict
+from mnistctl.workflows.predicting import open_reader, predict
 from mnistctl.workflows.repeating import train_seeds
+from mnistctl.workflows.showing_readings import show_readings
 from mnistctl.workflows.surveying import data, list_datasets
 from mnistctl.workflows.training import train
 
 __all__ = [
+    "Labelling",
     "archs",
     "compare",
     "data",
@@ -25,10 +28,12 @@ __all__ = [
     "export",
     "info",
     "list_datasets",
+    "open_reader",
     "plot",
     "predict",
     "recipes",
     "runs",
+    "show_readings",
     "train",
     "train_seeds",
 ]
