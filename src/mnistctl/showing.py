@@ -29,7 +29,7 @@ def annotated(source: Path | bytes, digits: Sequence[tuple[Box, Prediction]]) ->
     if scale < 1:
         picture = picture.resize([round(side * scale) for side in picture.size])
     heights = [box.height * scale for box, _ in digits]
-    size = max(_LEAST_TEXT, round(0.22 * (sorted(heights)[len(heights) // 2] if heights else 0)))
+    size = max(_LEAST_TEXT, round(0.17 * (sorted(heights)[len(heights) // 2] if heights else 0)))
     font = ImageFont.load_default(size)
     # Room for what stands above a box at the upper edge.
     room = max([0, *(2 * size - round(box.top * scale) for box, _ in digits)])

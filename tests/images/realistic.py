@@ -364,7 +364,7 @@ KINDS: dict[str, Callable[[Scene], None]] = {
 }
 
 
-def make(kind: str, image: npt.NDArray[np.uint8], *, seed: int) -> bytes:
+def make(kind: str, image: npt.NDArray[np.uint8], *, seed: tuple[int, ...]) -> bytes:
     """One picture file of this kind, of a 28×28 image (0 paper, 255 ink)."""
     scene = Scene(image.astype(np.float32) / 255, np.random.default_rng(seed))
     KINDS[kind](scene)

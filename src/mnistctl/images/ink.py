@@ -13,6 +13,7 @@ _LARGE = 100  # pixels: a picture with a longer side has noise to smooth
 _NOISE = 5  # standard deviations of the paper's noise: what is stronger is written
 _CORE = 0.25  # of the ink's usual strength: what is stronger, and touches, is one piece
 _STRONG = 0.5  # of the ink's usual strength: every piece reaches it somewhere
+_MOST = 200  # pieces that are looked at: with more it is no writing
 _SPECK = 0.12  # of the largest piece's size: a smaller one is dirt
 _APART = 0.4  # of the largest piece's size: a smaller one is dirt too, unless it lies near
 _NEAR = 0.2  # of the largest piece's size
@@ -49,6 +50,7 @@ def find(colours: Colours, *, name: str) -> Grey:
     sizes = np.where(strong, sides.max(axis=1), 0)
     largest = int(sizes.max())
     is_large = sizes > _APART * largest
+    is_large &= sizes >= np.sort(sizes)[-_MOST:][0]
     between = starts[:, None] - (starts + sides)[None, is_large]  # (pieces, large ones, x and y)
     gaps = np.maximum(between, starts[None, is_large] - (starts + sides)[:, None]).max(axis=2)
     kept = is_large | ((sizes > _SPECK * largest) & (gaps.min(axis=1) < _NEAR * largest))

@@ -21,10 +21,12 @@ from mnistctl.predictor import Images
 Scores = npt.NDArray[np.floating]
 
 _INKED = 0.1  # of the strongest ink: what is fainter does not hold pieces together
+_MOST = 200  # pieces, the largest: more are no digits
 _SMALL = 0.4  # of the largest piece's size: a smaller one is a part of another
 _SAME_LINE = 0.4  # of the lower piece's height: as much beside one another is one line
 _FAR = 3.0  # times the larger piece's size: pieces farther apart are no neighbours in a line
 _ONE_ABOVE = 0.5  # of the narrower piece's width: as much above one another is one digit
+_FLAT, _NEAR = 0.4, 0.25  # of a part's height: what is as flat, and as near, belongs to it
 _WIDEST = 1.7  # a digit's width, of the height of its line
 _DEAREST = 3.0  # strokes: a cut through more is none
 _CUTTABLE = 0.35  # of its line's height: a narrower piece is not cut
@@ -85,7 +87,7 @@ def split(ink: Grey, score: Callable[[Images], Scores]) -> list[Digit]:
         score: the log-likelihood that each of N images, uint8 (N, 28, 28), is one whole digit.
     """
     digits = []
-    for number, parts in enumerate(_lines(_pieces(ink))):
+    for number, parts in enumerate(_lines(_with_bars(_pieces(ink)))):
         height = float(np.median([part.box.height for part in parts]))
         divided = [small for part in parts for small in _cut(part, height)]
         digits += [Digit(box, image, number) for box, image in _best(divided, height, score)]
@@ -98,13 +100,13 @@ def _pieces(ink: Grey) -> list[Part]:
 
     drawn = (ink > _INKED * ink.max()).astype(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(drawn)
-    boxes = [Box(*(int(value) for value in row[:4])) for row in stats[1:]]
-    sizes = [max(box.width, box.height) for box in boxes]
-    large = [place for place, size in enumerate(sizes) if size > _SMALL * max(sizes)]
-    owner = np.zeros(len(stats), dtype=np.intp)
-    for place, box in enumerate(boxes):
-        nearest = min(large, key=lambda other: (_gap(box, boxes[other]), -sizes[other]))
-        owner[place + 1] = place + 1 if place in large else nearest + 1
+    starts, ends = stats[1:, :2], stats[1:, :2] + stats[1:, 2:4]  # x and y
+    sizes = (ends - starts).max(axis=1)
+    large = np.flatnonzero(sizes > _SMALL * sizes.max())
+    large = large[np.argsort(-sizes[large], kind="stable")[:_MOST]]
+    between = np.maximum(starts[:, None] - ends[None, large], starts[None, large] - ends[:, None])
+    owner = np.concatenate([[0], large[between.max(axis=2).argmin(axis=1)] + 1])
+    owner[large + 1] = large + 1
     # A pixel too faint to hang together belongs to whatever is around it.
     whose = owner[labels]
     _, nearest_label = cv2.distanceTransformWithLabels(
@@ -134,6 +136,25 @@ def _overlap(start: int, length: int, other: int, others_length: int) -> float:
     return shared / min(length, others_length)
 
 
+def _with_bars(parts: Sequence[Part]) -> list[Part]:
+    """Parts with what lies flat above or below them and is no digit: the bar of a broken 5."""
+    joined: list[Part] = []
+    for part in sorted(parts, key=lambda part: -part.box.height):
+        for place, other in enumerate(joined):
+            flat = part.box.height < _FLAT * other.box.height
+            near = _gap(part.box, other.box) < _NEAR * other.box.height
+            if flat and near and _overlap(*_across(part), *_across(other)) > _ONE_ABOVE:
+                joined[place] = _joined([other, part])
+                break
+        else:
+            joined.append(part)
+    return joined
+
+
+def _across(part: Part) -> tuple[int, int]:
+    return part.box.left, part.box.width
+
+
 def _lines(parts: Sequence[Part]) -> list[list[Part]]:
     """Parts by line, from above, and from the left in each: neighbours of about the same height."""
     left = sorted(parts, key=lambda part: part.box.left)
@@ -149,7 +170,7 @@ def _lines(parts: Sequence[Part]) -> list[list[Part]]:
                 nearest, share = line, beside
         if nearest is None:
             lines.append([part])
-        elif _overlap(box.left, box.width, nearest[-1].box.left, nearest[-1].box.width) > _ONE_ABOVE:
+        elif _overlap(*_across(part), *_across(nearest[-1])) > _ONE_ABOVE:
             nearest[-1] = _joined([nearest[-1], part])
         else:
             nearest.append(part)

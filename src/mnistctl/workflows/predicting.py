@@ -166,6 +166,16 @@ class PictureReader:
     ) -> Iterator[Reading]:
         """What is read in each picture, in the order given; for the arguments see `predict`."""
         waiting = [reading for name in pictures for reading in _named(name, recursive)]
+        for reading in self._read(waiting, watcher):
+            yield self._with_truth(reading) if labels_from_names else reading
+
+    def read_files(self, contents: Sequence[bytes]) -> list[Reading]:
+        """What is read in pictures that are in memory, each the bytes of a file; they are numbered."""
+        return list(
+            self._read([Reading(str(place), content) for place, content in enumerate(contents)])
+        )
+
+    def _read(self, waiting: Sequence[Reading], watcher: Watcher = SILENT) -> Iterator[Reading]:
         done, count = 0, 1
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             ahead = pool.map(self._look, waiting[:count])
@@ -174,8 +184,7 @@ class PictureReader:
                 done += len(looked)
                 count = min(2 * count, _MOST_AT_ONCE)
                 ahead = pool.map(self._look, waiting[done : done + count])  # while the model reads
-                for reading in self._predict(looked):
-                    yield self._with_truth(reading) if labels_from_names else reading
+                yield from self._predict(looked)
                 watcher.progress("reading", done, len(waiting))
 
     def _look(self, reading: Reading) -> tuple[Reading, list[Digit]]:

@@ -1,0 +1,157 @@
+"""How often pictures as people have them are read rightly. They are of MNIST's test images."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from mnistctl import datasets, images, workflows
+from mnistctl.errors import BlankPictureError
+from mnistctl.predictor import Images, predict_all
+from mnistctl.workflows.predicting import PictureReader
+from tests.images import realistic
+
+SEED = 2_026
+DIGITS_IN_A_ROW = (2, 8)
+ROW_HEIGHT = 64  # pixels, of a digit in a row
+GAP = (0.1, 0.5)  # of that, between spaced digits
+TOUCHING = (1, 8)  # pixels of common ink, at which touching digits are left
+
+Rows = list[tuple[npt.NDArray[np.uint8], str]]
+
+
+@pytest.fixture(scope="module")
+def reader() -> PictureReader:
+    return workflows.open_reader("bundled")
+
+
+def answers(reader: PictureReader, kind: str, count: int) -> npt.NDArray[np.bool_]:
+    """Which of so many pictures of a kind are read rightly; a refusal is not."""
+    split = datasets.load("mnist", "test")
+    number = list(realistic.KINDS).index(kind)
+    rows = np.random.default_rng((SEED, number)).integers(len(split.images), size=count)
+
+    def read(place: int) -> Images:
+        content = realistic.make(kind, split.images[rows[place]], seed=(SEED, number, place))
+        try:
+            return images.read(content, name=f"{kind} {place}")
+        except BlankPictureError:
+            return np.zeros((28, 28), dtype=np.uint8)
+
+    with ThreadPoolExecutor(2) as pool:
+        seen = np.stack(list(pool.map(read, range(count))))
+    outputs = predict_all(reader.predictor, seen, batch_size=100)
+    assert reader.threshold is not None
+    right = outputs.logits.argmax(axis=1) == split.labels[rows]
+    accepted: npt.NDArray[np.bool_] = right & (outputs.known >= reader.threshold)
+    return accepted
+
+
+@pytest.mark.slow
+@pytest.mark.mnist
+def test_two_thousand_realistic_pictures_are_read_rightly(reader: PictureReader) -> None:
+    right = {kind: answers(reader, kind, 100) for kind in realistic.KINDS}
+
+    shares = {kind: float(found.mean()) for kind, found in right.items()}
+    print(f"{np.mean(list(shares.values())):.2%} of {100 * len(shares):,} pictures", shares)
+    assert len(shares) >= 12
+    assert np.mean(list(shares.values())) >= 0.97
+    assert min(shares.values()) >= 0.93, shares
+
+
+@pytest.mark.mnist
+@pytest.mark.parametrize("kind", realistic.KINDS)
+def test_every_kind_of_picture_is_read(reader: PictureReader, kind: str) -> None:
+    assert answers(reader, kind, 4).sum() >= 3
+
+
+@pytest.mark.mnist
+def test_clean_renderings_come_back_as_they_were(reader: PictureReader) -> None:
+    split = datasets.load("mnist", "test")
+    drawn = split.images[np.random.default_rng(SEED).permutation(len(split.images))[:1_000]]
+
+    def read(digit: Images) -> Images:
+        large = Image.fromarray(255 - digit).resize((280, 280), Image.Resampling.BICUBIC)
+        picture = Image.new("L", (500, 400), 255)
+        picture.paste(large, (97, 41))
+        return images.read(realistic.saved(picture, "PNG", compress_level=1), name="it")
+
+    back = np.stack([read(digit) for digit in drawn])
+
+    difference = np.abs(back.astype(int) - drawn).mean()
+    labels = [
+        predict_all(reader.predictor, some, batch_size=100).logits.argmax(axis=1)
+        for some in (back, drawn)
+    ]
+    same = float((labels[0] == labels[1]).mean())
+    print(f"mean absolute difference {difference:.2f} of 255; {same:.2%} of the labels unchanged")
+    assert difference <= 5
+    assert same >= 0.995
+
+
+def rows_of_digits(count: int, *, touching: bool) -> Rows:
+    """Numbers of 2 to 8 digits in a row, black on white, and what they are."""
+    split = datasets.load("mnist", "test")
+    random = np.random.default_rng((SEED, touching))
+    made = []
+    for _ in range(count):
+        chosen = random.integers(
+            len(split.images), size=random.integers(DIGITS_IN_A_ROW[0], DIGITS_IN_A_ROW[1] + 1)
+        )
+        field = np.zeros((2 * ROW_HEIGHT, 2 * ROW_HEIGHT * (len(chosen) + 1)), dtype=np.float32)
+        right = 20
+        for number, row in enumerate(chosen):
+            digit = drawn_at(split.images[row], ROW_HEIGHT * random.uniform(0.9, 1.1))
+            top = round(ROW_HEIGHT - len(digit) / 2 + random.uniform(-4, 4))
+            if touching and number:
+                wanted = random.integers(*TOUCHING)
+                while right > 20 and common_ink(field, digit, top, right) < wanted:
+                    right -= 1
+            under = field[top : top + len(digit), right : right + digit.shape[1]]
+            np.maximum(under, digit, out=under)
+            right += digit.shape[1] + (0 if touching else round(ROW_HEIGHT * random.uniform(*GAP)))
+        picture = np.rint(255 * (1 - field[:, : right + 20])).astype(np.uint8)
+        made.append((picture, "".join(str(label) for label in split.labels[chosen])))
+    return made
+
+
+def drawn_at(image: Images, height: float) -> npt.NDArray[np.float32]:
+    """An image's ink, as large as asked where its longer side is 20 pixels."""
+    rows, columns = np.nonzero(image)
+    box = image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    scale = height / 20
+    resized = cv2.resize(box, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    ink: npt.NDArray[np.float32] = resized.astype(np.float32) / 255
+    return ink
+
+
+def common_ink(
+    field: npt.NDArray[np.float32], digit: npt.NDArray[np.float32], top: int, left: int
+) -> int:
+    under = field[top : top + len(digit), left : left + digit.shape[1]]
+    return int(((under > 0.3) & (digit > 0.3)).sum())
+
+
+@pytest.mark.mnist
+@pytest.mark.parametrize(
+    ("touching", "count", "least"),
+    [
+        pytest.param(False, 300, 0.95, marks=pytest.mark.slow, id="spaced"),
+        pytest.param(True, 300, 0.75, marks=pytest.mark.slow, id="touching"),
+        pytest.param(False, 20, 0.9, id="a few spaced"),
+        pytest.param(True, 20, 0.6, id="a few touching"),
+    ],
+)
+def test_numbers_are_read_digit_by_digit(touching: bool, count: int, least: float) -> None:
+    splitting = workflows.open_reader("bundled", split=True, reject=False)
+    made = rows_of_digits(count, touching=touching)
+    files = [realistic.saved(Image.fromarray(picture), "PNG") for picture, _ in made]
+
+    readings = splitting.read_files(files)
+
+    right = [reading.text == wanted for reading, (_, wanted) in zip(readings, made, strict=True)]
+    print(f"{np.mean(right):.1%} of {count} numbers, {'touching' if touching else 'spaced'}")
+    assert np.mean(right) >= least
