@@ -229,8 +229,8 @@ def test_one_bad_picture_is_one_line_and_the_others_are_read(
     assert answer.code == 6
     assert [set(reading) for reading in readings] == [
         {"file", "error"},
-        {"file", "label", "probability", "top", "known", "rejected", "reason"},
-        {"file", "label", "probability", "top", "known", "rejected", "reason"},
+        {"file", "box", "label", "probability", "top", "known", "rejected", "reason"},
+        {"file", "box", "label", "probability", "top", "known", "rejected", "reason"},
         {"file", "error"},
     ]
     assert [reading.get("reason") for reading in readings] == [None, None, "blank", None]
@@ -366,9 +366,9 @@ def test_info_says_what_a_file_is(cli: Cli, checkpoint_path: Path, onnx_path: Pa
         ),
         (("eval", "x", "--batch-size", "0"), 2, "--batch-size 0: expected 1 or more"),
         (("eval", "x", "--min-accuracy", "99"), 2, "Invalid value for '--min-accuracy'"),
-        (("predict",), 2, "Missing argument"),
+        (("predict",), 2, "no pictures: name some"),
         (("predict", "x.png", "--top", "0"), 2, "--top 0: expected 1 or more"),
-        (("predict", "x.png", "--json", "--csv"), 2, "--json and --csv: choose one"),
+        (("predict", "x.png", "--json", "--csv"), 2, "--json, --jsonl and --csv: choose one"),
         (("export", "x", "--format", "onx"), 2, "unknown format 'onx'; did you mean 'onnx'?"),
         (("download", "digits"), 2, "is part of mnistctl; there is nothing to download"),
         (("download", "--from", "nowhere"), 3, "--from nowhere: neither a folder nor an address"),

@@ -145,6 +145,14 @@ def test_fitting_leaves_mnist_as_it_is() -> None:
     assert unchanged.mean() > 0.9  # the rest have a rim so faint that it is cut away
 
 
+def test_scraps_along_the_edge_are_kept() -> None:
+    ink = np.zeros((34, 9), dtype=np.float32)
+    ink[:6, 0] = 0.6
+    ink[-5:, 8] = 0.1
+
+    assert centring.fit(ink).any()
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (3, 200), (200, 3), (28, 28), (5, 7)])
 def test_ink_of_any_shape_stays_inside_the_field(shape: tuple[int, int]) -> None:
     ink = np.ones(shape, dtype=np.float32)

@@ -107,4 +107,5 @@ def _key(class_names: list[str]) -> str:
 def _summary(labelling: "Labelling") -> str:
     counts = labelling.to_json()
     each = ", ".join(f"{name}: {count}" for name, count in counts["by_class"].items() if count)
-    return f"filed {counts['filed']} pictures in {counts['folder']}" + (f" ({each})" if each else "")
+    pictures = "picture" if counts["filed"] == 1 else "pictures"
+    return f"filed {counts['filed']} {pictures} in {counts['folder']}" + (f" ({each})" if each else "")

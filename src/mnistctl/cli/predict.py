@@ -112,7 +112,7 @@ def predict(
             for reading in shown:
                 print(json.dumps(reading.to_json(), ensure_ascii=False), flush=True)
         elif as_csv:
-            _show_csv(shown, top=top, split=split)
+            _show_csv(shown, top=top, split=split, with_truth=labels_from_names)
         else:
             _show(shown, preview=preview)
     if labels_from_names:
@@ -188,25 +188,35 @@ def _show_json(readings: "Iterable[Reading]") -> None:
     print("\n]", flush=True)
 
 
-def _show_csv(readings: "Iterable[Reading]", *, top: int, split: bool) -> None:
+def _show_csv(readings: "Iterable[Reading]", *, top: int, split: bool, with_truth: bool) -> None:
     """A row for each picture; for each digit where there may be several."""
-    header = ["file", *(("line", "left", "top", "width", "height") if split else ())]
-    header += ["label", "probability"]
-    header += [f"{name}_{rank}" for rank in range(2, top + 1) for name in ("label", "probability")]
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow([*header, "known", "reason", "error", "truth"])
+    places = ["line", "left", "top", "width", "height"] if split else []
+    answers = [
+        name if rank == 1 else f"{name}_{rank}"
+        for rank in range(1, top + 1)
+        for name in ("label", "probability")
+    ]
+    truth = ["truth"] if with_truth else []
+    writer = csv.DictWriter(
+        sys.stdout,
+        ["file", *places, *answers, "known", "reason", "error", *truth],
+        extrasaction="ignore",
+        lineterminator="\n",
+    )
+    writer.writeheader()
     for reading in readings:
+        row = {"file": reading.file, "error": reading.error, "truth": reading.truth}
         for found in reading.digits:
             guess = found.prediction
             cells = [cell for answer in guess.top for cell in answer]
-            blanks = [""] * (2 * top - len(cells))
-            place = [found.line, *found.box] if split else []
-            row = [reading.file, *place, *cells, *blanks, guess.known, guess.reason]
-            writer.writerow([*row, "", reading.truth])
+            writer.writerow(
+                row
+                | dict(zip(places, [found.line, *found.box], strict=False))
+                | dict(zip(answers, cells, strict=False))
+                | {"known": guess.known, "reason": guess.reason}
+            )
         if not reading.digits:
-            blanks = [""] * (len(header) - 1)
-            reason = "" if reading.error else "blank"
-            writer.writerow([reading.file, *blanks, "", reason, reading.error, reading.truth])
+            writer.writerow(row | {"reason": "" if reading.error else "blank"})
         sys.stdout.flush()
 
 

@@ -1,5 +1,7 @@
 """Ink of any size -> the 28×28 field of MNIST: scaled into a 20×20 box, centred by its mass."""
 
+import math
+
 import numpy as np
 from PIL import Image
 
@@ -43,6 +45,9 @@ def fit(ink: Grey) -> Images:
         cropped = _cropped(_thick_enough(cropped))
         soft = _softness(cropped)
     inset = min(_OUTER * soft, 0.1 * min(cropped.shape))
+    rim = math.ceil(inset)
+    if rim and not cropped[rim:-rim, rim:-rim].any():  # nothing but scraps along the edge
+        inset = 0.0
     sides = [side - 2 * inset for side in cropped.shape]
     scale = BOX / max(sides)
     height, width = (max(1, round(side * scale)) for side in sides)

@@ -11,6 +11,7 @@ BLANK_CONTRAST = 0.08  # of black to white; fainter differences are paper, not w
 
 _LARGE = 100  # pixels: a picture with a longer side has noise to smooth
 _NOISE = 5  # standard deviations of the paper's noise: what is stronger is written
+_LOUDEST = 0.3  # of black to white: what is rougher is no paper's noise
 _CORE = 0.25  # of the ink's usual strength: what is stronger, and touches, is one piece
 _STRONG = 0.5  # of the ink's usual strength: every piece reaches it somewhere
 _MOST = 200  # pieces that are looked at: with more it is no writing
@@ -33,7 +34,7 @@ def find(colours: Colours, *, name: str) -> Grey:
     """
     strength = paper.remove(colours)
     smooth = cv2.GaussianBlur(strength, (0, 0), 1) if max(strength.shape) > _LARGE else strength
-    noise = _NOISE * paper.spread(smooth)
+    noise = min(_NOISE * paper.spread(smooth), _LOUDEST)
     written = smooth[smooth > max(BLANK_CONTRAST, noise)]
     if not written.size:
         raise BlankPictureError(f"{name}: blank: nothing on it stands out from the paper")

@@ -33,8 +33,8 @@ class Found:
     prediction: Prediction
 
     def to_json(self) -> dict[str, Any]:
-        """The box (left, top, width, height), the line, and what `Prediction` has."""
-        return {"box": list(self.box), "line": self.line} | self.prediction.to_json()
+        """The box (left, top, width, height), and what `Prediction` has."""
+        return {"box": list(self.box)} | self.prediction.to_json()
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ class Reading:
         if self.error is not None:
             return values | {"error": self.error}
         if self.is_split:
-            return values | {"text": self.text, "digits": [digit.to_json() for digit in self.digits]}
+            digits = [{"line": digit.line} | digit.to_json() for digit in self.digits]
+            return values | {"text": self.text, "digits": digits}
         return values | self.digits[0].to_json()
 
 

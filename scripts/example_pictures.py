@@ -1,0 +1,67 @@
+"""Make the README's examples of what `predict --annotate` and `--explain` write.
+
+    python scripts/example_pictures.py
+
+They are of digits that are part of the package, drawn in blue on ruled paper under a lamp.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+import bench
+from mnistctl import datasets, files
+from mnistctl.datasets import Split
+
+DOCS = Path(__file__).parents[1] / "docs"
+LINES = ("1984", "2026")
+SIDE = 130  # pixels, of a digit with its margin
+
+
+def main() -> None:
+    """Draw a page, read it, and keep small copies of what was written."""
+    page = drawn(datasets.load("digits", "test"), LINES)
+    here = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        page.save("page.jpg", quality=80)
+        page.crop((40, 20, 40 + SIDE, 20 + SIDE + 20)).save("one.jpg", quality=80)
+        predict = (*bench.MNISTCTL, "predict")
+        print(bench.measure([*predict, "page.jpg", "--split", "--annotate", "annotated.png"]).stdout)
+        model = Path(datasets.__file__).parents[1] / "bundled" / "model.safetensors"
+        told = ("--model", str(model), "--explain", "explained.png")
+        print(bench.measure([*predict, "one.jpg", *told]).stdout)
+        for name, width in (("annotated.png", 560), ("explained.png", 900)):
+            with Image.open(name) as picture:
+                height = round(width * picture.height / picture.width)
+                small = picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+            small.quantize(64).save(name, optimize=True)
+            files.write_bytes(DOCS / name, Path(name).read_bytes())
+        os.chdir(here)
+
+
+def drawn(split: Split, lines: tuple[str, ...]) -> Image.Image:
+    """Numbers in blue on ruled paper, lit from the right."""
+    height, width = SIDE * len(lines) + 40, SIDE * max(map(len, lines)) + 80
+    ink = np.zeros((height, width), dtype=np.float32)
+    random = np.random.default_rng(4)
+    for row, line in enumerate(lines):
+        for column, label in enumerate(line):
+            image = split.images[random.choice(np.flatnonzero(split.labels == int(label)))]
+            soft = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+            digit = np.clip((soft.astype(np.float32) / 255 - 0.35) * 6, 0, 1)
+            top, left = 20 + SIDE * row, 40 + SIDE * column
+            ink[top : top + SIDE, left : left + SIDE] = digit
+    paper = np.full((height, width, 3), (0.96, 0.94, 0.88), dtype=np.float32)
+    paper[SIDE // 2 :: SIDE // 2] = (0.65, 0.75, 0.9)
+    page = paper + ink[..., None] * (np.array([0.1, 0.2, 0.55], np.float32) - paper)
+    light = np.linspace(0.6, 1, width, dtype=np.float32)[:, None]
+    return Image.fromarray(np.rint(255 * page * light).astype(np.uint8))
+
+
+if __name__ == "__main__":
+    main()
