@@ -2,7 +2,8 @@
 
     python scripts/example_pictures.py
 
-They are of digits that are part of the package, drawn in blue on ruled paper under a lamp.
+They are of MNIST test images, drawn in blue on ruled paper under a lamp. MNIST must be in the data
+folder.
 """
 
 import os
@@ -24,12 +25,12 @@ SIDE = 130  # pixels, of a digit with its margin
 
 def main() -> None:
     """Draw a page, read it, and keep small copies of what was written."""
-    page = drawn(datasets.load("digits", "test"), LINES)
+    page = drawn(datasets.load("mnist", "test"), LINES)
     here = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         page.save("page.jpg", quality=80)
-        page.crop((40, 20, 40 + SIDE, 20 + SIDE + 20)).save("one.jpg", quality=80)
+        page.crop((40 + SIDE, 20, 40 + 2 * SIDE, 20 + SIDE)).save("one.jpg", quality=80)
         predict = (*bench.MNISTCTL, "predict")
         print(bench.measure([*predict, "page.jpg", "--split", "--annotate", "annotated.png"]).stdout)
         model = Path(datasets.__file__).parents[1] / "bundled" / "model.safetensors"
@@ -39,7 +40,7 @@ def main() -> None:
             with Image.open(name) as picture:
                 height = round(width * picture.height / picture.width)
                 small = picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
-            small.quantize(64).save(name, optimize=True)
+            small.quantize(128).save(name, optimize=True)
             files.write_bytes(DOCS / name, Path(name).read_bytes())
         os.chdir(here)
 
@@ -53,7 +54,7 @@ def drawn(split: Split, lines: tuple[str, ...]) -> Image.Image:
         for column, label in enumerate(line):
             image = split.images[random.choice(np.flatnonzero(split.labels == int(label)))]
             soft = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
-            digit = np.clip((soft.astype(np.float32) / 255 - 0.35) * 6, 0, 1)
+            digit = np.clip((soft.astype(np.float32) / 255 - 0.4) * 5, 0, 1)
             top, left = 20 + SIDE * row, 40 + SIDE * column
             ink[top : top + SIDE, left : left + SIDE] = digit
     paper = np.full((height, width, 3), (0.96, 0.94, 0.88), dtype=np.float32)
