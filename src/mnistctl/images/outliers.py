@@ -56,8 +56,9 @@ def make(images: Images, class_names: Sequence[str], count: int, *, seed: int) -
         functools.partial(_blank, random),
         functools.partial(_lines, random),
         functools.partial(_texture, random),
-        functools.partial(_two, images, random),
-        functools.partial(_piece, images, random),
+        # The hardest to tell from a digit are made most often.
+        *2 * [functools.partial(_two, images, random)],
+        *3 * [functools.partial(_piece, images, random)],
     ]
     if are_digits(class_names):
         kinds += 4 * [functools.partial(_letter, random)]
