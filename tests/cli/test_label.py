@@ -13,6 +13,8 @@ from tests.conftest import Cli
 
 Press = Callable[..., None]
 
+UNDO, QUIT = "\x7f", "\x1b"
+
 
 @pytest.fixture
 def press(monkeypatch: pytest.MonkeyPatch) -> Press:
@@ -53,7 +55,7 @@ def filed() -> dict[str, int]:
 def test_a_key_files_a_picture_and_enter_accepts_the_guess(
     cli: Cli, press: Press, onnx_path: Path, mine: Path
 ) -> None:
-    press("7", "\r", "s")
+    press("7", "\r", " ")
 
     answer = cli("label", mine, "--model", onnx_path, "--json", "-q")
 
@@ -65,7 +67,7 @@ def test_a_key_files_a_picture_and_enter_accepts_the_guess(
 
 
 def test_a_mistake_is_taken_back(cli: Cli, press: Press, onnx_path: Path, mine: Path) -> None:
-    press("u", "9", "u", "x", "0", "q")
+    press(UNDO, "9", UNDO, "x", "0", QUIT)
 
     answer = cli("label", mine, "--model", onnx_path, "-q")
 
@@ -81,7 +83,7 @@ def test_what_was_filed_is_not_asked_again(cli: Cli, press: Press, onnx_path: Pa
 
     assert filed() == {"0": 1, "1": 1, "2": 1}
     (mine / "damaged.png").unlink()
-    assert "every picture has been filed" in cli("label", mine, "--model", onnx_path, "-q").err
+    assert "every picture has been filed" in cli("label", mine, "--model", onnx_path, "-q").out
 
 
 def test_pictures_of_one_name_do_not_replace_one_another(
@@ -89,7 +91,7 @@ def test_pictures_of_one_name_do_not_replace_one_another(
 ) -> None:
     (mine / "more").mkdir()
     Image.open(mine / "0.png").rotate(3, fillcolor=255).save(mine / "more" / "0.png")
-    press(*"0ss0")
+    press(*"0  0")
 
     cli("label", mine, "-r", "--model", onnx_path, "-q")
 

@@ -63,9 +63,11 @@ def test_two_thousand_realistic_pictures_are_read_rightly(reader: PictureReader)
 
 
 @pytest.mark.mnist
-@pytest.mark.parametrize("kind", realistic.KINDS)
-def test_every_kind_of_picture_is_read(reader: PictureReader, kind: str) -> None:
-    assert answers(reader, kind, 4).sum() >= 3
+def test_pictures_of_every_kind_are_read(reader: PictureReader) -> None:
+    right = {kind: answers(reader, kind, 6) for kind in realistic.KINDS}
+
+    assert np.mean(list(right.values())) >= 0.95, right
+    assert all(found.any() for found in right.values()), right
 
 
 @pytest.mark.mnist

@@ -10,12 +10,11 @@ from mnistctl.cli import drawing, output, watching
 from mnistctl.cli.options import JsonOption, ModelOption, OwnClassOption, QuietOption
 
 if TYPE_CHECKING:
-    from mnistctl.workflows.labelling import Labelling
-    from mnistctl.workflows.predicting import Reading
+    from mnistctl.workflows.labelling import Choice, Labelled, Question
 
-_SKIP, _UNDO, _QUIT = "s", "u", "q"
-_ACCEPT = "\r\n"
-_FEW = 10  # classes that one key each can name: 0 is the first
+# A name of a class is typed; what else may be done has keys that no name has.
+_CHOICES = {" ": "skip", "\x7f": "undo", "\b": "undo", "\x1b": "quit"}
+_ACCEPT = ("", "\r", "\n")
 
 
 def label(
@@ -38,74 +37,70 @@ def label(
     from mnistctl import workflows
 
     with watching.watcher(quiet=quiet) as watcher:
-        reader = workflows.open_reader(model, reject=False, arch=arch, watcher=watcher)
-    labelling = workflows.Labelling(reader, output_folder, list(reader.predictor.metadata.class_names))
-    waiting = labelling.waiting(folder, recursive=recursive)
+        labelled = workflows.label(
+            *(folder, _ask),
+            output=output_folder,
+            model=model,
+            recursive=recursive,
+            arch=arch,
+            watcher=watcher,
+        )
+    output.show(labelled, lambda done: [_summary(done)], as_json=as_json)
+
+
+def _ask(question: "Question") -> "str | Choice":
+    """Show a picture and the guess, and wait for a key that says something."""
+    from mnistctl.workflows.labelling import Choice
+
     screen = output.console(stderr=True)
-    if not waiting:
-        screen.print("nothing to label: every picture has been filed")
-    place = 0
-    while place < len(waiting):
-        (reading,) = labelling.read([waiting[place]])
-        if reading.error is not None:
-            output.complain(reading.error)
-            place += 1
-            continue
-        screen.print(_shown(reading, labelling, place, len(waiting)), end="")
-        place = _act(labelling, waiting, place, reading)
-        screen.print()
-    output.show(labelling, lambda done: [_summary(done)], as_json=as_json)
+    screen.print(_shown(question), end="")
+    guess = question.reading.digits[0].prediction.label
+    while True:
+        key = _key(question.class_names)
+        answer = guess if key in _ACCEPT else key
+        if answer in question.class_names:
+            screen.print(Text(answer, style="bold"))
+            return answer
+        choice = _CHOICES.get(key, key)
+        if choice in [known.value for known in Choice]:
+            screen.print(Text(choice, style="dim"))
+            return Choice(choice)
 
 
-def _shown(reading: "Reading", labelling: "Labelling", place: int, count: int) -> Text:
-    digit = reading.digits[0]
+def _shown(question: "Question") -> Text:
+    digit = question.reading.digits[0]
     guess = digit.prediction
-    keys = "0-9" if len(labelling.class_names) <= _FEW else "class, then Enter"
-    undo = f" · {_UNDO} undo" if labelling.filed else ""
+    if _has_keys(question.class_names):
+        name, skip, undo, stop = "its key", "Space", "Backspace", "Esc"
+    else:
+        name, skip, undo, stop = "its name", "skip", "undo", "quit"
+    back = f" · {undo} undoes" if question.can_undo else ""
     return Text.assemble(
-        (f"\n{place + 1} of {count}  {reading.file}\n", "dim"),
+        (f"\n{question.place + 1} of {question.count}  {question.reading.file}\n", "dim"),
         "\n".join(drawing.dotted(digit.image)),
         "\n",
         (f"{guess.label}? ", "bold"),
         f"{output.percent(guess.probability)}  ",
-        (f"{keys} file · Enter accept · {_SKIP} skip{undo} · {_QUIT} quit  ", "dim"),
+        (f"Enter accepts · {name} corrects · {skip} skips{back} · {stop} ends  ", "dim"),
     )
 
 
-def _act(labelling: "Labelling", waiting: list[Path], place: int, reading: "Reading") -> int:
-    """Do what a key says; the place of the picture that is next."""
-    while True:
-        key = _key(labelling.class_names)
-        if key == _QUIT:
-            return len(waiting)
-        if key == _SKIP:
-            return place + 1
-        if key == _UNDO and labelling.filed:
-            picture = labelling.undo()
-            return waiting.index(picture)
-        guess = reading.digits[0].prediction.label
-        wanted = guess if key in (*_ACCEPT, "") else key
-        if wanted in labelling.class_names:
-            labelling.file(waiting[place], wanted)
-            output.console(stderr=True).print(Text(wanted, style="bold"), end="")
-            return place + 1
+def _has_keys(class_names: tuple[str, ...]) -> bool:
+    return all(len(name) == 1 for name in class_names)
 
 
-def _key(class_names: list[str]) -> str:
-    """What was pressed: a class, or one of the other keys; Ctrl-C and the end of input quit."""
+def _key(class_names: tuple[str, ...]) -> str:
+    """What was pressed, or typed where a class has no key; Ctrl-C and the end of input quit."""
     try:
-        if all(len(name) == 1 for name in class_names):
-            return str(typer.getchar())
-        line = str(input())
+        return str(typer.getchar()) if _has_keys(class_names) else input().strip()
     except (EOFError, KeyboardInterrupt):
-        return _QUIT
-    if line.isdecimal() and line not in class_names and int(line) < len(class_names):
-        return class_names[int(line)]
-    return line
+        return "quit"
 
 
-def _summary(labelling: "Labelling") -> str:
-    counts = labelling.to_json()
+def _summary(labelled: "Labelled") -> str:
+    if not labelled.waited:
+        return "nothing to label: every picture has been filed"
+    counts = labelled.to_json()
     each = ", ".join(f"{name}: {count}" for name, count in counts["by_class"].items() if count)
     pictures = "picture" if counts["filed"] == 1 else "pictures"
     return f"filed {counts['filed']} {pictures} in {counts['folder']}" + (f" ({each})" if each else "")

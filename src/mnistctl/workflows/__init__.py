@@ -7,7 +7,7 @@ from mnistctl.workflows.downloading import download
 from mnistctl.workflows.evaluating import evaluate
 from mnistctl.workflows.exporting import export
 from mnistctl.workflows.joining import ensemble
-from mnistctl.workflows.labelling import Labelling
+from mnistctl.workflows.labelling import label
 from mnistctl.workflows.listing import archs, recipes, runs
 from mnistctl.workflows.plotting import plot
 from mnistctl.workflows.predicting import open_reader, predict
@@ -17,7 +17,6 @@ from mnistctl.workflows.surveying import data, list_datasets
 from mnistctl.workflows.training import train
 
 __all__ = [
-    "Labelling",
     "archs",
     "compare",
     "data",
@@ -27,6 +26,7 @@ __all__ = [
     "evaluate",
     "export",
     "info",
+    "label",
     "list_datasets",
     "open_reader",
     "plot",
