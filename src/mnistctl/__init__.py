@@ -4,59 +4,21 @@ The verbs of the command line, as functions, with the same words. Importing this
 what a verb needs is imported when it is first used.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mnistctl.workflows import __all__ as __all__
+
 if TYPE_CHECKING:
-    from mnistctl.workflows import (
-        archs,
-        compare,
-        data,
-        doctor,
-        download,
-        ensemble,
-        evaluate,
-        export,
-        info,
-        label,
-        list_datasets,
-        open_reader,
-        plot,
-        predict,
-        recipes,
-        runs,
-        show_readings,
-        train,
-        train_seeds,
-    )
+    from mnistctl.workflows import *  # noqa: F403 - exactly those of __all__
 
 __version__ = "0.1.0"
-__all__ = [
-    "archs",
-    "compare",
-    "data",
-    "doctor",
-    "download",
-    "ensemble",
-    "evaluate",
-    "export",
-    "info",
-    "label",
-    "list_datasets",
-    "open_reader",
-    "plot",
-    "predict",
-    "recipes",
-    "runs",
-    "show_readings",
-    "train",
-    "train_seeds",
-]
 
 
 def __getattr__(name: str) -> Any:
+    from mnistctl import workflows
+
     if name in __all__:
-        return getattr(import_module("mnistctl.workflows"), name)
+        return getattr(workflows, name)
     raise AttributeError(f"module 'mnistctl' has no attribute '{name}'")
 
 

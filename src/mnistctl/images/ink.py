@@ -2,10 +2,14 @@
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from mnistctl.errors import BlankPictureError
 from mnistctl.images import paper
+from mnistctl.images.paper import Mask
 from mnistctl.images.reading import Colours, Grey
+
+Sides = npt.NDArray[np.int32]
 
 BLANK_CONTRAST = 0.08  # of black to white; fainter differences are paper, not writing
 
@@ -48,13 +52,7 @@ def find(colours: Colours, *, name: str) -> Grey:
     strong[0] = False
     if not strong.any():
         raise BlankPictureError(f"{name}: blank: nothing on it stands out from the paper")
-    sizes = np.where(strong, sides.max(axis=1), 0)
-    largest = int(sizes.max())
-    is_large = sizes > _APART * largest
-    is_large &= sizes >= np.sort(sizes)[-_MOST:][0]
-    between = starts[:, None] - (starts + sides)[None, is_large]  # (pieces, large ones, x and y)
-    gaps = np.maximum(between, starts[None, is_large] - (starts + sides)[:, None]).max(axis=2)
-    kept = is_large | ((sizes > _SPECK * largest) & (gaps.min(axis=1) < _NEAR * largest))
+    kept, largest = _writing(strong, starts, sides)
 
     width = 2 * max(2, round(_RIM * largest)) + 1
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
@@ -64,3 +62,23 @@ def find(colours: Colours, *, name: str) -> Grey:
     rim = min(max(_FAINT * level, 1.5 * rough), _CORE * level)
     ink: Grey = np.where(around & (smooth > rim), np.clip(strength / level, 0, 1), 0)
     return ink.astype(np.float32, copy=False)
+
+
+def _writing(strong: Mask, starts: Sides, sides: Sides) -> tuple[Mask, int]:
+    """Which of N pieces are writing, and the size of the largest.
+
+    Args:
+        strong: (N,), which of them may be.
+        starts: (N, 2), the left and upper ends of the boxes around them.
+        sides: (N, 2), the widths and heights of those.
+    """
+    sizes = np.where(strong, sides.max(axis=1), 0)
+    largest = int(sizes.max())
+    if np.count_nonzero(strong) == 1:
+        return strong, largest
+    is_large = sizes > _APART * largest
+    is_large &= sizes >= np.sort(sizes)[-_MOST:][0]
+    between = starts[:, None] - (starts + sides)[None, is_large]  # (pieces, large ones, x and y)
+    gaps = np.maximum(between, starts[None, is_large] - (starts + sides)[:, None]).max(axis=2)
+    kept: Mask = is_large | ((sizes > _SPECK * largest) & (gaps.min(axis=1) < _NEAR * largest))
+    return kept, largest

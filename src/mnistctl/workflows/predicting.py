@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from mnistctl.watcher import SILENT, Watcher
 UNREADABLE = "?"  # in a number: something that is no digit
 
 _MOST_AT_ONCE = 128  # pictures; the first are fewer, so that answers come soon
+_WORKERS = min(4, os.cpu_count() or 1)
+_LARGE_FILE = 50_000  # bytes: reading one is decoding and filtering, which threads do side by side
 _LEAST_LIKELY = 1e-6  # of a digit: how certain a model may be that something is none
 
 
@@ -178,15 +180,24 @@ class PictureReader:
 
     def _read(self, waiting: Sequence[Reading], watcher: Watcher = SILENT) -> Iterator[Reading]:
         done, count = 0, 1
-        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            ahead = pool.map(self._look, waiting[:count])
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            ahead = self._look_ahead(pool, waiting[:count])
             while done < len(waiting):
-                looked = list(ahead)
+                looked = [seen for part in ahead for seen in part.result()]
                 done += len(looked)
                 count = min(2 * count, _MOST_AT_ONCE)
-                ahead = pool.map(self._look, waiting[done : done + count])  # while the model reads
+                ahead = self._look_ahead(pool, waiting[done : done + count])  # while the model reads
                 yield from self._predict(looked)
                 watcher.progress("reading", done, len(waiting))
+
+    def _look_ahead(
+        self, pool: ThreadPoolExecutor, waiting: Sequence[Reading]
+    ) -> list[Future[list[tuple[Reading, list[Digit]]]]]:
+        """Look at pictures side by side; small ones in one thread, as others would only hinder it."""
+        is_large = sum(map(_size, waiting)) > _LARGE_FILE * len(waiting)
+        each = -(-len(waiting) // _WORKERS) if is_large else len(waiting)
+        parts = [waiting[start : start + each] for start in range(0, len(waiting), each or 1)]
+        return [pool.submit(lambda part: [self._look(one) for one in part], part) for part in parts]
 
     def _look(self, reading: Reading) -> tuple[Reading, list[Digit]]:
         """The digits that are found in a picture."""
@@ -249,6 +260,16 @@ def label_in_name(path: Path, class_names: Sequence[str]) -> str | None:
         return path.parent.name
     words = "".join(mark if mark.isalnum() else " " for mark in path.stem).split()
     return next((word for word in (*words[:1], *words[-1:]) if word in class_names), None)
+
+
+def _size(reading: Reading) -> int:
+    """Of a picture's file, in bytes; 0 where there is none."""
+    if isinstance(reading.source, bytes):
+        return len(reading.source)
+    try:
+        return reading.source.stat().st_size
+    except (OSError, ValueError):
+        return 0
 
 
 def _named(name: str | Path, recursive: bool) -> list[Reading]:
