@@ -19,7 +19,7 @@ import torch
 
 import measure_refusal
 from build_sizes import count
-from mnistctl import checkpoint, datasets, files, models, recipe_table, workflows
+from mnistctl import checkpoint, datasets, files, formats, models, recipe_table, workflows
 from mnistctl.checkpoint import Checkpoint
 from mnistctl.errors import UsageError
 from mnistctl.evaluation import Report
@@ -179,12 +179,12 @@ def main() -> None:
         refusal = measure_refusal.measure(models.open_predictor(exported), digits, each=EACH)
     text = "\n".join(card(model, report, refusal)) + "\n"
     metadata = dataclasses.replace(model.metadata, card=text)
-    target = models.bundled(models.SAFETENSORS)
+    target = models.bundled(formats.SAFETENSORS)
     files.make_folder(target.parent)
     checkpoint.save(target, model.tensors, metadata)
-    workflows.export(target, output=models.bundled(models.ONNX), force=True)
+    workflows.export(target, output=models.bundled(formats.ONNX), force=True)
     files.write_bytes(CARD, text.encode())
-    size = sum(models.bundled(name).stat().st_size for name in (models.SAFETENSORS, models.ONNX))
+    size = sum(models.bundled(name).stat().st_size for name in (formats.SAFETENSORS, formats.ONNX))
     print(text)
     for what, value, holds in (
         ("bytes", size, size <= MOST_BYTES),

@@ -11,7 +11,18 @@ README = Path(__file__).parents[1] / "README.md"
 BEGIN = "<!-- usage: made by scripts/readme_usage.py from --help -->\n"
 END = "<!-- /usage -->\n"
 COMMANDS = (
-    *("download", "data", "train", "eval", "predict", "label", "export", "ensemble", "info"),
+    *(
+        "download",
+        "data",
+        "train",
+        "eval",
+        "predict",
+        "label",
+        "export",
+        "benchmark",
+        "ensemble",
+        "info",
+    ),
     *("recipes", "archs", "runs", "plot", "compare", "doctor"),
 )
 

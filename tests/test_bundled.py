@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnistctl import datasets, evaluation, models, recipe_table
+from mnistctl import datasets, evaluation, formats, models, recipe_table
 from mnistctl.images.corruptions import CORRUPTIONS
 from tests.conftest import Cli
 
 ROOT = Path(__file__).parents[1]
 CARD = (ROOT / "docs" / "model-card.md").read_text(encoding="utf-8")
-BOTH = (models.SAFETENSORS, models.ONNX)
+BOTH = (formats.SAFETENSORS, formats.ONNX)
 
 
 @pytest.mark.parametrize("kind", BOTH)
@@ -66,7 +66,7 @@ BORNE = {"shift": (3,), "rotation": (15,), "scale": (0.8, 1.2), "noise": (0.2,),
 def test_it_bears_what_pictures_go_through(how: object) -> None:
     assert isinstance(how, type(CORRUPTIONS[0]))
     split = datasets.load("mnist", "test")
-    predictor = models.open_predictor(models.bundled(models.ONNX))
+    predictor = models.open_predictor(models.bundled(formats.ONNX))
 
     for strength in BORNE[how.name]:
         spoilt = how.corrupt(split.images, strength, np.random.default_rng(0))

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,29 +20,43 @@ TEMPORARY_SUFFIX = ".partial"
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, folder: bool = False) -> Iterator[Path]:
     """Yield a temporary path in the same folder; on leaving, flush it and rename it to `path`.
 
-    Leaving by an exception removes the temporary file and leaves `path` as it was.
+    Leaving by an exception removes what is temporary and leaves `path` as it was.
+
+    Args:
+        path: of the file, or the folder.
+        folder: whether it is a folder, which whoever calls makes; one that is there is replaced.
 
     Raises:
-        WriteError: the folder or the file cannot be written (read-only, full, no permission).
+        WriteError: it cannot be written (read-only, full, no permission).
     """
     place = path.resolve()  # a link stays a link
-    if place.exists() and not place.is_file():
-        raise WriteError(f"{path}: cannot be written: not a regular file")
+    if place.exists() and not (place.is_dir() if folder else place.is_file()):
+        kind = "a folder" if folder else "a regular file"
+        raise WriteError(f"{path}: cannot be written: not {kind}")
     temporary = place.with_name(f".{place.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, place)
+        for file in (it for it in (temporary, *temporary.rglob("*")) if it.is_file()):
+            with file.open("rb+") as written:
+                os.fsync(written.fileno())
+        if folder and place.exists():  # the system replaces a file by a file only
+            old = temporary.with_name(f".{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+            os.replace(place, old)
+            os.replace(temporary, place)
+            shutil.rmtree(old)
+        else:
+            os.replace(temporary, place)
         _flush_folder(place.parent)
     except OSError as error:
         raise write_error(path, error) from error
     finally:
         with contextlib.suppress(OSError):
+            if temporary.is_dir():
+                shutil.rmtree(temporary)
             temporary.unlink(missing_ok=True)
 
 

@@ -48,6 +48,27 @@ class Metadata:
             raise ModelError("its metadata is not JSON") from error
 
     @classmethod
+    def of_export(cls, text: str, graph_sha256: str | None, *, name: object) -> Self:
+        """Read an exported file's metadata, and check that they are about its graph.
+
+        Args:
+            text: the metadata.
+            graph_sha256: of the file's graph; None: it need not be checked.
+            name: what to call the file in an error.
+
+        Raises:
+            ModelError: see `from_json`; or the graph is another than was checked.
+        """
+        try:
+            metadata = cls.parse(text)
+        except ModelError as error:
+            raise ModelError(f"{name}: {error}") from error
+        stored = metadata.export.get("graph_sha256")
+        if graph_sha256 is not None and stored is not None and stored != graph_sha256:
+            raise ModelError(f"{name}: changed since it was exported: its graph is not the one checked")
+        return metadata
+
+    @classmethod
     def from_json(cls, values: Any) -> Self:
         """Read metadata back from plain values.
 

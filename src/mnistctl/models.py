@@ -6,11 +6,11 @@ from pathlib import Path
 
 from mnistctl import architectures, checkpoint, files, run_folder
 from mnistctl.errors import ModelError
+from mnistctl.formats import ONNX, OPENVINO, OPENVINO_FILE, SAFETENSORS, TRITON_FILE
 from mnistctl.metadata import Metadata
 from mnistctl.predictor import Predictor
 from mnistctl.watcher import SILENT, Watcher
 
-SAFETENSORS, ONNX = "safetensors", "onnx"
 BUNDLED = "bundled"  # the name of the model inside the package
 _BUNDLED_FOLDER = Path(__file__).parent / "bundled"
 
@@ -46,11 +46,12 @@ def find(name: str | Path | None, *, prefer: str = SAFETENSORS, watcher: Watcher
     if name == BUNDLED and not (run_folder.ROOT / name).exists():
         return bundled(prefer)
     for candidate in (path, run_folder.ROOT / path):
-        for file in (candidate, run_folder.Run(candidate).model_path):
+        inside = (run_folder.Run(candidate).model_path, candidate / OPENVINO_FILE)
+        for file in (candidate, *inside, *sorted(candidate.glob(f"*/{TRITON_FILE}"))):
             if file.is_file():
                 return file
     if path.is_dir():
-        raise ModelError(f"{path}: a folder without {run_folder.MODEL_NAME}")
+        raise ModelError(f"{path}: a folder without {run_folder.MODEL_NAME} or an exported model")
     names = [*(run.folder.name for run in known), BUNDLED]
     close = get_close_matches(str(name), names, n=1)
     hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(names)}"
@@ -72,6 +73,8 @@ def format_of(path: Path) -> str:
         raise ModelError(f"{path}: an empty file, not a model")
     if checkpoint.is_checkpoint(beginning):
         return SAFETENSORS
+    if b"<net " in beginning and path.suffix == ".xml":
+        return OPENVINO
     if beginning.lstrip()[:1] == b"<":
         raise ModelError(f"{path}: a web page, not a model; was it downloaded from a link to one?")
     if beginning[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
@@ -80,7 +83,7 @@ def format_of(path: Path) -> str:
         )
     if (beginning[:1] == b"\x08" and len(beginning) > 8) or path.suffix == ".onnx":
         return ONNX
-    raise ModelError(f"{path}: neither a safetensors nor an ONNX file")
+    raise ModelError(f"{path}: neither a safetensors, nor an ONNX, nor an OpenVINO file")
 
 
 def open_predictor(path: Path, *, arch: str | None = None, watcher: Watcher = SILENT) -> Predictor:
@@ -95,10 +98,9 @@ def open_predictor(path: Path, *, arch: str | None = None, watcher: Watcher = SI
         ModelError: unreadable, damaged, or not one of this program's.
         UsageError: `arch` is not the model's.
     """
-    if format_of(path) == ONNX:
-        from mnistctl.onnx_predictor import OnnxPredictor  # 0.1 s
-
-        return OnnxPredictor(path)
+    kind = format_of(path)
+    if kind != SAFETENSORS:
+        return _open_export(path, kind)
     opened = checkpoint.load(path)
     import torch  # 1.2 s: after the file is known to be sound
 
@@ -144,8 +146,24 @@ def describe(path: Path) -> tuple[str, Metadata]:
     Raises:
         ModelError: unreadable, damaged, or not one of this program's.
     """
-    if format_of(path) == ONNX:
-        from mnistctl.onnx_predictor import OnnxPredictor
+    kind = format_of(path)
+    if kind == SAFETENSORS:
+        return kind, checkpoint.load(path).metadata
+    about = _open_export(path, kind).metadata
+    return about.export.get("format", kind), about
 
-        return ONNX, OnnxPredictor(path).metadata
-    return SAFETENSORS, checkpoint.load(path).metadata
+
+def size_of(path: Path) -> int:
+    """The bytes of a model's file, or of its files."""
+    weights = path.with_suffix(".bin") if path.name == OPENVINO_FILE else None
+    return path.stat().st_size + (weights.stat().st_size if weights else 0)
+
+
+def _open_export(path: Path, kind: str) -> Predictor:
+    if kind == OPENVINO:
+        from mnistctl.openvino_predictor import OpenVinoPredictor  # 0.3 s
+
+        return OpenVinoPredictor(path)
+    from mnistctl.onnx_predictor import OnnxPredictor  # 0.1 s
+
+    return OnnxPredictor(path, trusted=path == bundled(ONNX))

@@ -29,6 +29,11 @@ class Predictor(Protocol):
         """What the model knows about itself."""
         ...
 
+    @property
+    def threads(self) -> int:
+        """How many compute."""
+        ...
+
     def __call__(self, images: Images) -> Outputs:
         """Read images, uint8 (N, 28, 28), 0 = paper, 255 = ink; N is 1 or more."""
         ...

@@ -10,6 +10,7 @@ import typer
 
 from mnistctl import __version__
 from mnistctl.cli import (
+    benchmark,
     compare,
     data,
     doctor,
@@ -42,6 +43,7 @@ app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("label")(label.label)
 app.command("export")(export.export)
+app.command("benchmark")(benchmark.benchmark)
 app.command("ensemble")(ensemble.ensemble)
 app.command("info")(info.info)
 app.command("plot")(plot.plot)

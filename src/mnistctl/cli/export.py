@@ -8,6 +8,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
+from mnistctl import formats
 from mnistctl.cli import output, watching
 from mnistctl.cli.options import (
     DataDirOption,
@@ -23,14 +24,35 @@ if TYPE_CHECKING:
     from mnistctl.workflows.exporting import Exported
 
 
+def _formats(incomplete: str) -> list[tuple[str, str]]:
+    known = formats.FORMATS.items()
+    return [(name, kind.summary) for name, kind in known if name.startswith(incomplete)]
+
+
 def export(
     model: ModelArgument = None,
-    format_name: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
+    format_names: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help=f"One, or several with commas: {', '.join(formats.FORMATS)}.",
+            autocompletion=_formats,
+        ),
+    ] = formats.ONNX,
     path: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The file.", show_default="beside the model, or here"),
+        typer.Option(
+            "--output",
+            "-o",
+            help="The file; for several formats the folder.",
+            show_default="beside the model, or here",
+        ),
     ] = None,
     force: ForceOption = False,
+    opset: Annotated[int, typer.Option(help="Of ONNX: 18 to 21.")] = formats.OPSET,
+    input_kind: Annotated[
+        str, typer.Option("--input", help="What it takes: uint8, or float32 in [0, 1].")
+    ] = formats.UINT8,
     dataset: Annotated[
         str | None, dataset_option("What to check it on.", "what the model was trained on")
     ] = None,
@@ -39,15 +61,17 @@ def export(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Export a model, and check that the file says what the model says."""
+    """Export a model to other formats, each checked against PyTorch on all test images."""
     from mnistctl import workflows
 
     with watching.watcher(quiet=quiet) as watcher:
         exported = workflows.export(
             model,
-            format=format_name,
+            format=[name.strip() for name in format_names.split(",")],
             output=path,
             force=force,
+            opset=opset,
+            input=input_kind,
             dataset=dataset,
             arch=arch,
             data_dir=data_dir,
@@ -66,15 +90,26 @@ def _render(file: "Exported") -> Iterator[RenderableType]:
     table = output.table("against PyTorch", "")
     table.add_row(f"{parity['dataset']} {parity['split']} images", f"{parity['images']:,}")
     table.add_row("batch sizes", ", ".join(str(size) for size in parity["batch_sizes"]))
-    table.add_row(
-        "largest logit difference",
-        f"{parity['max_logit_difference']:.1e} (at most {parity['tolerance']:.1e})",
-    )
-    table.add_row("largest probability difference", f"{parity['max_probability_difference']:.1e}")
-    table.add_row("same answer", output.percent(parity["argmax_agreement"], digits=3))
+    for name, title, shown in (
+        ("max_logit_difference", "largest logit difference", "{:.1e}"),
+        ("max_probability_difference", "largest probability difference", "{:.1e}"),
+        ("max_known_difference", "largest difference of known", "{:.1e}"),
+        ("disagreements", "images with another answer", "{:,.0f}"),
+        ("refusals_changed", "images refused by one of them only", "{:,.0f}"),
+    ):
+        most = parity["limits"].get(name)
+        limit = "" if most is None else f" (at most {shown.format(most)})"
+        table.add_row(title, shown.format(parity[name]) + limit)
     table.add_row("accuracy in PyTorch", output.percent(parity["reference_accuracy"]))
-    table.add_row(f"accuracy in {file.format}", output.percent(parity["exported_accuracy"]))
+    most = parity["limits"].get("accuracy_loss")
+    limit = "" if most is None else f" (at most {output.percent(most)} less)"
+    table.add_row(f"accuracy in {file.format}", output.percent(parity["exported_accuracy"]) + limit)
     yield table
     yield "\nnext:"
-    yield f"  mnistctl predict digit.png --model {file.path}"
-    yield f"  mnistctl eval {file.path}"
+    if file.format == "torch":
+        yield f"  torch.export.load('{file.path}').module()  # opening one can run code"
+    elif file.format == "triton":
+        yield f"  tritonserver --model-repository {file.path}"
+    else:
+        yield f"  mnistctl predict digit.png --model {file.path}"
+        yield f"  mnistctl eval {file.path}"

@@ -55,11 +55,13 @@ def _render(info: "Info") -> Iterator[RenderableType]:
         "made": f"{about.created} by "
         + ", ".join(f"{name} {version}" for name, version in about.versions.items()),
         "git commit": about.git_commit or "–",
-        "takes": f"images: {info.signature['images']}, 0 = paper, 255 = ink",
+        "takes": f"images: {info.signature['images']}",
         "gives": ", ".join(
             f"{name}: {kind}" for name, kind in info.signature.items() if name != "images"
         ),
     }
+    if about.export:
+        rows["export"] = ", ".join(_export(about.export))
     if about.card:
         rows["model card"] = f"mnistctl info {info.model} --card"
     for name, value in rows.items():
@@ -82,3 +84,16 @@ def _figures(metrics: dict[str, Any]) -> Iterator[str]:
         if value is not None and name.endswith(("_accuracy", "_loss", "_seconds")):
             shown = output.percent(value) if name.endswith("_accuracy") else f"{value:.4g}"
             yield f"{name.replace('_', ' ')} {shown}"
+
+
+def _export(export: dict[str, Any]) -> Iterator[str]:
+    for name in ("opset", "ir_version", "openvino"):
+        if name in export:
+            yield f"{name.replace('_', ' ')} {export[name]}"
+    parity = export.get("parity")
+    if parity:
+        yield f"graph SHA-256 {export['graph_sha256'][:12]}…"
+        yield (
+            f"checked against PyTorch on {parity['images']:,} {parity['dataset']} {parity['split']} "
+            f"images: {parity['disagreements']} with another answer"
+        )

@@ -28,6 +28,11 @@ class TorchPredictor:
         self.metadata = metadata
         self.device = device
 
+    @property
+    def threads(self) -> int:
+        """See `predictor.Predictor`."""
+        return torch.get_num_threads()
+
     @torch.inference_mode()
     def __call__(self, images: Images) -> Outputs:
         """See `predictor.Predictor`."""

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mnistctl.workflows.benchmarking import benchmark as benchmark
     from mnistctl.workflows.comparing import compare as compare
     from mnistctl.workflows.describing import info as info
     from mnistctl.workflows.diagnosing import doctor as doctor
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "archs": "listing",
+    "benchmark": "benchmarking",
     "compare": "comparing",
     "data": "surveying",
     "doctor": "diagnosing",
@@ -50,6 +52,7 @@ _MODULES = {
 }
 __all__ = [
     "archs",
+    "benchmark",
     "compare",
     "data",
     "doctor",

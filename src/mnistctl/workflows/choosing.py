@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from mnistctl import architectures, checkpoint, config, files, models, recipe_table
+from mnistctl import architectures, checkpoint, config, files, formats, models, recipe_table
 from mnistctl.checkpoint import Checkpoint
 from mnistctl.config import TrainConfig
 from mnistctl.errors import ModelError, UsageError
@@ -84,7 +84,7 @@ def _open_init(init: str | Path | None, arch: str | None, watcher: Watcher) -> C
     if init is None:
         return None
     path = models.find(init, watcher=watcher)
-    if models.format_of(path) != models.SAFETENSORS:
+    if models.format_of(path) != formats.SAFETENSORS:
         raise UsageError(f"--init {path}: an exported file; name the checkpoint it was made from")
     opened = checkpoint.load(path)
     if opened.metadata.members:

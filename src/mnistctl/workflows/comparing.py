@@ -6,7 +6,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from mnistctl import datasets, evaluation, metrics, models
+from mnistctl import datasets, evaluation, formats, metrics, models
 from mnistctl.errors import UsageError
 from mnistctl.metadata import Metadata
 from mnistctl.watcher import SILENT, Watcher
@@ -88,7 +88,7 @@ def compare(
         raise UsageError("compare: a model is named twice")
     if dataset is not None:
         datasets.check_split(dataset, "test")
-    paths = [models.find(model, prefer=models.ONNX, watcher=watcher) for model in compared]
+    paths = [models.find(model, prefer=formats.ONNX, watcher=watcher) for model in compared]
     described = [models.describe(path) for path in paths]
     trained_on = {about.dataset["name"] for _, about in described}
     if dataset is None and len(trained_on) > 1:
@@ -106,7 +106,7 @@ def compare(
             Compared(
                 model=str(path),
                 format=format_name,
-                bytes=path.stat().st_size,
+                bytes=models.size_of(path),
                 arch=about.arch,
                 parameters=about.parameters,
                 train_seconds=about.metrics.get("train_seconds"),

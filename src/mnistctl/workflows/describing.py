@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mnistctl import models
+from mnistctl import formats, models
 from mnistctl.metadata import Metadata
 from mnistctl.watcher import SILENT, Watcher
 
@@ -35,9 +35,9 @@ def info(model: str | Path | None = None, *, watcher: Watcher = SILENT) -> Info:
     format_name, metadata = models.describe(path)
     classes = len(metadata.class_names)
     signature = {
-        "images": "uint8 (batch, 28, 28)",
+        "images": formats.INPUTS[metadata.export.get("input", formats.UINT8)],
         "logits": f"float32 (batch, {classes})",
         "probabilities": f"float32 (batch, {classes})",
         "known": "float32 (batch,)",
     }
-    return Info(str(path), format_name, path.stat().st_size, signature, metadata)
+    return Info(str(path), format_name, models.size_of(path), signature, metadata)

@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from mnistctl import datasets, evaluation, files, models, run_folder
+from mnistctl import datasets, evaluation, files, formats, models, run_folder
 from mnistctl.errors import UsageError
 from mnistctl.evaluation import Report
 from mnistctl.watcher import SILENT, Watcher
@@ -60,7 +60,7 @@ def evaluate(
         files.check_new(predictions)
     if pictures is not None:
         files.make_folder(pictures)
-    path = models.find(model, prefer=models.ONNX, watcher=watcher)
+    path = models.find(model, prefer=formats.ONNX, watcher=watcher)
     predictor = models.open_predictor(path, arch=arch, watcher=watcher)
     images_of = split_of(predictor.metadata, split, dataset, data_dir, watcher)
     report, outputs = evaluation.evaluate(predictor, images_of, model=str(path), batch_size=batch_size)

@@ -1,25 +1,36 @@
-"""`export`: a model in another format, checked before it gets its name."""
+"""`export`: a model in other formats, each checked before it gets its name."""
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mnistctl import checkpoint, datasets, evaluation, files, models
-from mnistctl.errors import UsageError, unknown_name
+import numpy as np
+
+from mnistctl import checkpoint, datasets, evaluation, files, formats, models
+from mnistctl.errors import CheckFailedError, UsageError, look_up
+from mnistctl.metadata import Metadata
+from mnistctl.predictor import Images, Predictor
 from mnistctl.watcher import SILENT, Watcher
 from mnistctl.workflows.splitting import split_of
 
-FORMATS = ("onnx",)
+if TYPE_CHECKING:
+    from mnistctl.exports import Export
+
+CALIBRATION_IMAGES = 1_000  # of training, that show int8 which values occur
+_LOOKED_AT = 256  # images, that the finished file is asked once more
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A file that was written after its check held."""
+    """A file, or a folder, that was written after its check held."""
 
     path: str
     format: str
     bytes: int
     parity: dict[str, Any]  # see exports.parity.Parity
+    graph_sha256: str  # of the graph that was checked
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -29,61 +40,112 @@ class Exported:
 def export(
     model: str | Path | None = None,
     *,
-    format: str = "onnx",  # noqa: A002 - the word of the command line
+    format: str | Sequence[str] = formats.ONNX,  # noqa: A002 - the word of the command line
     output: Path | None = None,
     force: bool = False,
+    opset: int = formats.OPSET,
+    input: str = formats.UINT8,  # noqa: A002
     dataset: str | None = None,
     arch: str | None = None,
     data_dir: Path | None = None,
     watcher: Watcher = SILENT,
 ) -> list[Exported]:
-    """Write a model in another format, checked against PyTorch before it gets its name.
+    """Write a model in other formats, each checked against PyTorch before it gets its name.
 
     Args:
         model: a checkpoint, a run folder, a run's name; None: the newest run here.
-        format: onnx.
-        output: the file to write; None: the checkpoint's name with `.onnx`, beside it, or in the
-            working folder for the bundled model.
-        force: replace a file that exists.
+        format: one of `formats.FORMATS`, or several.
+        output: the file to write, for several formats the folder for them; None: the checkpoint's
+            name with the format's ending, beside it, or in the working folder for the bundled model.
+        force: replace what exists.
+        opset: of ONNX, one of `formats.IR_VERSIONS`.
+        input: what the export takes, one of `formats.INPUTS`.
         dataset: another one than the model's own to check it on.
         arch: FILE.py:CLASS, for a model of a person's own class.
         data_dir: the data folder, if not the usual one.
-        watcher: hears which model it is, and of downloads.
+        watcher: hears which model it is, of downloads, and of each file that is done.
 
     Raises:
-        UsageError: an unknown format, or the output exists.
+        UsageError: an unknown format, opset or input, or the output exists.
         ModelError: no such model, or it cannot be opened.
         DataError: the model's dataset, which the check needs, is damaged or not to be had.
-        CheckFailedError: the exported model says something else; no file is left.
+        MissingExtraError: what a format needs is not installed.
+        CheckFailedError: an exported model says something else; no file of it is left.
         WriteError: the output cannot be written.
     """
-    if format not in FORMATS:
-        raise unknown_name("format", format, FORMATS)
+    names = list(dict.fromkeys([format] if isinstance(format, str) else format))
+    kinds = {name: look_up("format", name, formats.FORMATS) for name in names}
+    if opset not in formats.IR_VERSIONS:
+        low, high = min(formats.IR_VERSIONS), max(formats.IR_VERSIONS)
+        raise UsageError(f"--opset {opset}: expected {low} to {high}")
+    look_up("input", input, formats.INPUTS)
     if dataset is not None:
         datasets.check_split(dataset, "test")
     path = models.find(model, watcher=watcher)
-    if models.format_of(path) != models.SAFETENSORS:
+    if models.format_of(path) != formats.SAFETENSORS:
         raise UsageError(f"{path}: already exported; name the checkpoint it was made from")
-    beside = Path(path.name) if path == models.bundled(models.SAFETENSORS) else path
-    target = output if output is not None else beside.with_suffix(".onnx")
-    if target.resolve() == path.resolve():
-        raise UsageError(f"--output {target}: the model itself; choose another name")
-    if target.exists() and not force:
-        raise UsageError(f"{target} exists; replace it with --force, or choose another --output")
+    targets = _targets(path, kinds, output)
+    for target in targets.values():
+        if target.resolve() == path.resolve():
+            raise UsageError(f"--output {target}: the model itself; choose another name")
+        if target.exists() and not force:
+            raise UsageError(f"{target} exists; replace it with --force, or choose another --output")
     opened = checkpoint.load(path)
     split = split_of(opened.metadata, "test", dataset, data_dir, watcher)
 
     import torch  # 1.2 s
 
-    from mnistctl.exports import onnx, parity
+    from mnistctl.exports import Exporter
     from mnistctl.nn import torch_predictor
-    from mnistctl.onnx_predictor import OnnxPredictor
+
+    def training_images() -> Images:
+        train = split_of(opened.metadata, "train", dataset, data_dir, watcher).images
+        return train[np.random.default_rng(0).permutation(len(train))[:CALIBRATION_IMAGES]]
 
     models.warn_of_changed_source(opened, arch, watcher)
     reference = torch_predictor.from_checkpoint(opened, device=torch.device("cpu"), arch=arch)
     evaluation.check_split(reference.metadata.class_names, split)
-    with files.replacing(target) as temporary:
-        temporary.write_bytes(onnx.build(reference))
-        found = parity.compare(reference, OnnxPredictor(temporary), split)
+    exporter = Exporter(reference, opset=opset, input_kind=input, training_images=training_images)
+    done = []
+    for name, target in targets.items():
+        made = exporter.build(name)
+        about = {"format": name, "input": input, **made.details}
+        metadata = dataclasses.replace(opened.metadata, export=about)
+        done.append(_write(made, target, metadata, reference, split))
+        watcher.note(f"{target}: checked and written")
+    return done
+
+
+def _targets(path: Path, kinds: dict[str, formats.Format], output: Path | None) -> dict[str, Path]:
+    """Where each format goes."""
+    if output is not None and len(kinds) == 1:
+        return dict.fromkeys(kinds, output)
+    beside = Path(path.name) if path == models.bundled(formats.SAFETENSORS) else path
+    folder = beside.parent if output is None else output
+    return {name: folder / f"{path.stem}{kind.suffix}" for name, kind in kinds.items()}
+
+
+def _write(
+    made: "Export", target: Path, metadata: Metadata, reference: Predictor, split: datasets.Split
+) -> Exported:
+    """Save it, check it, save it with what the check found, and look at that once more."""
+    from mnistctl.exports import parity
+
+    name = metadata.export["format"]
+    kind = formats.FORMATS[name]
+    with files.replacing(target, folder=kind.is_folder) as temporary:
+        made.save(temporary, metadata)
+        checked = made.open(temporary)
+        found = parity.compare(reference, checked, split, kind=kind)
         found.require(str(target))
-    return [Exported(str(target), format, target.stat().st_size, found.to_json())]
+        some = split.images[:_LOOKED_AT]
+        before = checked(some)
+        about = {"graph_sha256": checked.graph_sha256, "parity": found.to_json()}
+        finished = dataclasses.replace(metadata, export=metadata.export | about)
+        made.save(temporary, finished)
+        final = made.open(temporary)
+        same = all(np.array_equal(*pair) for pair in zip(final(some), before, strict=True))
+        if not same or final.metadata != finished:
+            raise CheckFailedError(f"{target}: not written: it is not what was checked")
+    size = sum(it.stat().st_size for it in (target, *target.rglob("*")) if it.is_file())
+    return Exported(str(target), name, size, found.to_json(), str(checked.graph_sha256))

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mnistctl import checkpoint, evaluation, models, provenance
+from mnistctl import checkpoint, evaluation, formats, models, provenance
 from mnistctl.checkpoint import Checkpoint
 from mnistctl.errors import UsageError
 from mnistctl.metadata import Metadata
@@ -68,7 +68,7 @@ def ensemble(
     if len({path.resolve() for path in paths}) < len(paths):
         raise UsageError("ensemble: a model is named twice")
     for path in paths:
-        if models.format_of(path) != models.SAFETENSORS:
+        if models.format_of(path) != formats.SAFETENSORS:
             raise UsageError(f"{path}: already exported; name the checkpoint it was made from")
     if output.exists() and not force:
         raise UsageError(f"{output} exists; replace it with --force, or choose another --output")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mnistctl import images, models
+from mnistctl import formats, images, models
 from mnistctl.architectures import IMAGE_SIZE
 from mnistctl.errors import BlankPictureError, PictureError, UsageError
 from mnistctl.images.segmenting import Box, Digit, Scores
@@ -142,7 +142,7 @@ def open_reader(
         raise UsageError(f"--threshold {threshold}: expected a value between 0 and 1")
     if threshold is not None and not reject:
         raise UsageError("--threshold and --no-reject: choose one")
-    path = models.find(model, prefer=models.ONNX, watcher=watcher)
+    path = models.find(model, prefer=formats.ONNX, watcher=watcher)
     predictor = models.open_predictor(path, arch=arch, watcher=watcher)
     if threshold is None:
         threshold = predictor.metadata.threshold

@@ -1,0 +1,99 @@
+"""`mnistctl benchmark`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import RenderableType
+
+from mnistctl import formats
+from mnistctl.cli import output, watching
+from mnistctl.cli.options import (
+    DataDirOption,
+    JsonOption,
+    ModelArgument,
+    OwnClassOption,
+    QuietOption,
+    dataset_option,
+)
+
+if TYPE_CHECKING:
+    from mnistctl.workflows.benchmarking import Benchmark, Measured
+
+_NAMES = (formats.SAFETENSORS, *(name for name in formats.FORMATS if name != "triton"))
+
+
+def benchmark(
+    model: ModelArgument = None,
+    format_names: Annotated[
+        str | None,
+        typer.Option("--format", help=f"Some, with commas: {', '.join(_NAMES)}.", show_default="all"),
+    ] = None,
+    chart: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw the figures there, as PNG.", show_default="into the model's run folder"
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None, dataset_option("What to read.", "what the model was trained on")
+    ] = None,
+    arch: OwnClassOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure a model in every format: size, accuracy, latency, images a second, memory."""
+    from mnistctl import workflows
+
+    names = _NAMES if format_names is None else [name.strip() for name in format_names.split(",")]
+    with watching.watcher(quiet=quiet) as watcher:
+        found = workflows.benchmark(
+            model,
+            format=names,
+            chart=chart,
+            dataset=dataset,
+            arch=arch,
+            data_dir=data_dir,
+            watcher=watcher,
+        )
+    output.show(found, _render, as_json=as_json)
+    found.require()
+
+
+def _render(found: "Benchmark") -> Iterator[RenderableType]:
+    versions = ", ".join(f"{name} {number}" for name, number in found.versions.items())
+    yield f"{found.model}, {found.images:,} {found.split} images of {found.dataset}"
+    yield f"{found.machine}, {versions}\n"
+    table = output.table(
+        *("format", "status", "size", "accuracy", "1 image, ms", "99th", f"images/s by {256}"),
+        *("load, s", "peak, MB", "threads"),
+        left=(0, 1),
+    )
+    for row in found.formats:
+        table.add_row(row.format, row.status, *_cells(row))
+    yield table
+    for row in found.formats:
+        if row.reason is not None:
+            yield f"{row.format}: {row.reason}"
+    if found.chart is not None:
+        yield f"\n{found.chart}"
+
+
+def _cells(row: "Measured") -> Iterator[str]:
+    yield "–" if row.bytes is None else output.size(row.bytes)
+    yield output.percent(row.accuracy)
+    for value, shown in (
+        (row.latency_ms, "{:.3f}"),
+        (row.latency_p99_ms, "{:.3f}"),
+        (row.images_per_second, "{:,.0f}"),
+        (row.load_seconds, "{:.2f}"),
+        (row.peak_mb, "{:,.0f}"),
+        (row.threads, "{}"),
+    ):
+        yield _cell(value, shown)
+
+
+def _cell(value: Any, shown: str) -> str:
+    return "–" if value is None else shown.format(value)

@@ -1,0 +1,33 @@
+"""A folder with OpenVINO's two files."""
+
+import json
+from pathlib import Path
+
+import openvino
+
+from mnistctl import formats
+from mnistctl.exports.onnx import OnnxFile
+from mnistctl.metadata import KEY, Metadata
+from mnistctl.openvino_predictor import OpenVinoPredictor
+
+
+class OpenVinoFolder:
+    """The folder, of an ONNX graph."""
+
+    def __init__(self, source: OnnxFile, metadata: Metadata) -> None:
+        self._model = openvino.Core().read_model(source.to_bytes(metadata))
+
+    @property
+    def details(self) -> dict[str, str]:
+        """See `OnnxFile`."""
+        return {"openvino": str(openvino.__version__)}
+
+    def save(self, path: Path, metadata: Metadata) -> None:
+        """Write the folder; weights stay float32."""
+        path.mkdir(exist_ok=True)
+        self._model.set_rt_info(json.dumps(metadata.to_json()), [KEY])
+        openvino.save_model(self._model, path / formats.OPENVINO_FILE, compress_to_fp16=False)
+
+    def open(self, path: Path) -> OpenVinoPredictor:
+        """See `OnnxFile`."""
+        return OpenVinoPredictor(path / formats.OPENVINO_FILE)
