@@ -66,17 +66,17 @@ def flipped(content: bytes, position: int) -> bytes:
 
 DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty": (lambda content: b"", "an empty file"),
-    "one byte": (lambda content: content[:1], "neither a safetensors nor an ONNX|not a whole"),
+    "one byte": (lambda content: content[:1], "neither a safetensors, nor an ONNX|not a whole"),
     "the one byte that ONNX begins with": (
         lambda content: b"\x08",
-        "neither a safetensors nor an ONNX",
+        "neither a safetensors, nor an ONNX",
     ),
     "cut in the header": (lambda content: content[:100], "not a whole safetensors file"),
     "cut in the weights": (lambda content: content[:-1], "damaged"),
     "longer": (lambda content: content + b"\0", "damaged"),
     "a web page": (lambda content: b"<!DOCTYPE html><html>404</html>", "a web page"),
     "a pickle": (lambda content: pickle.dumps({"weights": [1.0]}), "a pickle or PyTorch archive"),
-    "a text": (lambda content: b"hello, this is no model", "neither a safetensors nor an ONNX"),
+    "a text": (lambda content: b"hello, this is no model", "neither a safetensors, nor an ONNX"),
     "a flipped bit in a weight": (lambda content: flipped(content, -5_000), "its SHA-256 is not"),
     "a giant header": (
         lambda content: struct.pack("<Q", 2**60) + content[8:],

@@ -1,13 +1,14 @@
 """Charts of what was measured, for people; each function gives a PNG."""
 
+from pathlib import Path
 from typing import Any
 
 from mnistctl import figures
 
 _BARS = {  # key -> title, how a value is written
-    "latency_ms": ("one image, ms: less is better", "{:.2f}"),
-    "images_per_second": ("images a second, by 256: more is better", "{:,.0f}"),
-    "bytes": ("size, kB: less is better", "{:,.0f}"),
+    "latency_ms": ("one image, ms\n(less is better)", "{:.2f}"),
+    "images_per_second": ("images a second, by 256\n(more is better)", "{:,.0f}"),
+    "bytes": ("size, kB\n(less is better)", "{:,.0f}"),
 }
 
 
@@ -19,7 +20,8 @@ def benchmark(found: dict[str, Any]) -> bytes:
     """
     rows = [row for row in found["formats"] if row["status"] == "done"][::-1]
     names = [row["format"] for row in rows]
-    figure = figures.new_figure(11, 1.6 + 0.5 * len(rows), f"{found['model']} in every format")
+    name = "/".join(Path(found["model"]).parts[-2:])  # with its run
+    figure = figures.new_figure(11, 1.8 + 0.5 * len(rows), name)
     panels = figure.subplots(1, len(_BARS), sharey=True)
     for axes, (key, (title, shown)) in zip(panels, _BARS.items(), strict=True):
         values = [row[key] / 1e3 if key == "bytes" else row[key] for row in rows]

@@ -27,9 +27,7 @@ def read(path: Path) -> bytes:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise ModelError(
-                f"{path}: {size / 1e9:.1f} GB; at most {MAX_BYTES / 1e9:.1f} GB are opened"
-            )
+            raise ModelError(f"{path}: {size:,} bytes; at most {MAX_BYTES:,} are opened")
         return path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror or error}") from error

@@ -11,7 +11,7 @@ from mnistctl.predictor import Images, Outputs
 
 os.environ.setdefault("OPENVINO_TELEMETRY", "0")
 try:
-    import openvino
+    import openvino as openvino
 except ImportError as error:
     raise MissingExtraError(
         "OpenVINO is not installed; get it with: pip install 'mnistctl[openvino]'"

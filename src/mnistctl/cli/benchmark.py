@@ -21,14 +21,14 @@ from mnistctl.cli.options import (
 if TYPE_CHECKING:
     from mnistctl.workflows.benchmarking import Benchmark, Measured
 
-_NAMES = (formats.SAFETENSORS, *(name for name in formats.FORMATS if name != "triton"))
-
 
 def benchmark(
     model: ModelArgument = None,
     format_names: Annotated[
         str | None,
-        typer.Option("--format", help=f"Some, with commas: {', '.join(_NAMES)}.", show_default="all"),
+        typer.Option(
+            "--format", help=f"Some, with commas: {', '.join(formats.BENCHMARKED)}.", show_default="all"
+        ),
     ] = None,
     chart: Annotated[
         Path | None,
@@ -47,11 +47,11 @@ def benchmark(
     """Measure a model in every format: size, accuracy, latency, images a second, memory."""
     from mnistctl import workflows
 
-    names = _NAMES if format_names is None else [name.strip() for name in format_names.split(",")]
+    names = formats.BENCHMARKED if format_names is None else format_names.split(",")
     with watching.watcher(quiet=quiet) as watcher:
         found = workflows.benchmark(
             model,
-            format=names,
+            format=[name.strip() for name in names],
             chart=chart,
             dataset=dataset,
             arch=arch,

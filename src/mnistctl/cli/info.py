@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mnistctl import formats
 from mnistctl.cli import output, watching
 from mnistctl.cli.options import JsonOption, ModelArgument, QuietOption
 from mnistctl.errors import UsageError
@@ -55,7 +56,7 @@ def _render(info: "Info") -> Iterator[RenderableType]:
         "made": f"{about.created} by "
         + ", ".join(f"{name} {version}" for name, version in about.versions.items()),
         "git commit": about.git_commit or "–",
-        "takes": f"images: {info.signature['images']}",
+        "takes": f"images: {', '.join(formats.INPUTS[about.export.get('input', formats.UINT8)])}",
         "gives": ", ".join(
             f"{name}: {kind}" for name, kind in info.signature.items() if name != "images"
         ),

@@ -94,7 +94,7 @@ def build(
     model.ir_version = formats.IR_VERSIONS[opset]
     model.producer_name = "mnistctl"
     model.producer_version = predictor.metadata.versions["mnistctl"]
-    model.doc_string = f"{INPUT_NAME}: {formats.INPUTS[input_kind]}"
+    model.doc_string = f"{INPUT_NAME}: {', '.join(formats.INPUTS[input_kind])}"
     return tidy(model)
 
 

@@ -3,12 +3,10 @@
 import json
 from pathlib import Path
 
-import openvino
-
 from mnistctl import formats
 from mnistctl.exports.onnx import OnnxFile
 from mnistctl.metadata import KEY, Metadata
-from mnistctl.openvino_predictor import OpenVinoPredictor
+from mnistctl.openvino_predictor import OpenVinoPredictor, openvino
 
 
 class OpenVinoFolder:

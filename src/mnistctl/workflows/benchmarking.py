@@ -31,8 +31,6 @@ from mnistctl.workflows.splitting import split_of
 DONE, FAILED, NOT_INSTALLED = "done", "failed", "not installed"
 CHART = "benchmark.png"
 BATCH = 256
-# Triton's folder holds the very file of "onnx".
-FORMATS = (formats.SAFETENSORS, *(name for name in formats.FORMATS if name != "triton"))
 
 _ROUNDS = 5
 _SINGLES = 200  # images read one by one, in each round
@@ -88,7 +86,7 @@ class Benchmark:
 def benchmark(
     model: str | Path | None = None,
     *,
-    format: str | Sequence[str] = FORMATS,  # noqa: A002 - the word of the command line
+    format: str | Sequence[str] = formats.BENCHMARKED,  # noqa: A002 - the word of the command line
     chart: Path | None = None,
     dataset: str | None = None,
     arch: str | None = None,
@@ -99,7 +97,7 @@ def benchmark(
 
     Args:
         model: see `models.find`.
-        format: which to measure, of `FORMATS`.
+        format: which to measure, of `formats.BENCHMARKED`.
         chart: where to draw the figures; None: into the model's run folder, if it is of a run.
         dataset: another one than the model's own.
         arch: FILE.py:CLASS, for a model of a person's own class.
@@ -114,7 +112,7 @@ def benchmark(
     """
     names = list(dict.fromkeys([format] if isinstance(format, str) else format))
     for name in names:
-        look_up("format", name, dict.fromkeys(FORMATS))
+        look_up("format", name, dict.fromkeys(formats.BENCHMARKED))
     if chart is not None:
         files.check_new(chart)
     if dataset is not None:

@@ -35,7 +35,7 @@ def info(model: str | Path | None = None, *, watcher: Watcher = SILENT) -> Info:
     format_name, metadata = models.describe(path)
     classes = len(metadata.class_names)
     signature = {
-        "images": formats.INPUTS[metadata.export.get("input", formats.UINT8)],
+        "images": formats.INPUTS[metadata.export.get("input", formats.UINT8)][0],
         "logits": f"float32 (batch, {classes})",
         "probabilities": f"float32 (batch, {classes})",
         "known": "float32 (batch,)",

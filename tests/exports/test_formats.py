@@ -1,0 +1,283 @@
+"""Every format that a model is exported to."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from mnistctl import datasets, formats, models, workflows
+from mnistctl.errors import CheckFailedError, ModelError, UsageError
+from tests.conftest import Cli
+
+READABLE = [name for name in formats.FORMATS if name != "torch"]
+
+
+def installed(name: str) -> str:
+    if name == formats.OPENVINO:
+        pytest.importorskip("openvino")
+    return name
+
+
+@pytest.mark.parametrize("input_kind", formats.INPUTS)
+@pytest.mark.parametrize("name", formats.FORMATS)
+def test_every_format_says_what_the_checkpoint_says(
+    name: str, input_kind: str, checkpoint_path: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "out"
+
+    (done,) = workflows.export(checkpoint_path, format=installed(name), output=target, input=input_kind)
+
+    parity = done.parity
+    assert (done.path, done.format) == (str(target), name)
+    assert parity["holds"]
+    assert (parity["images"], parity["batch_sizes"]) == (297, [1, 7, 256])
+    assert parity["disagreements"] <= 1
+    if formats.FORMATS[name].is_exact:
+        assert parity["max_logit_difference"] <= 1e-3
+    if name == "torch":
+        return
+    found, about = models.describe(models.find(target))
+    assert found == name
+    assert about.export["parity"] == parity
+    assert about.export["graph_sha256"] == done.graph_sha256
+    assert about.export["input"] == input_kind
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_every_format_but_torchs_is_read_back_by_the_verbs(
+    name: str, cli: Cli, checkpoint_path: Path, picture: Path
+) -> None:
+    assert cli("export", checkpoint_path, "--format", installed(name), "-o", "out", "-q").code == 0
+
+    answers = {
+        "eval": cli("eval", "out", "--json", "-q"),
+        "info": cli("info", "out", "--json"),
+        "predict": cli("predict", picture, "--model", "out", "--json"),
+        "compare": cli("compare", checkpoint_path, "out", "--json"),
+    }
+
+    assert {verb: answer.code for verb, answer in answers.items()} == dict.fromkeys(answers, 0)
+    assert json.loads(answers["eval"].out)["accuracy"] > 0.9
+    assert json.loads(answers["info"].out)["format"] == name
+    assert json.loads(answers["predict"].out)[0]["label"] == "3"
+
+
+def test_a_torch_program_is_never_opened_again(cli: Cli, checkpoint_path: Path, picture: Path) -> None:
+    cli("export", checkpoint_path, "--format", "torch", "-o", "out.pt2", "-q")
+
+    for verb in (("eval", "out.pt2"), ("predict", picture, "--model", "out.pt2"), ("info", "out.pt2")):
+        answer = cli(*verb, "-q")
+        assert answer.code == 4
+        assert "opening one can run code, so mnistctl does not" in answer.err
+
+
+def test_several_formats_go_into_a_folder(cli: Cli, checkpoint_path: Path) -> None:
+    answer = cli("export", checkpoint_path, "--format", "onnx, onnx-int8", "-o", "all", "--json", "-q")
+
+    assert answer.code == 0, answer.err
+    assert [item["format"] for item in json.loads(answer.out)] == ["onnx", "onnx-int8"]
+    assert sorted(path.name for path in Path("all").iterdir()) == ["model-int8.onnx", "model.onnx"]
+
+
+def test_lower_precision_is_smaller(checkpoint_path: Path, tmp_path: Path) -> None:
+    names = ("onnx", "onnx-fp16", "onnx-int8")
+
+    full, half, eighth = (
+        done.bytes for done in workflows.export(checkpoint_path, format=names, output=tmp_path)
+    )
+
+    assert half < 0.6 * full
+    assert eighth < 0.35 * full
+
+
+@pytest.mark.parametrize("opset", formats.IR_VERSIONS)
+@pytest.mark.parametrize("name", ["onnx", "onnx-int8"])
+def test_every_opset_gives_the_oldest_file_that_has_it(
+    opset: int, name: str, checkpoint_path: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "it.onnx"
+    workflows.export(checkpoint_path, format=name, output=target, opset=opset)
+
+    model = onnx.load(target)
+
+    assert [(item.domain, item.version) for item in model.opset_import] == [("", opset)]
+    assert model.ir_version == formats.IR_VERSIONS[opset]
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--opset", "17"), "--opset 17: expected 18 to 21"),
+        (("--opset", "22"), "--opset 22: expected 18 to 21"),
+        (("--input", "float16"), "unknown input 'float16'; did you mean 'float32'?"),
+        (("--format", "onyx"), "unknown format 'onyx'; did you mean 'onnx'?"),
+        (("--format", "onnx,"), "unknown format ''"),
+    ],
+)
+def test_what_cannot_be_is_said_at_once(
+    option: tuple[str, str], message: str, cli: Cli, checkpoint_path: Path
+) -> None:
+    answer = cli("export", checkpoint_path, *option)
+
+    assert answer.code == 2
+    assert message in answer.err
+
+
+@pytest.mark.parametrize("name", ["onnx", "onnx-fp16", "onnx-int8"])
+def test_a_graph_is_clean_to_look_at(name: str, checkpoint_path: Path, tmp_path: Path) -> None:
+    target = tmp_path / "it.onnx"
+    workflows.export(checkpoint_path, format=name, output=target)
+    model = onnx.load(target, load_external_data=False)
+    graph = model.graph
+
+    names = [node.name for node in graph.node]
+    made = {output for node in graph.node for output in node.output}
+    used = {name for node in graph.node for name in node.input}
+    shown = {item.name for item in (*graph.value_info, *graph.output)}
+    assert all(names)
+    assert len(set(names)) == len(names)
+    assert made == shown
+    assert {item.name for item in graph.initializer} <= used
+    assert made - used == {"logits", "probabilities", "known"} - used
+    assert not any(node.metadata_props or node.doc_string for node in graph.node)
+    assert not any(item.data_location or item.doc_string for item in graph.initializer)
+    assert not model.functions
+    for item in graph.value_info:
+        sizes = item.type.tensor_type.shape.dim
+        assert all(size.dim_value or size.dim_param for size in sizes), item.name
+
+
+def test_what_is_there_is_replaced_only_by_force(cli: Cli, checkpoint_path: Path) -> None:
+    export = ("export", checkpoint_path, "--format", "triton", "-o", "served", "-q")
+    assert cli(*export).code == 0
+    (Path("served") / "mine.txt").write_text("not theirs")
+
+    refused = cli(*export)
+    forced = cli(*export, "--force")
+
+    assert (refused.code, forced.code) == (2, 0)
+    assert [path.name for path in Path("served").iterdir()] == ["reader"]
+    assert [path.name for path in Path().iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("name", ["onnx-fp16", "onnx-int8", "triton"])
+def test_what_fails_its_check_is_not_left_behind(
+    name: str, checkpoint_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mnistctl.exports import parity
+
+    monkeypatch.setattr(
+        parity, "_limits", lambda *_, **__: {"max_logit_difference": 0.0, "disagreements": -1}
+    )
+
+    with pytest.raises(CheckFailedError, match=r"disagreements 0 \(at most -1 is allowed"):
+        workflows.export(checkpoint_path, format=name, output=tmp_path / "out")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_is_not_exported_again(onnx_path: Path) -> None:
+    with pytest.raises(UsageError, match="already exported"):
+        workflows.export(onnx_path, format="onnx-int8")
+
+
+def test_changed_weights_of_openvino_are_noticed(checkpoint_path: Path, tmp_path: Path) -> None:
+    installed(formats.OPENVINO)
+    workflows.export(checkpoint_path, format=formats.OPENVINO, output=tmp_path / "out")
+    weights = tmp_path / "out" / "model.bin"
+    content = bytearray(weights.read_bytes())
+    content[1_000] ^= 1
+    weights.write_bytes(content)
+
+    with pytest.raises(ModelError, match="changed since it was exported"):
+        models.open_predictor(models.find(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("damage", ["no weights", "cut short", "a web page"])
+def test_a_damaged_openvino_folder_is_one_line(damage: str, cli: Cli, checkpoint_path: Path) -> None:
+    installed(formats.OPENVINO)
+    cli("export", checkpoint_path, "--format", "openvino", "-o", "out", "-q")
+    layers = Path("out/model.xml")
+    if damage == "no weights":
+        Path("out/model.bin").unlink()
+    else:
+        layers.write_bytes(layers.read_bytes()[:5_000] if damage == "cut short" else b"<html></html>")
+
+    answer = cli("eval", "out", "-q")
+
+    assert answer.code == 4
+    assert len(answer.err.splitlines()) == 1
+
+
+def test_without_openvino_its_format_says_what_to_install(
+    cli: Cli, checkpoint_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    for module in ("mnistctl.openvino_predictor", "mnistctl.exports.openvino"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+
+    answer = cli("export", checkpoint_path, "--format", "openvino", "-o", "out", "-q")
+
+    assert answer.code == 5
+    assert "pip install 'mnistctl[openvino]'" in answer.err
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("input_kind", formats.INPUTS)
+def test_tritons_own_parser_reads_the_configuration(
+    input_kind: str, checkpoint_path: Path, tmp_path: Path
+) -> None:
+    client = pytest.importorskip("tritonclient.grpc.model_config_pb2")
+    from google.protobuf import text_format
+
+    workflows.export(checkpoint_path, format="triton", output=tmp_path / "served", input=input_kind)
+
+    text = (tmp_path / "served" / "reader" / "config.pbtxt").read_text(encoding="utf-8")
+    config = text_format.Parse(text, client.ModelConfig())
+    model = onnx.load(tmp_path / "served" / "reader" / "1" / "model.onnx")
+    kinds = {"TYPE_UINT8": onnx.TensorProto.UINT8, "TYPE_FP32": onnx.TensorProto.FLOAT}
+    assert (config.name, config.backend, config.max_batch_size) == ("reader", "onnxruntime", 256)
+    assert config.HasField("dynamic_batching")
+    for ours, theirs in zip(
+        (*config.input, *config.output), (*model.graph.input, *model.graph.output), strict=True
+    ):
+        sizes = [size.dim_value for size in theirs.type.tensor_type.shape.dim][1:]
+        shape = ours.reshape.shape if ours.HasField("reshape") else ours.dims
+        assert ours.name == theirs.name
+        assert kinds[client.DataType.Name(ours.data_type)] == theirs.type.tensor_type.elem_type
+        assert list(shape) == sizes
+
+
+@pytest.mark.slow
+def test_the_oldest_onnxruntime_for_this_python_reads_the_default(
+    checkpoint_path: Path, tmp_path: Path
+) -> None:
+    names = ("onnx", "onnx-fp16", "onnx-int8")
+    workflows.export(checkpoint_path, format=names, output=tmp_path)
+    images = datasets.load("digits", "test").images
+    np.save(tmp_path / "images.npy", images)
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "old"], check=True)
+    python = tmp_path / "old" / "bin" / "python"
+    oldest = {11: "1.15.0", 12: "1.17.0", 13: "1.20.0"}[sys.version_info.minor]
+    install = [str(python), "-m", "pip", "install", "-q", f"onnxruntime=={oldest}", "numpy<2"]
+    subprocess.run(install, check=True)
+    code = """
+import sys, numpy, onnxruntime
+images = numpy.load("images.npy")
+for name in sys.argv[1:]:
+    session = onnxruntime.InferenceSession(name, providers=["CPUExecutionProvider"])
+    numpy.save(name + ".npy", session.run(["logits"], {"images": images})[0])
+"""
+    files = ["model.onnx", "model-fp16.onnx", "model-int8.onnx"]
+
+    subprocess.run([python, "-c", code, *files], cwd=tmp_path, check=True)
+
+    wanted = models.open_predictor(checkpoint_path)(images).logits
+    exact, half, eighth = (np.load(tmp_path / f"{file}.npy") for file in files)
+    np.testing.assert_allclose(exact, wanted, atol=1e-3)
+    assert (half.argmax(axis=1) != wanted.argmax(axis=1)).sum() <= 1
+    assert (eighth.argmax(axis=1) != wanted.argmax(axis=1)).sum() <= 3
