@@ -44,8 +44,8 @@ def main() -> None:
     speed = eighth["images_per_second"] / exact["images_per_second"]
     lines += [
         "",
-        f"ONNX reads one image {alone:.1f} times as fast as PyTorch, and in batches {together:.2f} times "
-        "as fast as the best of onnxruntime, OpenVINO and PyTorch. int8 has "
+        f"ONNX reads one image {alone:.1f} times as fast as PyTorch, and in batches {together:.2f} "
+        "times as fast as the best of onnxruntime, OpenVINO and PyTorch. int8 has "
         f"{100 * size:.1f}% of its bytes and {speed:.2f} times its speed in batches.",
         "",
         "![latency, speed and size of each format](formats.png)",

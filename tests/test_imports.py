@@ -8,6 +8,7 @@ import pytest
 
 HEAVY = ("torch", "torchvision", "onnx", "onnxscript", "matplotlib")
 VERBS = ("download", "data", "train", "eval", "predict", "export", "info")
+FROM_ELSEWHERE = {"numpy", "onnxruntime", "onnx"}  # the last one checks such files
 WATCHED = {*HEAVY, "numpy", "onnxruntime"}
 
 
@@ -43,15 +44,19 @@ def test_help_loads_neither_numpy_nor_anything_heavier(command: tuple[str, ...])
 
 
 def test_predict_on_an_onnx_file_does_without_torch(onnx_path: Path, picture: Path) -> None:
-    assert loaded_by("predict", picture, "--model", onnx_path) == {"numpy", "onnxruntime"}
+    assert loaded_by("predict", picture, "--model", onnx_path) == FROM_ELSEWHERE
+
+
+def test_predict_with_the_bundled_model_loads_no_checker_either(picture: Path) -> None:
+    assert loaded_by("predict", picture, "--model", "bundled") == {"numpy", "onnxruntime"}
 
 
 def test_eval_on_an_onnx_file_does_without_torch(onnx_path: Path) -> None:
-    assert loaded_by("eval", onnx_path) == {"numpy", "onnxruntime"}
+    assert loaded_by("eval", onnx_path) == FROM_ELSEWHERE
 
 
 def test_info_on_an_onnx_file_does_without_torch(onnx_path: Path) -> None:
-    assert loaded_by("info", onnx_path) == {"numpy", "onnxruntime"}
+    assert loaded_by("info", onnx_path) == FROM_ELSEWHERE
 
 
 def test_info_on_a_checkpoint_does_without_torch(checkpoint_path: Path) -> None:
