@@ -46,7 +46,7 @@ def main() -> None:
     def run() -> float:
         torch.manual_seed(0)
         net = nets.build(config.arch, arch_args=config.arch_args, classes=10)
-        ((epoch, _),) = trainer.fit(net, config, train, nothing, device=torch.device("cpu"))
+        ((epoch, _, _),) = trainer.fit(net, config, train, nothing, device=torch.device("cpu"))
         return epoch.train_seconds
 
     cold, warm = run(), run()

@@ -2,6 +2,7 @@ import json
 import pickle
 import shutil
 import struct
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from safetensors.numpy import load as from_safetensors
 from safetensors.numpy import save as to_safetensors
 
-from mnistctl import checkpoint, models
+from mnistctl import checkpoint, models, signed
 from mnistctl.errors import ModelError
 from mnistctl.metadata import FORMAT_VERSION, KEY
 
@@ -48,6 +49,16 @@ def with_header(content: bytes, change: Callable[[dict[str, Any]], None]) -> byt
     change(header)
     packed = json.dumps(header).encode()
     return struct.pack("<Q", len(packed)) + packed + body
+
+
+def resigned(content: bytes, **changes: Any) -> bytes:
+    """With other metadata, and the SHA-256 that goes with them: as another program may write it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "file"
+        path.write_bytes(content)
+        found = signed.load(path)
+        signed.save(path, found.tensors, {**found.values, **changes})
+        return path.read_bytes()
 
 
 def with_metadata(content: bytes, **changes: Any) -> bytes:
@@ -92,7 +103,7 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         "not one that mnistctl made",
     ),
     "another format version": (
-        lambda content: with_metadata(content, format_version=99),
+        lambda content: resigned(content, format_version=99),
         f"format version 99; this mnistctl reads version {FORMAT_VERSION}",
     ),
     "changed metadata": (
@@ -100,17 +111,140 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         "its SHA-256 is not",
     ),
     "a missing field": (
-        lambda content: with_metadata(content, class_names=None),
+        lambda content: resigned(content, class_names=None),
         "missing, unknown or wrong: class_names",
     ),
-    "an unknown field": (lambda content: with_metadata(content, more=1), "wrong: more"),
-    "no temperature": (lambda content: with_metadata(content, temperature=0), "temperature"),
+    "an unknown field": (lambda content: resigned(content, more=1), "wrong: more"),
+    "no temperature": (lambda content: resigned(content, temperature=0), "temperature"),
     "a validation size that is no number": (
-        lambda content: with_metadata(content, config={"validation_size": "many"}),
+        lambda content: resigned(content, config={"validation_size": "many"}),
         "wrong: config",
     ),
-    "one class": (lambda content: with_metadata(content, class_names=["0"]), "class_names"),
+    "one class": (lambda content: resigned(content, class_names=["0"]), "class_names"),
+    "classes that are no names": (lambda content: resigned(content, class_names=[0, 1]), "class_names"),
+    "a dataset without its hash": (lambda content: resigned(content, dataset={"name": "x"}), "dataset"),
+    "metrics that are no numbers": (lambda content: resigned(content, metrics={"a": "b"}), "metrics"),
+    "parameters that are no number": (lambda content: resigned(content, parameters="1"), "parameters"),
+    "a threshold that is no number": (lambda content: resigned(content, threshold="1"), "threshold"),
+    "true for a number": (lambda content: resigned(content, parameters=True), "parameters"),
+    "members that are none": (lambda content: resigned(content, members=[{}]), "format version None"),
+    "known of what is no layer": (lambda content: resigned(content, known_layers=[1]), "known_layers"),
+    "an unknown net": (lambda content: resigned(content, arch="nothing"), "cannot be built"),
+    "another net": (lambda content: resigned(content, arch="linear", arch_args={}), "not the weights"),
+    "arguments no net has": (lambda content: resigned(content, arch_args={"a": 1}), "cannot be built"),
+    "somebody's own class": (lambda content: resigned(content, arch="own.py:Net"), "runs no code"),
+    "more classes than weights": (
+        lambda content: resigned(content, class_names=list("0123456789a")),
+        "not the weights",
+    ),
+    "metadata that are a list": (
+        lambda content: with_header(content, lambda header: header["__metadata__"].update({KEY: "[]"})),
+        "not one that mnistctl made",
+    ),
+    "metadata that are no JSON": (
+        lambda content: with_header(content, lambda header: header["__metadata__"].update({KEY: "{"})),
+        "not one that mnistctl made",
+    ),
+    "no metadata": (
+        lambda content: with_header(content, lambda header: header.pop("__metadata__")),
+        "not one that mnistctl made",
+    ),
+    "no hash": (
+        lambda content: with_header(
+            content, lambda header: header["__metadata__"].update({KEY: '{"arch": "cnn"}'})
+        ),
+        "not one that mnistctl made",
+    ),
+    "a header that is a list": (
+        lambda content: struct.pack("<Q", 2) + b"[]",
+        "neither a safetensors|damaged safetensors header",
+    ),
+    "a header longer than the file": (
+        lambda content: struct.pack("<Q", len(content)) + content[8:],
+        "not a whole safetensors file",
+    ),
+    "a header of no length": (lambda content: bytes(8) + content[8:], "not a whole safetensors file"),
+    "a tensor missing": (lambda content: with_tensors(content, drop=True), "its SHA-256 is not"),
+    "a tensor of another type": (
+        lambda content: with_header(content, lambda header: first(header).update(dtype="I32")),
+        "its SHA-256 is not|damaged",
+    ),
+    "a tensor of an unknown type": (
+        lambda content: with_header(content, lambda header: first(header).update(dtype="X9")),
+        "damaged",
+    ),
+    "a tensor of another shape": (
+        lambda content: with_header(content, lambda header: first(header).update(shape=[1])),
+        "damaged",
+    ),
+    "a tensor that overlaps another": (
+        lambda content: with_header(content, lambda header: first(header).update(data_offsets=[0, 4])),
+        "damaged",
+    ),
+    "a tensor beyond the end": (
+        lambda content: with_header(
+            content, lambda header: first(header).update(data_offsets=[0, 2**40])
+        ),
+        "damaged",
+    ),
+    "a tensor renamed": (lambda content: with_header(content, rename), "its SHA-256 is not"),
+    "two files in one": (lambda content: content + content, "damaged"),
 }
+
+
+def first(header: dict[str, Any]) -> dict[str, Any]:
+    """What a header says of a tensor."""
+    return next(about for name, about in header.items() if name != "__metadata__")  # type: ignore[no-any-return]
+
+
+def rename(header: dict[str, Any]) -> None:
+    name = next(name for name in header if name != "__metadata__")
+    header[f"{name}2"] = header.pop(name)
+
+
+def with_tensors(content: bytes, *, drop: bool) -> bytes:
+    header, _ = header_of(content)
+    tensors = dict(from_safetensors(content))
+    if drop:
+        tensors.pop(next(iter(tensors)))
+    return to_safetensors(tensors, metadata=header["__metadata__"])
+
+
+def test_there_are_many_damages() -> None:
+    assert len(DAMAGES) >= 40
+
+
+@pytest.fixture
+def tiny(checkpoint_path: Path, tmp_path: Path) -> bytes:
+    """A checkpoint of a few bytes."""
+    metadata = checkpoint.load(checkpoint_path).metadata
+    path = tmp_path / "tiny.safetensors"
+    checkpoint.save(path, {"weight": np.arange(6, dtype=np.float32)}, metadata)
+    return path.read_bytes()
+
+
+def test_no_truncation_is_taken_for_the_whole(tiny: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "cut.safetensors"
+    for length in range(len(tiny)):
+        path.write_bytes(tiny[:length])
+        with pytest.raises(ModelError):
+            checkpoint.load(path)
+
+
+def test_no_flipped_bit_is_taken_for_the_whole(tiny: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "flipped.safetensors"
+    accepted = []
+    for place in range(8 * len(tiny)):
+        changed = bytearray(tiny)
+        changed[place // 8] ^= 1 << place % 8
+        path.write_bytes(changed)
+        try:
+            checkpoint.load(path)
+        except ModelError as error:
+            assert "\n" not in str(error)  # noqa: PT017
+        else:
+            accepted.append(place)
+    assert not accepted
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -199,7 +333,7 @@ def test_a_damaged_onnx_file_is_refused_in_one_line(content: bytes, tmp_path: Pa
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
 
-    with pytest.raises(ModelError, match=r"model\.onnx: (an empty file|onnxruntime cannot load it)"):
+    with pytest.raises(ModelError, match=r"model\.onnx: (an empty file|damaged or cut off)"):
         models.open_predictor(path)
 
 
@@ -218,17 +352,6 @@ def test_another_programs_onnx_file_is_refused(onnx_path: Path, tmp_path: Path) 
     onnx.save(model, tmp_path / "model.onnx")
 
     with pytest.raises(ModelError, match="not one that mnistctl made"):
-        models.open_predictor(tmp_path / "model.onnx")
-
-
-def test_an_onnx_file_with_another_signature_is_refused(onnx_path: Path, tmp_path: Path) -> None:
-    import onnx
-
-    model = onnx.load(onnx_path)
-    del model.graph.output[1:]
-    onnx.save(model, tmp_path / "model.onnx")
-
-    with pytest.raises(ModelError, match="expected one input 'images' uint8"):
         models.open_predictor(tmp_path / "model.onnx")
 
 

@@ -21,6 +21,7 @@ FLOORS = {
     "predictor": 1,
     "metrics": 1,
     "checkpoint": 1,
+    "signed": 1,
     "run_folder": 1,
     "watcher": 1,
     "datasets": 1,

@@ -1,28 +1,15 @@
 """Checkpoints: one safetensors file with the weights and everything there is to know about them.
 
-Reading and verifying one takes NumPy alone. The stored SHA-256 covers the metadata (as canonical
-JSON, without the hash) and every tensor's name, type, shape and bytes; safetensors itself has none.
+Reading and verifying one takes NumPy alone.
 """
 
-import hashlib
-import json
-import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from mnistctl import architectures, files
+from mnistctl import architectures, signed
 from mnistctl.errors import ModelError, UsageError
-from mnistctl.metadata import KEY, Metadata
-
-_HASH_KEY = "sha256"
-_MAX_HEADER_BYTES = 4 << 20
-
-Tensors = Mapping[str, npt.NDArray[Any]]
+from mnistctl.metadata import Metadata
+from mnistctl.signed import Tensors
 
 
 @dataclass(frozen=True)
@@ -65,11 +52,7 @@ def save(path: Path, tensors: Tensors, metadata: Metadata) -> None:
     Raises:
         WriteError: it cannot be written.
     """
-    from safetensors.numpy import save as to_safetensors
-
-    values = metadata.to_json()
-    entry = json.dumps({**values, _HASH_KEY: _signature(values, tensors)})
-    files.write_bytes(path, to_safetensors(dict(tensors), metadata={KEY: entry}))
+    signed.save(path, tensors, metadata.to_json())
 
 
 def load(path: Path) -> Checkpoint:
@@ -79,61 +62,14 @@ def load(path: Path) -> Checkpoint:
         ModelError: unreadable, not one of this program's checkpoints, or changed since it was
             written.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as from_safetensors
-
+    found = signed.load(path)
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror or error}") from error
-    header = _read_header(content, path)
-    try:
-        entry = json.loads(header["__metadata__"][KEY])
-        stored = entry.pop(_HASH_KEY)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise ModelError(
-            f"{path}: a safetensors file, but not one that mnistctl made: no '{KEY}' metadata"
-        ) from error
-    try:
-        metadata = Metadata.from_json(entry)
+        metadata = Metadata.from_json(found.values)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
-    try:
-        tensors = from_safetensors(content)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path}: damaged safetensors file ({error})") from error
-    if stored != _signature(entry, tensors):
-        raise ModelError(f"{path}: damaged: its SHA-256 is not the one stored when it was written")
-    for name, tensor in tensors.items():
-        if not np.isfinite(tensor).all():
-            raise ModelError(f"{path}: {name} holds values that are not finite")
-    return Checkpoint(path, metadata, tensors, stored)
+    return Checkpoint(path, metadata, found.tensors, found.sha256)
 
 
 def is_checkpoint(beginning: bytes) -> bool:
     """Whether a file that begins with these bytes (9 or more) is a safetensors file."""
     return len(beginning) > 8 and beginning[8:9] == b"{"
-
-
-def _read_header(content: bytes, path: Path) -> dict[str, Any]:
-    """A safetensors file's header, read here because the library gives no metadata for bytes."""
-    size = struct.unpack_from("<Q", content)[0] if len(content) >= 8 else 0
-    if not 2 <= size <= min(_MAX_HEADER_BYTES, len(content) - 8):
-        raise ModelError(f"{path}: not a whole safetensors file ({len(content):,} bytes)")
-    try:
-        header = json.loads(content[8 : 8 + size])
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: damaged safetensors header") from error
-    if not isinstance(header, dict):
-        raise ModelError(f"{path}: damaged safetensors header")
-    return header
-
-
-def _signature(values: Mapping[str, Any], tensors: Tensors) -> str:
-    """SHA-256 over canonical metadata and all tensors in the order of their names."""
-    digest = hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(f"\n{name} {tensor.dtype.str} {tensor.shape}\n".encode())
-        digest.update(np.ascontiguousarray(tensor).tobytes())
-    return digest.hexdigest()

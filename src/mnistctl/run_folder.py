@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -70,9 +71,39 @@ class Run:
         """The best model on validation; the last epoch's when there is no validation."""
         return self.folder / MODEL_NAME
 
+    @property
+    def state_path(self) -> Path:
+        """Where training has come to, for going on: weights, optimizer, average."""
+        return self.folder / "last.safetensors"
+
+    @property
+    def result_path(self) -> Path:
+        """What the run came to; there when it is finished."""
+        return self.folder / "result.json"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from writing this run; the lock dies with its owner.
+
+        Raises:
+            UsageError: another process has it.
+        """
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.folder / ".lock", timeout=0)
+        try:
+            with lock:
+                files.remove_partials(self.folder)  # of writers that were killed
+                yield
+        except Timeout as error:
+            raise UsageError(f"{self.folder}: another process is training this run") from error
+        except OSError as error:
+            raise files.write_error(self.folder, error) from error
+
     def discard(self) -> None:
         """Remove the folder of a run that never began; whatever else is in it stays, and so it."""
         files.remove(self.config_path)
+        files.remove(self.folder / ".lock")
         with contextlib.suppress(OSError):
             self.folder.rmdir()
 
@@ -105,6 +136,14 @@ class Run:
         if not epochs or not all(isinstance(value, int | float | None) for value in numbers):
             raise ModelError(f"{self.metrics_path}: not the metrics of a run")
         return epochs
+
+    def cut_metrics(self, epochs: int) -> None:
+        """Keep the lines of so many epochs: what came after them will come again."""
+        if not epochs:
+            files.remove(self.metrics_path)
+            return
+        lines = [json.dumps(epoch.to_json()) for epoch in self.read_metrics() if epoch.epoch <= epochs]
+        files.write_bytes(self.metrics_path, "".join(f"{line}\n" for line in lines).encode())
 
     def append_metrics(self, epoch: Epoch) -> None:
         """Add an epoch's line."""
@@ -149,7 +188,11 @@ def check_new(name: str) -> None:
             "a letter or digit first"
         )
     if (ROOT / name).exists():
-        raise UsageError(f"run '{name}' exists ({ROOT / name}); choose another --name or delete it")
+        way_out = "choose another --name or delete it"
+        run = Run(ROOT / name)
+        if run.state_path.is_file() and not run.result_path.is_file():
+            way_out = f"it was cut short: mnistctl train --resume {name} goes on with it"
+        raise UsageError(f"run '{name}' exists ({ROOT / name}); {way_out}")
 
 
 def of(path: Path) -> Run | None:
@@ -162,6 +205,12 @@ def find_all() -> list[Run]:
     """The runs here that have a model, the newest last."""
     found = [run for run in _all_folders() if run.model_path.is_file()]
     return sorted(found, key=lambda run: run.model_path.stat().st_mtime_ns)
+
+
+def newest() -> Run | None:
+    """The run here that was begun last, with a model or without."""
+    begun = [run for run in _all_folders() if run.config_path.is_file()]
+    return max(begun, key=lambda run: run.config_path.stat().st_mtime_ns, default=None)
 
 
 def _all_folders() -> list[Run]:

@@ -41,7 +41,8 @@ def test_train_writes_a_run_and_says_what_to_do_next(cli: Cli) -> None:
     assert answer.code == 0, answer.err
     folder = Path("runs/mine")
     assert {path.name for path in folder.iterdir()} == {
-        *("config.json", "metrics.jsonl", "model.safetensors"),
+        *("config.json", "metrics.jsonl", "model.safetensors", "last.safetensors", "result.json"),
+        ".lock",
         *("curves.png", "confusion.png", "predictions.png", "mistakes.png"),
         "reliability.png",
     }
@@ -455,7 +456,7 @@ def test_an_interrupted_run_leaves_a_usable_model(number: int, code: int, cli: C
 
     assert process.returncode == code
     assert err.splitlines()[-1].startswith("mnistctl: interrupted in epoch")
-    assert "safe in runs/long/model.safetensors" in err
+    assert "safe in runs/long/model.safetensors; go on with: mnistctl train --resume long" in err
     assert "Traceback" not in err
     assert cli("eval", "long", "--json").code == 0
 
@@ -472,7 +473,7 @@ def test_a_run_that_diverges_fails_and_keeps_nothing_that_is_not_finite(
     assert (answer.code, answer.out) == (1, "")
     assert "diverged in epoch 1" in answer.err
     assert "nothing was saved" in answer.err
-    assert [path.name for path in Path("runs/wild").iterdir()] == ["config.json"]
+    assert {path.name for path in Path("runs/wild").iterdir()} == {"config.json", ".lock"}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such signal there")
@@ -538,9 +539,11 @@ def test_a_disk_that_is_full_is_one_line_and_no_half_file() -> None:
 
     assert process.returncode == 1
     assert err.splitlines()[-1] == (
-        "mnistctl: runs/full/model.safetensors: cannot be written: File too large"
+        "mnistctl: runs/full/model.safetensors: cannot be written: File too large; what was saved "
+        "before is safe; make room, then go on with: mnistctl train --resume full"
     )
     assert sorted(path.name for path in Path("runs/full").iterdir()) == [
+        ".lock",
         "config.json",
         "metrics.jsonl",
     ]

@@ -28,7 +28,7 @@ def fit(
 ) -> tuple[torch.nn.Module, list[Epoch]]:
     net = fresh(config).to(device)
     fitted = list(trainer.fit(net, config, *splits, device=torch.device(device)))
-    return fitted[-1][1], [epoch for epoch, _ in fitted]
+    return fitted[-1].measured, [done.epoch for done in fitted]
 
 
 def test_every_architecture_has_a_net() -> None:
@@ -148,12 +148,12 @@ def test_a_stop_ends_the_run_with_the_epoch_begun(
             config,
             *splits,
             device=torch.device("cpu"),
-            on_step=seen.append,
+            on_step=lambda images, _: seen.append(images),
             should_stop=lambda: len(seen) == 13,
         )
     )
 
-    assert [(epoch.epoch, epoch.steps) for epoch, _ in fitted] == [(1, 11), (2, 13)]
+    assert [(epoch.epoch, epoch.steps) for epoch, _, _ in fitted] == [(1, 11), (2, 13)]
     assert seen == [125 * step for step in range(1, 14)]
 
 

@@ -20,6 +20,7 @@ from mnistctl.cli.options import (
     complete_runs,
     dataset_option,
 )
+from mnistctl.errors import UsageError
 
 if TYPE_CHECKING:
     from mnistctl.workflows.repeating import SeedsResult
@@ -52,6 +53,17 @@ def train(
             help="Start from this model's weights: a file, a run folder or a run's name.",
             autocompletion=complete_runs,
         ),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            help="Go on with a run that was cut short; with --epochs, to another length.",
+            autocompletion=complete_runs,
+        ),
+    ] = None,
+    save_every: Annotated[
+        str | None,
+        typer.Option(help="How often to save between epochs: 200steps, 30s, 5m.", show_default="1m"),
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", show_default="auto")
@@ -118,6 +130,8 @@ def train(
         {key: value for key, value in context.params.items() if key not in _OTHERS}
     )
     with watching.watcher(quiet=quiet) as watcher:
+        if seeds != 1 and resume is not None:
+            raise UsageError("--resume and --seeds: choose one")
         if seeds != 1:
             series = workflows.train_seeds(seeds, **options, watcher=watcher)
         else:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +12,19 @@ from torch import Tensor, nn
 from mnistctl.config import TrainConfig
 from mnistctl.datasets import Split
 from mnistctl.errors import UsageError
-from mnistctl.nn import augment, batches, devices, graphs, nets, optimizers
+from mnistctl.nn import augment, batches, devices, graphs, nets, optimizers, states
+from mnistctl.nn.states import State
 from mnistctl.run_folder import Epoch
 
 _EVALUATION_BATCH = 500  # small enough for a processor's cache
+
+
+class Done(NamedTuple):
+    """An epoch that is over."""
+
+    epoch: Epoch
+    measured: nn.Module  # the one to keep: the net, or the average of its weights if the config has one
+    state: Callable[[], State]  # where training has come to
 
 
 def plan_steps(config: TrainConfig, images: int) -> tuple[int, int, int]:
@@ -32,13 +42,13 @@ def fit(
     validation: Split,
     *,
     device: torch.device,
-    on_step: Callable[[int], None] = lambda images: None,
+    start: State | None = None,
+    on_step: Callable[[int, Callable[[], State]], None] = lambda images, state: None,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Iterator[tuple[Epoch, nn.Module]]:
+) -> Iterator[Done]:
     """Train `net` in place, giving after each epoch what it came to, and the net that was measured.
 
-    That net is the one to keep: `net` itself, or the average of its weights where the config wants
-    one. The caller may end the run early by asking no further.
+    The caller may end the run early by asking no further.
 
     Args:
         net: takes normalised images; lies on `device`.
@@ -46,7 +56,8 @@ def fit(
         train: at least one image.
         validation: may be empty.
         device: where to compute.
-        on_step: called after every step with the images seen in all.
+        start: where to go on from, of a run with this config; None: from the beginning.
+        on_step: called after every step with the images seen in all, and what gives the state.
         should_stop: asked after every step; True ends the run with the epoch begun.
 
     Raises:
@@ -67,6 +78,27 @@ def fit(
 
     loss_sum = torch.zeros((), device=device)  # summed there: asking for it would wait
     right = torch.zeros((), dtype=torch.int64, device=device)
+    parts = (net, optimizer, average, {"loss": loss_sum, "right": right})
+    step = seen = first = 0
+    before = 0.0  # seconds
+    reported = False  # whether what the epoch came to has been given
+    if start is not None:
+        start.restore(*parts)
+        states.replay(schedule, start.steps)
+        first, seen, before = start.epoch, start.seen, start.train_seconds
+        step, reported = start.steps - seen, start.reported
+
+    def state() -> State:
+        # An epoch that is whole is behind; one that was cut short goes on where more is wanted.
+        is_behind = reported and seen == steps_per_epoch
+        return State.of(
+            *parts,
+            epoch=epoch + is_behind,
+            seen=0 if is_behind else seen,
+            reported=reported,
+            steps=step + seen,
+            train_seconds=before + time.perf_counter() - started,
+        )
 
     def train_on(rows: Tensor) -> None:
         optimizer.zero_grad()
@@ -87,33 +119,34 @@ def fit(
             right.add_((logits.argmax(dim=1) == truth).sum())
 
     do_step = graphs.GraphedStep(train_on, device) if device.type == "cuda" else train_on
-    step = 0
     with (
         torch.random.fork_rng([device] if device.type == "cuda" else []),
         torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
     ):
-        for epoch in range(math.ceil(steps / steps_per_epoch)):
+        for epoch in range(first, math.ceil(steps / steps_per_epoch)):
+            if reported and step + seen >= steps:
+                return
+            reported = False
             order = batches.order(len(images), batch_size, seed=config.seed, epoch=epoch)
             net.train()
-            loss_sum.zero_()
-            right.zero_()
-            seen = 0
+            if not seen:
+                loss_sum.zero_()
+                right.zero_()
             stopped = False
-            for rows in order[: steps - step].to(device):
+            for rows in order[seen : steps - step].to(device):
                 devices.seed(device, batches.seed_at(config.seed, epoch, step + seen + 1))
                 do_step(rows)
                 schedule.step()
                 seen += 1
-                on_step((step + seen) * batch_size)
+                on_step((step + seen) * batch_size, state)
                 if stopped := should_stop():
                     break
-            step += seen
             _wait(device)
-            train_seconds = time.perf_counter() - started
+            train_seconds = before + time.perf_counter() - started
             validation_loss, validation_accuracy = _measure(measured, *held_out)
             done = Epoch(
                 epoch=epoch + 1,
-                steps=step,
+                steps=step + seen,
                 train_loss=loss_sum.item() / seen,
                 train_accuracy=right.item() / (seen * batch_size),
                 validation_loss=validation_loss,
@@ -122,9 +155,11 @@ def fit(
                 train_seconds=train_seconds,
                 finished=seen == steps_per_epoch,
             )
-            yield done, measured
+            reported = True
+            yield Done(done, measured, state)
             if stopped:
                 return
+            step, seen = step + seen, 0
 
 
 def _forward(net: nn.Module, images: Tensor) -> Tensor:

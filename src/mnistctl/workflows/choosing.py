@@ -37,7 +37,7 @@ def choose(
     if "init" in asked:
         written = {name: value for name, value in written.items() if name != "init_sha256"}
     named = {**written, **asked}
-    opened = _open_init(named.get("init"), named.get("arch"), watcher)
+    opened = open_init(named.get("init"), named.get("arch"), watcher)
     base = _base(named.get("recipe"), named.get("arch"), opened)
     for values in (written, asked):
         kept = {name: value for name, value in values.items() if name not in ("recipe", "init")}
@@ -79,7 +79,7 @@ def _with_source(chosen: TrainConfig, written: dict[str, Any], watcher: Watcher)
     return chosen.replace(arch_sha256=found)
 
 
-def _open_init(init: str | Path | None, arch: str | None, watcher: Watcher) -> Checkpoint | None:
+def open_init(init: str | Path | None, arch: str | None, watcher: Watcher) -> Checkpoint | None:
     """The checkpoint to start from, if any."""
     if init is None:
         return None

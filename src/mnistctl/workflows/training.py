@@ -1,7 +1,6 @@
 """`train`: from a recipe and what is given in its place to a run folder with a model."""
 
-import dataclasses
-import math
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,16 +14,13 @@ from mnistctl import (
     files,
     interrupts,
     models,
-    provenance,
     run_folder,
     tracking,
 )
 from mnistctl.config import TrainConfig
-from mnistctl.errors import DivergedError, DownloadError, InterruptedRunError, UsageError
-from mnistctl.metadata import Metadata
-from mnistctl.run_folder import Epoch
+from mnistctl.errors import DownloadError, InterruptedRunError, UsageError
 from mnistctl.watcher import SILENT, Watcher
-from mnistctl.workflows import choosing, plotting
+from mnistctl.workflows import choosing, plotting, resuming, running
 
 if TYPE_CHECKING:
     import torch
@@ -70,6 +66,8 @@ def train(
     config: Path | str | None = None,
     dataset: str | None = None,
     init: str | Path | None = None,
+    resume: str | Path | None = None,
+    save_every: str | None = None,
     name: str | None = None,
     plots: bool = True,
     track: str | None = None,
@@ -88,6 +86,9 @@ def train(
             class; None: MNIST, or the embedded digits where it can neither be found nor downloaded.
         init: a model to start from: a checkpoint, a run folder or a run's name. Where its classes
             are not the dataset's, the layer that gives the logits starts afresh.
+        resume: a run to go on with, its folder or its name, to the weights that it would have come to
+            uninterrupted; only its length (`epochs`) and its device may be others than it began with.
+        save_every: how often to save between epochs: "200steps", "30s", "5m"; None: each minute.
         name: of the run's folder in `runs`; None: one that is free.
         plots: whether to draw the run's pictures.
         track: "tensorboard" writes for TensorBoard besides, into the run's folder.
@@ -97,75 +98,110 @@ def train(
             and any argument of the net (`hidden`, `dropout`, …).
 
     Raises:
-        UsageError: a value is wrong, the device is not there, or the run exists.
+        UsageError: a value is wrong, the device is not there, the run exists, or is being trained by
+            another process; or what goes on is not what was begun.
         DataError: the dataset is damaged, or was named and is not to be had.
         MissingExtraError: what `track` needs is not installed.
         DivergedError: the loss is not finite any more; the best model so far is saved.
-        InterruptedRunError: Ctrl-C or SIGTERM; the best model so far is saved.
+        InterruptedRunError: Ctrl-C or SIGTERM; the best model so far is saved, and the run can go on.
+        WriteError: the disk is full, say; what was saved before still stands, and the run can go on.
     """
     started = time.perf_counter()
     options = {"arch": arch, "recipe": recipe, "dataset": dataset, "init": init, **settings}
-    chosen, opened, is_named = choosing.choose(config, options, watcher)
-    if is_named:
-        chosen = chosen.replace(dataset=datasets.canonical(chosen.dataset))
-    if name is not None:
-        run_folder.check_new(name)
+    resuming.interval(save_every)
     tracking.check(track)
-    from mnistctl.nn.devices import (  # torch, 1.2 s: after everything that can be checked without
-        precision,
-        resolve,
-    )
+    if resume is not None and (name is not None or config is not None):
+        raise UsageError("--resume: goes without --name and --config; the run has its own")
+    with contextlib.ExitStack() as stack:
+        run = saved = None
+        if resume is None:
+            chosen, opened, is_named = choosing.choose(config, options, watcher)
+            if is_named:
+                chosen = chosen.replace(dataset=datasets.canonical(chosen.dataset))
+            if name is not None:
+                run_folder.check_new(name)
+            _tell_of_interrupted(watcher)
+        else:
+            run = resuming.find(resume)
+            stack.enter_context(run.locked())
+            chosen, is_finished = resuming.config_of(run, options)
+            if is_finished:
+                done = TrainResult(**resuming.result_of(run))
+                watcher.note(f"{run.folder} is finished ({done.epochs} epochs); --epochs N goes on")
+                return done
+            saved, is_named = resuming.load(run), True
+            opened = None if saved else choosing.open_init(chosen.init, chosen.arch, watcher)
+        from mnistctl.nn import devices  # torch, 1.2 s: after all that can be checked without
 
-    place = resolve(chosen.device)
-    chosen, train_split, validation_split = _training_data(chosen, is_named, data_dir, watcher)
-    if chosen.patience and not len(validation_split.images):
-        raise UsageError(f"--patience {chosen.patience}: there are no validation images to go by")
-    with interrupts.deferred() as interrupt:
+        place = devices.resolve(chosen.device)
+        chosen, train_split, validation_split = _training_data(chosen, is_named, data_dir, watcher)
+        if chosen.patience and not len(validation_split.images):
+            raise UsageError(f"--patience {chosen.patience}: there are no validation images to go by")
+        interrupt = stack.enter_context(interrupts.deferred())
         net = _build_net(chosen, opened, train_split.class_names).to(place)
-        run = run_folder.create(name=name, dataset=chosen.dataset, arch=chosen.arch)
+        is_new = run is None
+        if run is None:
+            run = run_folder.create(name=name, dataset=chosen.dataset, arch=chosen.arch)
+            stack.enter_context(run.locked())
+        else:
+            resuming.prepare(run, saved, chosen, train_split, watcher)
         files.write_json(run.config_path, chosen.to_json())
         try:
-            with tracking.open_tracker(track, run, chosen) as tracker:
-                job = _Job(
-                    run, chosen, train_split, validation_split, place, watcher, interrupt, tracker
-                )
-                last, best = _fit(net, job)
-                validation_loss = best.validation_loss
-                if interrupt.signal is None:
-                    validation_loss = _complete(job, last).metrics["validation_loss"]
+            tracker = stack.enter_context(tracking.open_tracker(track, run, chosen))
+            last, best = running.fit(
+                net,
+                running.Job(
+                    *(run, chosen, train_split, validation_split, place, watcher, interrupt, tracker),
+                    save_every=save_every,
+                    saved=saved,
+                ),
+            )
         except UsageError:  # found in the first step; the name is free again
-            run.discard()
+            if is_new:
+                run.discard()
             raise
         if interrupt.signal is not None:
             raise InterruptedRunError(
                 f"interrupted in epoch {last.epoch}; the best model so far (epoch {best.epoch}) is "
-                f"safe in {run.model_path}",
+                f"safe in {run.model_path}; go on with: mnistctl train --resume {run.folder.name}",
                 exit_code=interrupt.exit_code,
             )
+        own = chosen.arch if architectures.own_source(chosen.arch) else None
+        metadata = checkpoint.load(run.model_path).metadata
         pictures: list[Path] = []
         if plots:
-            own = chosen.arch if architectures.own_source(chosen.arch) else None
             predictor = models.open_predictor(run.model_path, arch=own)
             pictures = plotting.draw_run(run, predictor, validation_split, watcher)
-    return TrainResult(
-        run=str(run.folder),
-        recipe=chosen.recipe,
-        arch=chosen.arch,
-        dataset=chosen.dataset,
-        device=str(place),
-        precision=precision(chosen.precision, place),
-        seed=chosen.seed,
-        epochs=last.epoch,
-        best_epoch=best.epoch,
-        parameters=sum(parameter.numel() for parameter in net.parameters()),
-        train_seconds=last.train_seconds,
-        total_seconds=time.perf_counter() - started,
-        train_loss=best.train_loss,
-        train_accuracy=best.train_accuracy,
-        validation_loss=validation_loss,
-        validation_accuracy=best.validation_accuracy,
-        pictures=[str(picture) for picture in pictures],
-    )
+        result = TrainResult(
+            run=str(run.folder),
+            recipe=chosen.recipe,
+            arch=chosen.arch,
+            dataset=chosen.dataset,
+            device=str(place),
+            precision=devices.precision(chosen.precision, place),
+            seed=chosen.seed,
+            epochs=last.epoch,
+            best_epoch=best.epoch,
+            parameters=sum(parameter.numel() for parameter in net.parameters()),
+            train_seconds=last.train_seconds,
+            total_seconds=time.perf_counter() - started,
+            train_loss=best.train_loss,
+            train_accuracy=best.train_accuracy,
+            validation_loss=metadata.metrics["validation_loss"],
+            validation_accuracy=best.validation_accuracy,
+            pictures=[str(picture) for picture in pictures],
+        )
+        files.write_json(run.result_path, result.to_json())
+    return result
+
+
+def _tell_of_interrupted(watcher: Watcher) -> None:
+    """Say it when the newest run here was cut short: nobody need begin again."""
+    run = run_folder.newest()
+    if run is not None and run.state_path.is_file() and not run.result_path.is_file():
+        watcher.note(
+            f"{run.folder} was cut short; to go on with it: mnistctl train --resume {run.folder.name}"
+        )
 
 
 def _training_data(
@@ -196,91 +232,6 @@ def _load(
         split_seed=config.split_seed,
         watcher=watcher,
     )
-
-
-@dataclass(frozen=True)
-class _Job:
-    """A run on its way."""
-
-    run: run_folder.Run
-    config: TrainConfig
-    train: datasets.Split
-    validation: datasets.Split
-    device: "torch.device"
-    watcher: Watcher
-    interrupt: interrupts.Interrupt
-    tracker: tracking.Tracker
-
-
-def _fit(net: "torch.nn.Module", job: _Job) -> tuple[Epoch, Epoch]:
-    """Train and keep the best model: the last epoch, and the saved one."""
-    from mnistctl.nn import readers, torch_predictor, trainer
-
-    config, run = job.config, job.run
-    about = Metadata(
-        arch=config.arch,
-        arch_args=dict(config.arch_args),
-        parameters=sum(parameter.numel() for parameter in net.parameters()),
-        dataset={"name": job.train.dataset, "sha256": job.train.sha256},
-        class_names=list(job.train.class_names),
-        config=config.to_json(),
-        metrics={},
-        versions=provenance.versions(),
-        created=provenance.now(),
-        git_commit=provenance.git_commit(),
-    )
-    batch_size, _, steps = trainer.plan_steps(config, len(job.train.images))
-    job.watcher.training(steps * batch_size)
-    best: Epoch | None = None
-    gained = 0  # the last epoch that was better, not only as good
-    for epoch, measured in trainer.fit(
-        net,
-        config,
-        job.train,
-        job.validation,
-        device=job.device,
-        on_step=job.watcher.step,
-        should_stop=lambda: job.interrupt.signal is not None,
-    ):
-        if not math.isfinite(epoch.train_loss + (epoch.validation_loss or 0)):
-            kept = f"the best model so far is in {run.model_path}" if best else "nothing was saved"
-            raise DivergedError(
-                f"diverged in epoch {epoch.epoch}, by step {epoch.steps}, at a learning rate of "
-                f"{epoch.learning_rate:.2g}: the loss is not finite; {kept}; try a lower "
-                "--learning-rate"
-            )
-        run.append_metrics(epoch)
-        job.tracker.epoch(epoch)
-        if best is None or (epoch.validation_accuracy or 0) > (best.validation_accuracy or 0):
-            gained = epoch.epoch
-        is_best = epoch.is_better_than(best)
-        if best is None or is_best:
-            best = epoch
-            metadata = dataclasses.replace(about, metrics=epoch.to_json(), created=provenance.now())
-            reader = readers.Reader(measured)
-            checkpoint.save(run.model_path, torch_predictor.state_of(reader), metadata)
-        job.watcher.epoch(epoch, best=is_best)
-        if config.patience and epoch.epoch - gained >= config.patience:
-            job.watcher.note(f"no better epoch for {config.patience}: stopped early")
-            break
-    assert best is not None  # noqa: S101 - a run has at least one step, so at least one epoch
-    return epoch, best
-
-
-def _complete(job: _Job, last: Epoch) -> Metadata:
-    """Give the saved model what it needs to be honest: its temperature, its `known`, its threshold."""
-    from mnistctl.nn import calibration, torch_predictor
-
-    path = job.run.model_path
-    own = job.config.arch if architectures.own_source(job.config.arch) else None
-    saved = torch_predictor.from_checkpoint(checkpoint.load(path), device=job.device, arch=own)
-    job.watcher.note(f"calibrating on {len(job.validation.images):,} validation images")
-    seen = last.steps * min(job.config.batch_size, len(job.train.images))
-    reader, metadata = calibration.complete(
-        saved.reader.get_submodule("net"), saved.metadata, job.train, job.validation, images_seen=seen
-    )
-    checkpoint.save(path, torch_predictor.state_of(reader), metadata)
-    return metadata
 
 
 def _build_net(

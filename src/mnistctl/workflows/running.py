@@ -1,0 +1,154 @@
+"""A training run on its way: epochs, the best model, where it has come to, and its end."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mnistctl import (
+    architectures,
+    checkpoint,
+    datasets,
+    interrupts,
+    provenance,
+    run_folder,
+    tracking,
+)
+from mnistctl.config import TrainConfig
+from mnistctl.errors import DivergedError, WriteError
+from mnistctl.metadata import Metadata
+from mnistctl.run_folder import Epoch
+from mnistctl.watcher import Watcher
+from mnistctl.workflows import resuming
+
+if TYPE_CHECKING:
+    import torch
+
+    from mnistctl.nn import states
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run on its way."""
+
+    run: run_folder.Run
+    config: TrainConfig
+    train: datasets.Split
+    validation: datasets.Split
+    device: "torch.device"
+    watcher: Watcher
+    interrupt: interrupts.Interrupt
+    tracker: tracking.Tracker
+    save_every: str | None = None  # see `resuming.interval`
+    saved: resuming.Saved | None = None  # where to go on from
+
+
+def fit(net: "torch.nn.Module", job: Job) -> tuple[Epoch, Epoch]:
+    """Train and keep the best model: the last epoch, and the saved one."""
+    from mnistctl.nn import readers, torch_predictor, trainer
+
+    config, run = job.config, job.run
+    about = Metadata(
+        arch=config.arch,
+        arch_args=dict(config.arch_args),
+        parameters=sum(parameter.numel() for parameter in net.parameters()),
+        dataset={"name": job.train.dataset, "sha256": job.train.sha256},
+        class_names=list(job.train.class_names),
+        config=config.to_json(),
+        metrics={},
+        versions=provenance.versions(),
+        created=provenance.now(),
+        git_commit=provenance.git_commit(),
+    )
+    batch_size, _, steps = trainer.plan_steps(config, len(job.train.images))
+    job.watcher.training(steps * batch_size)
+    standing = job.saved.standing if job.saved else resuming.Standing()
+    last: Epoch | None = None
+
+    def write(state: "states.State") -> None:
+        resuming.save(
+            run,
+            state,
+            standing,
+            config=config,
+            data_sha256=job.train.sha256,
+            versions=about.versions,
+        )
+
+    saver = resuming.Saver(job.save_every, write)
+
+    def on_step(images: int, state: Callable[[], "states.State"]) -> None:
+        job.watcher.step(images)
+        saver.step(state)
+
+    epochs = trainer.fit(
+        net,
+        config,
+        job.train,
+        job.validation,
+        device=job.device,
+        start=job.saved.state if job.saved else None,
+        on_step=on_step,
+        should_stop=lambda: job.interrupt.signal is not None,
+    )
+    try:
+        for epoch, measured, state in () if _is_enough(job.saved, config) else epochs:
+            last = epoch
+            _require_finite(epoch, standing, run)
+            run.append_metrics(epoch)
+            job.tracker.epoch(epoch)
+            is_best = epoch.is_better_than(standing.best)
+            # What was cut short in its middle is kept only where there is nothing else.
+            if standing.best is None or (is_best and job.interrupt.signal is None):
+                standing = standing.after(epoch)
+                metadata = dataclasses.replace(about, metrics=epoch.to_json(), created=provenance.now())
+                reader = readers.Reader(measured)
+                checkpoint.save(run.model_path, torch_predictor.state_of(reader), metadata)
+            job.watcher.epoch(epoch, best=is_best)
+            saver.save(state)
+            if config.patience and epoch.epoch - standing.gained >= config.patience:
+                job.watcher.note(f"no better epoch for {config.patience}: stopped early")
+                break
+        assert standing.best is not None  # noqa: S101 - a run has a step or more, so an epoch
+        if job.interrupt.signal is None:
+            _complete(job, last or run.read_metrics()[-1])
+    except WriteError as error:
+        raise WriteError(
+            f"{error}; what was saved before is safe; make room, then go on with: "
+            f"mnistctl train --resume {run.folder.name}"
+        ) from error
+    return last or run.read_metrics()[-1], standing.best
+
+
+def _is_enough(saved: resuming.Saved | None, config: TrainConfig) -> bool:
+    """Whether a run that goes on had lost its patience already."""
+    if saved is None or not config.patience:
+        return False
+    return saved.state.epoch - saved.standing.gained >= config.patience
+
+
+def _require_finite(epoch: Epoch, standing: resuming.Standing, run: run_folder.Run) -> None:
+    if math.isfinite(epoch.train_loss + (epoch.validation_loss or 0)):
+        return
+    kept = f"the best model so far is in {run.model_path}" if standing.best else "nothing was saved"
+    raise DivergedError(
+        f"diverged in epoch {epoch.epoch}, by step {epoch.steps}, at a learning rate of "
+        f"{epoch.learning_rate:.2g}: the loss is not finite; {kept}; try a lower --learning-rate"
+    )
+
+
+def _complete(job: Job, last: Epoch) -> Metadata:
+    """Give the saved model what it needs to be honest: its temperature, its `known`, its threshold."""
+    from mnistctl.nn import calibration, torch_predictor
+
+    path = job.run.model_path
+    own = job.config.arch if architectures.own_source(job.config.arch) else None
+    saved = torch_predictor.from_checkpoint(checkpoint.load(path), device=job.device, arch=own)
+    job.watcher.note(f"calibrating on {len(job.validation.images):,} validation images")
+    seen = last.steps * min(job.config.batch_size, len(job.train.images))
+    reader, metadata = calibration.complete(
+        saved.reader.get_submodule("net"), saved.metadata, job.train, job.validation, images_seen=seen
+    )
+    checkpoint.save(path, torch_predictor.state_of(reader), metadata)
+    return metadata

@@ -1,0 +1,310 @@
+"""A run that is cut short and goes on is, bit for bit, the run that never was."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mnistctl import checkpoint, signed, workflows
+from mnistctl.errors import ModelError, UsageError
+from mnistctl.run_folder import Run
+from mnistctl.watcher import Watcher
+from mnistctl.workflows.training import TrainResult
+from tests.conftest import Cli
+
+SMALL: dict[str, Any] = {
+    "dataset": "digits",
+    "device": "cpu",
+    "subset": 300,
+    "batch_size": 50,
+    "epochs": 3,
+    "arch": "mlp",
+    "hidden": [16],
+    "plots": False,
+}  # 6 steps an epoch
+CNN = {"arch": "cnn", "widths": [4, 8], "kernels": [3], "hidden": [16], "rotate": 0.0}
+
+
+class Killed(BaseException):
+    """The end of a process, as far as what it leaves is concerned."""
+
+
+class KilledAt(Watcher):
+    """Ends training after so many steps."""
+
+    def __init__(self, step: int) -> None:
+        self._left = step
+
+    def step(self, images: int) -> None:
+        """See `Watcher.step`."""
+        self._left -= 1
+        if not self._left:
+            raise Killed
+
+
+def begin(step: int, name: str, **settings: Any) -> None:
+    """Train until so many steps are done."""
+    with pytest.raises(Killed):
+        workflows.train(name=name, watcher=KilledAt(step), **settings)
+
+
+def same(first: TrainResult | str, second: TrainResult | str) -> None:
+    runs = [Run(Path(it if isinstance(it, str) else it.run)) for it in (first, second)]
+    for path in ("model_path", "state_path"):
+        tensors = [signed.load(getattr(run, path)).tensors for run in runs]
+        assert set(tensors[0]) == set(tensors[1])
+        for name in tensors[0]:
+            np.testing.assert_array_equal(tensors[0][name], tensors[1][name], err_msg=name)
+    timed = ("train_seconds",)
+    epochs = [
+        [{k: v for k, v in vars(epoch).items() if k not in timed} for epoch in run.read_metrics()]
+        for run in runs
+    ]
+    assert epochs[0] == epochs[1]
+    about = [checkpoint.load(run.model_path).metadata for run in runs]
+    assert (about[0].temperature, about[0].threshold) == (about[1].temperature, about[1].threshold)
+    assert about[0].config == about[1].config
+
+
+CASES: dict[str, tuple[int, dict[str, Any]]] = {
+    **{
+        f"{optimizer}, {schedule}": (8, {"optimizer": optimizer, "schedule": schedule})
+        for optimizer in ("sgd", "adam", "adamw", "rmsprop", "adadelta")
+        for schedule in ("constant", "step", "cosine", "one-cycle")
+    },
+    "rmsprop with momentum": (8, {"optimizer": "rmsprop", "momentum": 0.9}),
+    "sgd without momentum": (8, {"optimizer": "sgd", "momentum": 0.0}),
+    "nesterov": (8, {"optimizer": "sgd", "nesterov": True}),
+    "warm-up, inside it": (3, {"schedule": "cosine", "warmup": 0.5}),
+    "warm-up, behind it": (13, {"schedule": "cosine", "warmup": 0.5}),
+    "dropout": (8, {"dropout": 0.5}),
+    "averaged weights": (8, {"ema": 0.9}),
+    "clipped gradients": (8, {"clip_norm": 0.1}),
+    "label smoothing": (8, {"label_smoothing": 0.1}),
+    "a net of convolutions": (8, CNN),
+    "batch normalisation": (8, {**CNN, "batch_norm": True}),
+    "all of it": (8, {**CNN, "batch_norm": True, "ema": 0.9, "dropout": 0.2, "optimizer": "adamw"}),
+    "augmentation": (8, {"rotate": 15.0, "scale": 0.1, "shear": 0.1, "shift": 2.0}),
+    "more augmentation": (8, {"elastic": 1.0, "noise": 0.2, "erase": 0.5}),
+    "the first step": (1, {}),
+    "an epoch's last step": (6, {}),
+    "an epoch's first step": (7, {}),
+    "the last step": (18, {}),
+    "a cut-short last epoch": (8, {"epochs": 1.5}),
+    "early stopping": (4, {"patience": 1, "epochs": 9, "learning_rate": 0.05}),
+    "no validation": (8, {"validation_size": 0}),
+    "a floor in steps": (14, {"epochs": 0.1, "min_steps": 16}),
+    "bfloat16": (8, {"precision": "bf16"}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_goes_on_is_what_never_stopped(case: str) -> None:
+    step, settings = CASES[case]
+    settings = {**SMALL, **settings}
+    if settings["arch"] != "mlp":
+        settings.pop("rotate", None)
+    whole = workflows.train(name="whole", **settings)
+    begin(step, "cut", save_every="2steps", **settings)
+
+    went_on = workflows.train(resume="cut", plots=False)
+
+    same(whole, went_on)
+    assert went_on.best_epoch == whole.best_epoch
+
+
+def test_there_are_many_cases() -> None:
+    assert len(CASES) >= 30
+
+
+def test_a_run_may_be_cut_short_again_and_again() -> None:
+    whole = workflows.train(name="whole", **SMALL)
+    begin(3, "cut", save_every="1steps", **SMALL)
+    for _ in range(4):
+        with pytest.raises(Killed):
+            workflows.train(resume="cut", save_every="1steps", watcher=KilledAt(3))
+
+    same(whole, workflows.train(resume="cut", plots=False))
+
+
+def test_without_anything_saved_it_begins_again() -> None:
+    whole = workflows.train(name="whole", **SMALL)
+    begin(2, "cut", save_every="1h", **SMALL)
+    assert not Path("runs/cut/last.safetensors").exists()
+
+    same(whole, workflows.train(resume="cut", plots=False))
+
+
+def test_it_goes_on_from_another_model_without_it(checkpoint_path: Path) -> None:
+    start = shutil.copy(checkpoint_path, "start.safetensors")
+    settings = {key: value for key, value in SMALL.items() if key not in ("arch", "hidden")}
+    whole = workflows.train(init=start, name="whole", **settings)
+    begin(8, "cut", save_every="2steps", init=start, **settings)
+    Path(start).unlink()
+
+    same(whole, workflows.train(resume="cut", plots=False))
+
+
+def test_more_epochs_go_on_with_the_schedule_of_the_longer_run() -> None:
+    settings = {**SMALL, "schedule": "constant"}
+    longer = workflows.train(name="longer", **{**settings, "epochs": 5})
+    workflows.train(name="short", **settings)
+
+    went_on = workflows.train(resume="short", epochs=5, plots=False)
+
+    same(longer, went_on)
+    assert json.loads(Path("runs/short/config.json").read_text())["epochs"] == 5
+
+
+def test_more_epochs_than_a_cut_short_one() -> None:
+    settings = {**SMALL, "schedule": "constant"}
+    longer = workflows.train(name="longer", **{**settings, "epochs": 3})
+    workflows.train(name="short", **{**settings, "epochs": 1.5})
+
+    same(longer, workflows.train(resume="short", epochs=3, plots=False))
+
+
+def test_a_finished_run_says_so_and_gives_what_it_came_to(cli: Cli) -> None:
+    done = workflows.train(name="done", **SMALL)
+
+    answer = cli("train", "--resume", "done", "--json")
+
+    assert answer.code == 0
+    assert "done is finished (3 epochs); --epochs N goes on" in answer.err
+    assert json.loads(answer.out) == json.loads(json.dumps(done.to_json()))
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "another seed": ({"seed": 1}, "begun with --seed 0, not 1"),
+    "another net": ({"arch": "cnn"}, "begun with --arch mlp, not cnn"),
+    "another shape": ({"hidden": [32]}, r"begun with --hidden .*16.*, not \[32\]"),
+    "another optimizer": ({"optimizer": "sgd"}, "begun with --optimizer adam"),
+    "another dataset": ({"dataset": "mnist"}, "begun with --dataset digits, not mnist"),
+    "another batch": ({"batch_size": 10}, "begun with --batch-size 50, not 10"),
+    "another subset": ({"subset": 100}, "begun with --subset 300, not 100"),
+    "fewer epochs": ({"epochs": 1}, "has done 7 steps; --epochs 1 are 6"),
+    "a name": ({"name": "other"}, "goes without --name and --config"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_something_else_than_was_begun_is_refused_with_the_difference(case: str) -> None:
+    asked, message = REFUSED[case]
+    begin(8, "cut", save_every="1steps", **SMALL)
+    before = {path: path.read_bytes() for path in Path("runs/cut").iterdir()}
+
+    with pytest.raises(UsageError, match=message):
+        workflows.train(resume="cut", **asked)
+
+    assert {path: path.read_bytes() for path in Path("runs/cut").iterdir()} == before
+
+
+def test_what_is_the_same_may_be_said_again(cli: Cli) -> None:
+    begin(8, "cut", save_every="1steps", **SMALL)
+
+    answer = cli("train", "--resume", "cut", "--arch", "mlp", "--hidden", "16", "--seed", "0", "-q")
+
+    assert answer.code == 0, answer.err
+
+
+def test_changed_data_are_refused() -> None:
+    begin(8, "cut", save_every="1steps", **SMALL)
+    saved = signed.load(Path("runs/cut/last.safetensors"))
+    signed.save(
+        Path("runs/cut/last.safetensors"), saved.tensors, {**saved.values, "data_sha256": "0" * 64}
+    )
+
+    with pytest.raises(UsageError, match=r"'digits' have changed: SHA-256 .* begun with 0000"):
+        workflows.train(resume="cut")
+
+
+def test_other_versions_are_warned_of(cli: Cli) -> None:
+    begin(8, "cut", save_every="1steps", **SMALL)
+    saved = signed.load(Path("runs/cut/last.safetensors"))
+    versions = {**saved.values["versions"], "torch": "1.0"}
+    signed.save(
+        Path("runs/cut/last.safetensors"), saved.tensors, {**saved.values, "versions": versions}
+    )
+
+    answer = cli("train", "--resume", "cut", "--no-plots")
+
+    assert answer.code == 0
+    assert "begun with another torch: the weights will not be the same bit for bit" in answer.err
+
+
+def test_a_damaged_state_is_refused(cli: Cli) -> None:
+    begin(8, "cut", save_every="1steps", **SMALL)
+    path = Path("runs/cut/last.safetensors")
+    path.write_bytes(path.read_bytes()[:-9])
+
+    with pytest.raises(ModelError, match=r"last\.safetensors"):
+        workflows.train(resume="cut")
+
+
+def test_a_state_is_not_taken_for_a_model(cli: Cli) -> None:
+    begin(8, "cut", save_every="1steps", **SMALL)
+
+    answer = cli("eval", "runs/cut/last.safetensors", "-q")
+
+    assert answer.code == 4
+    assert len(answer.err.splitlines()) == 1
+
+
+def test_an_own_class_is_named_again(tmp_path: Path) -> None:
+    source = tmp_path / "own.py"
+    source.write_text(
+        "from torch import nn\n"
+        "class Net(nn.Sequential):\n"
+        "    def __init__(self, classes):\n"
+        "        super().__init__(nn.Flatten(), nn.Linear(784, classes))\n"
+    )
+    settings = {key: value for key, value in SMALL.items() if key not in ("arch", "hidden")}
+    arch = f"{source}:Net"
+    begin(8, "cut", save_every="1steps", arch=arch, **settings)
+
+    with pytest.raises(UsageError, match="runs no code by itself; if you trust it, add --arch"):
+        workflows.train(resume="cut")
+    source.write_text(source.read_text() + "# changed\n")
+    with pytest.raises(UsageError, match="is not what the run was begun with"):
+        workflows.train(resume="cut", arch=arch)
+
+
+def test_a_run_that_was_cut_short_is_named_with_its_way_out(cli: Cli) -> None:
+    begin(8, "cut", save_every="1steps", **SMALL)
+    train = ("train", "--arch", "linear", "--dataset", "digits", "--epochs", "1", "--no-plots")
+
+    taken, other = cli(*train, "--name", "cut"), cli(*train, "--name", "other")
+
+    assert taken.code == 2
+    assert "it was cut short: mnistctl train --resume cut goes on with it" in taken.err
+    assert other.code == 0
+    assert "to go on with it: mnistctl train --resume cut" in other.err
+
+
+@pytest.mark.parametrize("every", ["0steps", "steps", "5", "5x", "-1m", "1.5m", ""])
+def test_an_interval_that_is_none_is_said_at_once(every: str, cli: Cli) -> None:
+    answer = cli("train", "--dataset", "digits", "--save-every", every)
+
+    assert answer.code == 2
+    assert f"--save-every {every}: expected steps or a time" in answer.err
+    assert not Path("runs").exists()
+
+
+def test_a_run_that_another_process_trains_is_left_alone() -> None:
+    begin(8, "cut", save_every="1steps", **SMALL)
+
+    with (
+        Run(Path("runs/cut")).locked(),
+        pytest.raises(UsageError, match="another process is training this run"),
+    ):
+        workflows.train(resume="cut")
+
+
+def test_no_such_run_names_those_there_are(cli: Cli) -> None:
+    answer = cli("train", "--resume", "gone")
+
+    assert answer.code == 2
+    assert "--resume gone: no such run; known here: none" in answer.err
