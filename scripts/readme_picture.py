@@ -29,8 +29,8 @@ CURVES = (
 
 
 def draw_pictures(folder: Path) -> None:
-    """Four of the embedded digits' test images, as somebody might have photographed them."""
-    split = datasets.load("digits", "test")
+    """Four of MNIST's test images, as somebody might have scanned them."""
+    split = datasets.load("mnist", "test")
     folder.mkdir()
     for name, label in (("four", 4), ("nine", 9), ("six", 6), ("two", 2)):
         digit = Image.fromarray(255 - split.images[np.flatnonzero(split.labels == label)[0]])

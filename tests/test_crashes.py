@@ -89,7 +89,7 @@ def train_or_go_on() -> None:
         workflows.train(**SMALL, name=RUN.folder.name)
 
 
-CASES = 56  # calls of an undisturbed run, which the test below holds
+CASES = 58  # calls of an undisturbed run, which the test below holds
 
 
 @pytest.fixture(scope="module")
@@ -120,8 +120,13 @@ def test_a_failure_at_any_write_costs_nothing_that_was_saved(
 ) -> None:
     with monkeypatch.context() as patched:
         Injected(patched, at=at, how=how)
-        with pytest.raises((Killed, WriteError)):
+        try:
             train_or_go_on()
+        except (Killed, WriteError):
+            pass
+        else:  # a folder that cannot be flushed, as on some network file systems
+            assert how == "full"
+            assert RUN.result_path.is_file()
 
     check_whole(RUN)
     if RUN.folder.exists() and not RUN.config_path.exists():

@@ -101,7 +101,13 @@ CASES: dict[str, tuple[int, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+FEW = ("adam, one-cycle", "all of it", "augmentation", "early stopping", "a cut-short last epoch")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=() if case in FEW else pytest.mark.slow) for case in CASES],
+)
 def test_what_goes_on_is_what_never_stopped(case: str) -> None:
     step, settings = CASES[case]
     settings = {**SMALL, **settings}

@@ -147,6 +147,28 @@ def other_input_type(model: onnx.ModelProto) -> None:
     model.graph.input[0].type.tensor_type.elem_type = TensorProto.INT32
 
 
+def other_size(model: onnx.ModelProto) -> None:
+    for size in model.graph.input[0].type.tensor_type.shape.dim[1:]:
+        size.dim_value = 32
+
+
+def fixed_batch(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+
+
+def fewer_classes(model: onnx.ModelProto) -> None:
+    about = json.loads(model.metadata_props[0].value)
+    model.metadata_props[0].value = json.dumps({**about, "class_names": ["0", "1"]})
+
+
+def senseless_export(value: object) -> Spoil:
+    def spoil(model: onnx.ModelProto) -> None:
+        about = json.loads(model.metadata_props[0].value)
+        model.metadata_props[0].value = json.dumps({**about, "export": value})
+
+    return spoil
+
+
 def missing_output(model: onnx.ModelProto) -> None:
     del model.graph.output[2]
 
@@ -212,6 +234,11 @@ HOSTILE: dict[str, tuple[Spoil, str]] = {
     "a second input": (second_input, "expected one input"),
     "an input of another name": (other_input_name, "expected one input"),
     "an input of another type": (other_input_type, "not sound ONNX|cannot load|expected one input"),
+    "images of another size": (other_size, "expected one input|not sound ONNX|cannot load"),
+    "one image at a time": (fixed_batch, "expected one input|not sound ONNX|cannot load"),
+    "fewer classes than logits": (fewer_classes, "of 2 classes"),
+    "a check that is none": (senseless_export({"parity": 5}), "wrong: export"),
+    "an input that is none": (senseless_export({"input": "x"}), "wrong: export"),
     "an output missing": (missing_output, "expected one input"),
     "outputs swapped": (outputs_swapped, "expected one input"),
     "no metadata": (no_metadata, "not one that mnistctl made"),
@@ -290,7 +317,7 @@ def test_an_absurdly_large_file_is_not_read(tmp_path: Path) -> None:
         file.write(b"\x08\x08" + bytes(20))
         file.truncate(onnx_safety.MAX_BYTES + 1)  # sparse: it takes no room
 
-    with pytest.raises(ModelError, match="at most 1,073,741,824 are opened"):
+    with pytest.raises(ModelError, match="at most 2,147,483,647 are opened"):
         models.open_predictor(path)
 
 

@@ -27,7 +27,8 @@ def replacing(path: Path, *, folder: bool = False) -> Iterator[Path]:
 
     Args:
         path: of the file, or the folder.
-        folder: whether it is a folder, which whoever calls makes; one that is there is replaced.
+        folder: whether it is a folder, which whoever calls makes. One that is there is replaced, which
+            takes two renames: killed between them, it lies beside its place under another name.
 
     Raises:
         WriteError: it cannot be written (read-only, full, no permission).
@@ -46,8 +47,12 @@ def replacing(path: Path, *, folder: bool = False) -> Iterator[Path]:
         if folder and place.exists():  # the system replaces a file by a file only
             old = temporary.with_name(f".{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
             os.replace(place, old)
-            os.replace(temporary, place)
-            shutil.rmtree(old)
+            try:
+                os.replace(temporary, place)
+            except OSError:
+                os.replace(old, place)
+                raise
+            shutil.rmtree(old, ignore_errors=True)
         else:
             os.replace(temporary, place)
         _flush_folder(place.parent)
@@ -108,7 +113,10 @@ def remove_partials(folder: Path) -> None:
     """Remove what killed writers left in a folder; call it while nobody else may write there."""
     for stray in folder.glob(f".*{TEMPORARY_SUFFIX}"):
         with contextlib.suppress(OSError):
-            stray.unlink()
+            if stray.is_dir():
+                shutil.rmtree(stray)
+            else:
+                stray.unlink()
 
 
 def write_json(path: Path, value: Any) -> None:

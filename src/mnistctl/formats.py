@@ -17,6 +17,10 @@ INPUTS = {  # its type and shape, and what the values mean
 IR_VERSIONS = {18: 8, 19: 9, 20: 9, 21: 10}
 OPSET = 18
 
+# Inside the folders.
+OPENVINO_FILE = "model.xml"
+TRITON_FILE = "1/model.onnx"
+
 
 @dataclass(frozen=True)
 class Format:
@@ -25,10 +29,15 @@ class Format:
     suffix: str  # after the checkpoint's name
     summary: str
     runtime: str  # what runs it, and checks it
-    is_folder: bool = False
+    files: tuple[str, ...] = ()  # of a folder: what lies in it
     max_disagreement: float | None = None  # share of the images whose answer may be another
     max_accuracy_loss: float | None = None  # of an accuracy in [0, 1]
     max_refusals_changed: float = 0.002  # share of the images; of an inexact one
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder and not a file."""
+        return bool(self.files)
 
     @property
     def is_exact(self) -> bool:
@@ -45,13 +54,16 @@ FORMATS = {
         "onnxruntime",
         max_accuracy_loss=0.0005,
     ),
-    OPENVINO: Format("-openvino", "a folder for OpenVINO", "openvino", is_folder=True),
+    OPENVINO: Format(
+        "-openvino", "a folder for OpenVINO", "openvino", files=(OPENVINO_FILE, "model.bin")
+    ),
     "torch": Format(".pt2", "a torch.export program, for PyTorch; opening one can run code", "torch"),
-    "triton": Format("-triton", "a model repository for Triton", "onnxruntime", is_folder=True),
+    "triton": Format(
+        "-triton",
+        "a model repository for Triton",
+        "onnxruntime",
+        files=("reader/config.pbtxt", f"reader/{TRITON_FILE}"),
+    ),
 }
 # What `benchmark` measures: Triton's folder holds the very file of "onnx".
 BENCHMARKED = (SAFETENSORS, *(name for name in FORMATS if name != "triton"))
-
-# Inside the folders.
-OPENVINO_FILE = "model.xml"
-TRITON_FILE = "1/model.onnx"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from mnistctl import formats
 from mnistctl.errors import ModelError
 
 FORMAT_VERSION = 3  # 2 had no `known` among its tensors; 1 had them in another order
@@ -127,6 +128,7 @@ def _fits(value: Any, name: str) -> bool:
         ),
         "temperature": lambda temperature: temperature > 0,
         "known_layers": lambda names: all(isinstance(name, str) for name in names),
+        "export": _is_export,
         "config": lambda config: (
             isinstance(config.get("validation_size"), int | None)
             and isinstance(config.get("subset"), int | None)
@@ -134,3 +136,16 @@ def _fits(value: Any, name: str) -> bool:
         ),
     }
     return name not in checks or checks[name](value)
+
+
+def _is_export(export: dict[str, Any]) -> bool:
+    parity = export.get("parity", {})
+    numbers = ("images", "disagreements")
+    return (
+        export.get("input", formats.UINT8) in formats.INPUTS
+        and isinstance(export.get("format", ""), str)
+        and isinstance(export.get("graph_sha256", ""), str)
+        and isinstance(parity, dict)
+        and all(isinstance(parity.get(name), int) for name in numbers if parity)
+        and all(isinstance(parity.get(name), str) for name in ("dataset", "split") if parity)
+    )

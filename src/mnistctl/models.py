@@ -51,7 +51,9 @@ def find(name: str | Path | None, *, prefer: str = SAFETENSORS, watcher: Watcher
             if file.is_file():
                 return file
     if path.is_dir():
-        raise ModelError(f"{path}: a folder without {run_folder.MODEL_NAME} or an exported model")
+        raise ModelError(
+            f"{path}: a folder without {run_folder.MODEL_NAME}, and no export of one model"
+        )
     names = [*(run.folder.name for run in known), BUNDLED]
     close = get_close_matches(str(name), names, n=1)
     hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(names)}"
@@ -155,7 +157,7 @@ def describe(path: Path) -> tuple[str, Metadata]:
 
 def size_of(path: Path) -> int:
     """The bytes of a model's file, or of its files."""
-    weights = path.with_suffix(".bin") if path.name == OPENVINO_FILE else None
+    weights = path.with_suffix(".bin") if path.suffix == ".xml" else None
     return path.stat().st_size + (weights.stat().st_size if weights else 0)
 
 

@@ -14,9 +14,9 @@ from mnistctl.metadata import KEY, Metadata
 from mnistctl.predictor import Images, Outputs
 
 INPUT_NAME = "images"
-_SIGNATURES = {  # type and number of sizes
-    ("tensor(uint8)", 3): formats.UINT8,
-    ("tensor(float)", 4): formats.FLOAT32,
+_SIGNATURES = {  # type, and the sizes after that of the batch
+    ("tensor(uint8)", (28, 28)): formats.UINT8,
+    ("tensor(float)", (1, 28, 28)): formats.FLOAT32,
 }
 
 
@@ -35,6 +35,8 @@ class OnnxPredictor:
     def __init__(self, path: Path, *, trusted: bool = False) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what goes wrong is raised, and said once
+        # What was checked is what runs: by itself it also takes formats of its own.
+        options.add_session_config_entry("session.load_model_format", "ONNX")
         content = onnx_safety.read(path)
         self.graph_sha256 = None if trusted else onnx_safety.check(content, name=path)
         try:
@@ -51,15 +53,27 @@ class OnnxPredictor:
             )
         self.metadata = Metadata.of_export(entry, self.graph_sha256, name=path)
         inputs = self._session.get_inputs()
-        found = [(item.name, item.type, len(item.shape)) for item in inputs]
-        names = tuple(item.name for item in self._session.get_outputs())
-        kind = _SIGNATURES.get(found[0][1:]) if len(found) == 1 else None
-        if kind is None or found[0][0] != INPUT_NAME or names != Outputs._fields:
+        outputs = self._session.get_outputs()
+        found = [(item.name, item.type, tuple(item.shape)) for item in (*inputs, *outputs)]
+        kind = _SIGNATURES.get((inputs[0].type, tuple(inputs[0].shape[1:]))) if inputs else None
+        classes = len(self.metadata.class_names)
+        wanted = [
+            (name, "tensor(float)", sizes)
+            for name, sizes in zip(Outputs._fields, ((classes,), (classes,), ()), strict=True)
+        ]
+        given = [(name, type_, sizes[1:]) for name, type_, sizes in found[1:]]
+        if (
+            kind is None
+            or len(inputs) != 1
+            or inputs[0].name != INPUT_NAME
+            or isinstance(inputs[0].shape[0], int)
+            or given != wanted
+        ):
             raise ModelError(
-                f"{path}: takes {found} and gives {list(names)}, expected one input "
-                f"'{INPUT_NAME}' uint8 (batch, 28, 28) and {list(Outputs._fields)}"
+                f"{path}: takes and gives {found}, expected one input '{INPUT_NAME}' uint8 (batch, "
+                f"28, 28), and of {classes} classes {list(Outputs._fields)}"
             )
-        self._input_kind = kind
+        self._path, self._input_kind = path, kind
 
     @property
     def threads(self) -> int:
@@ -69,7 +83,11 @@ class OnnxPredictor:
     def __call__(self, images: Images) -> Outputs:
         """See `predictor.Predictor`."""
         feed = {INPUT_NAME: as_input(images, self._input_kind)}
-        return Outputs(*self._session.run(Outputs._fields, feed))
+        try:
+            return Outputs(*self._session.run(Outputs._fields, feed))
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ModelError(f"{self._path}: onnxruntime cannot run it ({reason})") from error
 
 
 def as_input(images: Images, input_kind: str) -> npt.NDArray[Any]:

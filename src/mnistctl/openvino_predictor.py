@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from mnistctl import files
+from mnistctl import files, formats
 from mnistctl.errors import MissingExtraError, ModelError
 from mnistctl.metadata import KEY, Metadata
 from mnistctl.onnx_predictor import INPUT_NAME, as_input
@@ -29,14 +29,16 @@ class OpenVinoPredictor:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         core = openvino.Core()
+        core.set_property({"ENABLE_MMAP": False})  # a mapped file cannot be replaced everywhere
         try:
             self.graph_sha256 = _graph_sha256(path)
             model = core.read_model(path)
             entry = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else None
             if entry is not None:
                 self.metadata = Metadata.of_export(entry, self.graph_sha256, name=path)
-            names = tuple(output.get_any_name() for output in model.outputs)
+            names = tuple(it.get_any_name() for it in (*model.inputs, *model.outputs))
             # By itself it would compute in bfloat16 where the processor can.
             wanted = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
             compiled = core.compile_model(model, "CPU", wanted)
@@ -47,13 +49,17 @@ class OpenVinoPredictor:
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:200]
             raise ModelError(f"{path}: OpenVINO cannot load it ({reason})") from error
-        if entry is None or names != Outputs._fields:
+        if entry is None or names != (INPUT_NAME, *Outputs._fields):
             raise ModelError(f"{path}: an OpenVINO model, but not one that mnistctl made")
 
     def __call__(self, images: Images) -> Outputs:
         """See `predictor.Predictor`."""
-        feed = {INPUT_NAME: as_input(images, self.metadata.export["input"])}
-        self._request.infer(feed)
+        feed = {INPUT_NAME: as_input(images, self.metadata.export.get("input", formats.UINT8))}
+        try:
+            self._request.infer(feed)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ModelError(f"{self._path}: OpenVINO cannot run it ({reason})") from error
         return Outputs(*(self._request.get_tensor(name).data.copy() for name in Outputs._fields))
 
 

@@ -65,7 +65,9 @@ def load(path: Path) -> Signed:
         raise ModelError(f"{path}: {error.strerror or error}") from error
     header = _read_header(content, path)
     try:
-        values = json.loads(header["__metadata__"][KEY])
+        text = header["__metadata__"][KEY]
+        values = json.loads(text)
+        is_canonical = json.dumps(values) == text  # else another text would mean the same
         stored = values.pop(_HASH_KEY)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ModelError(
@@ -75,7 +77,7 @@ def load(path: Path) -> Signed:
         tensors = from_safetensors(content)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: damaged safetensors file ({error})") from error
-    if stored != _signature(values, tensors):
+    if not is_canonical or stored != _signature(values, tensors):
         raise ModelError(f"{path}: damaged: its SHA-256 is not the one stored when it was written")
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():

@@ -1,6 +1,7 @@
 """Every format that a model is exported to."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -153,15 +154,63 @@ def test_a_graph_is_clean_to_look_at(name: str, checkpoint_path: Path, tmp_path:
 
 def test_what_is_there_is_replaced_only_by_force(cli: Cli, checkpoint_path: Path) -> None:
     export = ("export", checkpoint_path, "--format", "triton", "-o", "served", "-q")
-    assert cli(*export).code == 0
-    (Path("served") / "mine.txt").write_text("not theirs")
 
-    refused = cli(*export)
-    forced = cli(*export, "--force")
+    codes = [cli(*export).code, cli(*export).code, cli(*export, "--force").code]
 
-    assert (refused.code, forced.code) == (2, 0)
+    assert codes == [0, 2, 0]
     assert [path.name for path in Path("served").iterdir()] == ["reader"]
     assert [path.name for path in Path().iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("name", ["openvino", "triton"])
+def test_a_folder_with_anything_else_in_it_is_never_replaced(
+    name: str, cli: Cli, checkpoint_path: Path
+) -> None:
+    Path("work").mkdir()
+    model = shutil.copy(checkpoint_path, "work/mine.safetensors")
+
+    answer = cli("export", model, "--format", installed(name), "-o", "work", "--force", "-q")
+
+    assert answer.code == 2
+    assert "work: holds other files (mine.safetensors)" in answer.err
+    assert [path.name for path in Path("work").iterdir()] == ["mine.safetensors"]
+
+
+@pytest.mark.parametrize(("name", "is_folder"), [("onnx", True), ("triton", False)])
+def test_a_folder_is_no_file(name: str, is_folder: bool, cli: Cli, checkpoint_path: Path) -> None:
+    if is_folder:
+        Path("there").mkdir()
+    else:
+        Path("there").write_text("mine")
+
+    answer = cli("export", checkpoint_path, "--format", name, "-o", "there", "--force", "-q")
+
+    assert answer.code == 2
+    assert "; the format is a" in answer.err
+
+
+def test_a_net_that_no_exporter_takes_is_one_line(cli: Cli, tmp_path: Path) -> None:
+    source = tmp_path / "branch.py"
+    source.write_text(
+        "from torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self, classes):\n"
+        "        super().__init__()\n"
+        "        self.layer = nn.Linear(784, classes)\n"
+        "    def forward(self, images):\n"
+        "        flat = images.flatten(1)\n"
+        "        return self.layer(flat) if flat.sum() > 0 else self.layer(-flat)\n"
+    )
+    arch = f"{source}:Net"
+    train = ("train", "--arch", arch, "--dataset", "digits", "--epochs", "0.1", "--no-plots", "-q")
+    assert cli(*train, "--name", "branch").code == 0
+
+    for name in ("onnx", "torch"):
+        answer = cli("export", "branch", "--arch", arch, "--format", name, "-o", "out", "-q")
+        assert answer.code == 6, answer.err
+        assert f"out: cannot be made as '{name}'" in answer.err
+        assert len(answer.err.splitlines()) == 1
+    assert not Path("out").exists()
 
 
 @pytest.mark.parametrize("name", ["onnx-fp16", "onnx-int8", "triton"])
@@ -217,8 +266,10 @@ def test_without_openvino_its_format_says_what_to_install(
     cli: Cli, checkpoint_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    for module in ("mnistctl.openvino_predictor", "mnistctl.exports.openvino"):
-        monkeypatch.delitem(sys.modules, module, raising=False)
+    for package, module in (("mnistctl", "openvino_predictor"), ("mnistctl.exports", "openvino")):
+        monkeypatch.delitem(sys.modules, f"{package}.{module}", raising=False)
+        if package in sys.modules:
+            monkeypatch.delattr(sys.modules[package], module, raising=False)
 
     answer = cli("export", checkpoint_path, "--format", "openvino", "-o", "out", "-q")
 

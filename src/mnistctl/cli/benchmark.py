@@ -67,7 +67,7 @@ def _render(found: "Benchmark") -> Iterator[RenderableType]:
     yield f"{found.model}, {found.images:,} {found.split} images of {found.dataset}"
     yield f"{found.machine}, {versions}\n"
     table = output.table(
-        *("format", "status", "size", "accuracy", "1 image, ms", "99th", f"images/s by {256}"),
+        *("format", "status", "size", "accuracy", "1 image, ms", "99th", "images/s by 256"),
         *("load, s", "peak, MB", "threads"),
         left=(0, 1),
     )

@@ -93,7 +93,7 @@ def _export(export: dict[str, Any]) -> Iterator[str]:
             yield f"{name.replace('_', ' ')} {export[name]}"
     parity = export.get("parity")
     if parity:
-        yield f"graph SHA-256 {export['graph_sha256'][:12]}…"
+        yield f"graph SHA-256 {export.get('graph_sha256', '–')[:12]}…"
         yield (
             f"checked against PyTorch on {parity['images']:,} {parity['dataset']} {parity['split']} "
             f"images: {parity['disagreements']} with another answer"

@@ -84,7 +84,7 @@ class Exporter:
         if format_name == formats.OPENVINO:
             from mnistctl.exports import openvino  # an extra
 
-            return openvino.OpenVinoFolder(onnx.OnnxFile(self._float32), self._reference.metadata)
+            return openvino.OpenVinoFolder(self._float32)
         return onnx.OnnxFile(self._float32)
 
     @cached_property

@@ -1,8 +1,12 @@
 """A reader as one self-contained ONNX graph, and as a file."""
 
+import contextlib
 import copy
+import io
 import json
+import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -17,6 +21,19 @@ from mnistctl.nn.readers import Ensemble, Reader
 from mnistctl.nn.torch_predictor import TorchPredictor
 from mnistctl.onnx_predictor import INPUT_NAME, OnnxPredictor
 from mnistctl.predictor import Outputs
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """Without what exporters say of themselves: what goes wrong is raised."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 class OfPixels(nn.Module):
@@ -74,8 +91,7 @@ def build(
     reader = in_half(predictor.reader) if half else predictor.reader
     module = OfPixels(reader).eval() if input_kind == formats.FLOAT32 else reader
     # Ctrl-C in the middle would come out of the exporter as a failure of its own.
-    with interrupts.deferred() as interrupt, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's, about itself
+    with interrupts.deferred() as interrupt, silenced():
         program = torch.onnx.export(
             module,
             (example(input_kind),),
@@ -150,9 +166,7 @@ class OnnxFile:
 
     def to_bytes(self, metadata: Metadata) -> bytes:
         """The file's content."""
-        onnx.helper.set_model_props(
-            self.model, {KEY: json.dumps(metadata.to_json(), ensure_ascii=False)}
-        )
+        onnx.helper.set_model_props(self.model, {KEY: json.dumps(metadata.to_json())})
         return bytes(self.model.SerializeToString())
 
     def open(self, path: Path) -> OnnxPredictor:

@@ -3,8 +3,9 @@
 import json
 from pathlib import Path
 
+from onnx import ModelProto
+
 from mnistctl import formats
-from mnistctl.exports.onnx import OnnxFile
 from mnistctl.metadata import KEY, Metadata
 from mnistctl.openvino_predictor import OpenVinoPredictor, openvino
 
@@ -12,8 +13,8 @@ from mnistctl.openvino_predictor import OpenVinoPredictor, openvino
 class OpenVinoFolder:
     """The folder, of an ONNX graph."""
 
-    def __init__(self, source: OnnxFile, metadata: Metadata) -> None:
-        self._model = openvino.Core().read_model(source.to_bytes(metadata))
+    def __init__(self, model: ModelProto) -> None:
+        self._model = openvino.Core().read_model(model.SerializeToString())
 
     @property
     def details(self) -> dict[str, str]:

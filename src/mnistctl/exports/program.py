@@ -1,13 +1,12 @@
 """A torch.export program, for those who stay with PyTorch."""
 
 import json
-import warnings
 from pathlib import Path
 
 import torch
 
 from mnistctl import files, formats
-from mnistctl.exports.onnx import OfPixels, example
+from mnistctl.exports.onnx import OfPixels, example, silenced
 from mnistctl.metadata import KEY, Metadata
 from mnistctl.nn.torch_predictor import TorchPredictor
 from mnistctl.onnx_predictor import as_input
@@ -21,12 +20,13 @@ class TorchProgram:
 
     def __init__(self, predictor: TorchPredictor, *, input_kind: str) -> None:
         module = predictor.reader if input_kind == formats.UINT8 else OfPixels(predictor.reader).eval()
-        self._program = torch.export.export(
-            module,
-            (example(input_kind),),
-            dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
-            strict=False,
-        )
+        with silenced():
+            self._program = torch.export.export(
+                module,
+                (example(input_kind),),
+                dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+                strict=False,
+            )
 
     @property
     def details(self) -> dict[str, str]:
@@ -37,8 +37,7 @@ class TorchProgram:
         """Write the file."""
         entry = json.dumps(metadata.to_json())
         # A name without .pt2 would be warned about, and weights that share their memory are.
-        with path.open("wb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with path.open("wb") as file, silenced():
             torch.export.save(self._program, file, extra_files={_ENTRY: entry})
 
     def open(self, path: Path) -> "OwnProgram":
@@ -51,8 +50,7 @@ class OwnProgram:
 
     def __init__(self, path: Path) -> None:
         entry = {_ENTRY: ""}
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # see `save`
+        with path.open("rb") as file, silenced():
             program = torch.export.load(file, extra_files=entry)
         self._run = program.module()
         self.graph_sha256 = _graph_sha256(program)

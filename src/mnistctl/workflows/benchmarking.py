@@ -123,8 +123,12 @@ def benchmark(
     with tempfile.TemporaryDirectory() as folder:
         sources: dict[str, Path | MnistctlError] = {kind: path}
         if kind == formats.SAFETENSORS:
+            is_named = names != list(formats.BENCHMARKED)
             options = {"dataset": dataset, "arch": arch, "data_dir": data_dir}
-            sources = {name: _source(path, name, Path(folder), options, watcher) for name in names}
+            sources = {
+                name: _source(path, name, Path(folder), options, watcher, is_named=is_named)
+                for name in names
+            }
         rows = _measure(sources, split.images, split.labels, arch, watcher)
     machine = f"{os.cpu_count()} cores of {_processor()}, Python {platform.python_version()}"
     found = Benchmark(
@@ -141,7 +145,13 @@ def benchmark(
 
 
 def _source(
-    path: Path, name: str, folder: Path, options: Mapping[str, Any], watcher: Watcher
+    path: Path,
+    name: str,
+    folder: Path,
+    options: Mapping[str, Any],
+    watcher: Watcher,
+    *,
+    is_named: bool,
 ) -> Path | MnistctlError:
     """The file of a format, or why there is none."""
     if name in (formats.SAFETENSORS, "torch"):  # the latter is made where it is opened
@@ -149,6 +159,10 @@ def _source(
     target = folder / f"model{formats.FORMATS[name].suffix}"
     try:
         export(path, format=name, output=target, watcher=watcher, **options)
+    except MissingExtraError as error:
+        if is_named:
+            raise
+        return error
     except MnistctlError as error:
         return error
     return models.find(target)

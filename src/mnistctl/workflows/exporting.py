@@ -1,6 +1,8 @@
 """`export`: a model in other formats, each checked before it gets its name."""
 
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnistctl import checkpoint, datasets, evaluation, files, formats, models
-from mnistctl.errors import CheckFailedError, UsageError, look_up
+from mnistctl.errors import CheckFailedError, MnistctlError, UsageError, look_up
 from mnistctl.metadata import Metadata
 from mnistctl.predictor import Images, Predictor
 from mnistctl.watcher import SILENT, Watcher
@@ -85,11 +87,8 @@ def export(
     if models.format_of(path) != formats.SAFETENSORS:
         raise UsageError(f"{path}: already exported; name the checkpoint it was made from")
     targets = _targets(path, kinds, output)
-    for target in targets.values():
-        if target.resolve() == path.resolve():
-            raise UsageError(f"--output {target}: the model itself; choose another name")
-        if target.exists() and not force:
-            raise UsageError(f"{target} exists; replace it with --force, or choose another --output")
+    for name, target in targets.items():
+        _check_target(target, path, kinds[name], force=force)
     opened = checkpoint.load(path)
     split = split_of(opened.metadata, "test", dataset, data_dir, watcher)
 
@@ -99,7 +98,7 @@ def export(
     from mnistctl.nn import torch_predictor
 
     def training_images() -> Images:
-        train = split_of(opened.metadata, "train", dataset, data_dir, watcher).images
+        train = split_of(opened.metadata, "train", None, data_dir, watcher).images
         return train[np.random.default_rng(0).permutation(len(train))[:CALIBRATION_IMAGES]]
 
     models.warn_of_changed_source(opened, arch, watcher)
@@ -108,10 +107,16 @@ def export(
     exporter = Exporter(reference, opset=opset, input_kind=input, training_images=training_images)
     done = []
     for name, target in targets.items():
-        made = exporter.build(name)
-        about = {"format": name, "input": input, **made.details}
+        about = {"format": name, "input": input}
         metadata = dataclasses.replace(opened.metadata, export=about)
-        done.append(_write(made, target, metadata, reference, split))
+        try:
+            made = exporter.build(name)
+            done.append(_write(made, target, metadata, reference, split))
+        except (MnistctlError, OSError):
+            raise
+        except Exception as error:  # of an exporter or a runtime: the net is not for them
+            reason = " ".join((str(error).strip() or type(error).__name__).split())[:200]
+            raise CheckFailedError(f"{target}: cannot be made as '{name}' ({reason})") from error
         watcher.note(f"{target}: checked and written")
     return done
 
@@ -125,6 +130,23 @@ def _targets(path: Path, kinds: dict[str, formats.Format], output: Path | None) 
     return {name: folder / f"{path.stem}{kind.suffix}" for name, kind in kinds.items()}
 
 
+def _check_target(target: Path, path: Path, kind: formats.Format, *, force: bool) -> None:
+    """Check that a place may be written to, and that nothing else goes with what is replaced."""
+    if target.resolve() == path.resolve():
+        raise UsageError(f"--output {target}: the model itself; choose another name")
+    if not target.exists():
+        return
+    if target.is_dir() != kind.is_folder:
+        found, wanted = ("a folder", "a file") if target.is_dir() else ("a file", "a folder")
+        raise UsageError(f"--output {target}: {found}; the format is {wanted}")
+    if not force:
+        raise UsageError(f"{target} exists; replace it with --force, or choose another --output")
+    if kind.is_folder:
+        inside = {it.relative_to(target).as_posix() for it in target.rglob("*") if not it.is_dir()}
+        if others := sorted(inside - set(kind.files)):
+            raise UsageError(f"--output {target}: holds other files ({others[0]}); choose another")
+
+
 def _write(
     made: "Export", target: Path, metadata: Metadata, reference: Predictor, split: datasets.Split
 ) -> Exported:
@@ -134,7 +156,10 @@ def _write(
     name = metadata.export["format"]
     kind = formats.FORMATS[name]
     with files.replacing(target, folder=kind.is_folder) as temporary:
+        metadata = dataclasses.replace(metadata, export=metadata.export | made.details)
         made.save(temporary, metadata)
+        if not kind.is_exact:
+            _try(temporary)
         checked = made.open(temporary)
         found = parity.compare(reference, checked, split, kind=kind)
         found.require(str(target))
@@ -149,3 +174,11 @@ def _write(
             raise CheckFailedError(f"{target}: not written: it is not what was checked")
     size = sum(it.stat().st_size for it in (target, *target.rglob("*")) if it.is_file())
     return Exported(str(target), name, size, found.to_json(), str(checked.graph_sha256))
+
+
+def _try(path: Path) -> None:
+    """Open an ONNX file in a process of its own first: of a rare graph onnxruntime crashes."""
+    code = "import sys, onnxruntime; onnxruntime.InferenceSession(sys.argv[1])"
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True)
+    if done.returncode < 0:
+        raise CheckFailedError(f"{path.name}: not written: onnxruntime crashes when it opens it")
