@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from mnistctl import files
+from mnistctl import files, provenance
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 MNISTCTL = (sys.executable, "-m", "mnistctl")
@@ -52,11 +52,7 @@ def measure(command: Sequence[str], *, environment: Mapping[str, str] | None = N
 
 def machine() -> str:
     """Processor and versions, in a line."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text().splitlines()
-        model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), model)
+    model = provenance.processor()
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     return f"{os.cpu_count()} cores of {model}, Python {platform.python_version()}, {packages}"
 

@@ -17,23 +17,9 @@ import pytest
 from mnistctl import checkpoint, files, signed, workflows
 from mnistctl.errors import WriteError
 from mnistctl.run_folder import Run
+from tests.test_resume import SMALL, Killed
 
-SMALL: dict[str, Any] = {
-    "dataset": "digits",
-    "device": "cpu",
-    "subset": 300,
-    "batch_size": 50,
-    "epochs": 3,
-    "arch": "mlp",
-    "hidden": [16],
-    "plots": False,
-    "save_every": "4steps",
-}  # 6 steps an epoch
 RUN = Run(Path("runs/it"))
-
-
-class Killed(BaseException):
-    """The end of a process, as far as what it leaves is concerned."""
 
 
 class Injected:
@@ -86,7 +72,7 @@ def train_or_go_on() -> None:
     if begun:
         workflows.train(resume=RUN.folder.name, plots=False, save_every="4steps")
     else:
-        workflows.train(**SMALL, name=RUN.folder.name)
+        workflows.train(**SMALL, name=RUN.folder.name, save_every="4steps")
 
 
 CASES = 58  # calls of an undisturbed run, which the test below holds

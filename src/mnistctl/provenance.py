@@ -4,6 +4,7 @@ import importlib.metadata
 import platform
 import subprocess
 from datetime import UTC, datetime
+from pathlib import Path
 
 _PACKAGES = ("mnistctl", "torch", "numpy")
 
@@ -17,6 +18,14 @@ def versions() -> dict[str, str]:
 def now() -> str:
     """The time, ISO 8601, UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def processor() -> str:
+    """What the processor is called."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
+    named = (line.partition(": ")[2] for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
 
 
 def git_commit() -> str | None:

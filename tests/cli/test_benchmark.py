@@ -62,3 +62,26 @@ def test_an_unknown_format_is_said_at_once(cli: Cli, checkpoint_path: Path) -> N
 
     assert answer.code == 2
     assert "unknown format 'triton'" in answer.err
+
+
+def test_formats_of_an_exported_file_are_not_chosen(cli: Cli, onnx_path: Path) -> None:
+    answer = cli("benchmark", onnx_path, "--format", "onnx-int8")
+
+    assert answer.code == 2
+    assert "is an exported file; name the checkpoint it was made from" in answer.err
+
+
+def test_a_format_that_was_named_and_is_not_installed_is_an_error(
+    cli: Cli, checkpoint_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mnistctl.errors import MissingExtraError
+    from mnistctl.workflows import benchmarking
+
+    def missing(*_: object, **__: object) -> None:
+        raise MissingExtraError("OpenVINO is not installed")
+
+    monkeypatch.setattr(benchmarking, "export", missing)
+
+    answer = cli("benchmark", checkpoint_path, "--format", "openvino")
+
+    assert (answer.code, answer.err.splitlines()[-1]) == (5, "mnistctl: OpenVINO is not installed")

@@ -7,12 +7,13 @@ what else the machine does falls on all of them.
 import contextlib
 import os
 import platform
+import signal
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import get_context
@@ -21,8 +22,17 @@ from typing import Any
 
 import numpy as np
 
-from mnistctl import checkpoint, datasets, files, formats, models, run_folder
-from mnistctl.errors import CheckFailedError, MissingExtraError, MnistctlError, look_up
+from mnistctl import (
+    checkpoint,
+    datasets,
+    evaluation,
+    files,
+    formats,
+    models,
+    provenance,
+    run_folder,
+)
+from mnistctl.errors import CheckFailedError, MissingExtraError, MnistctlError, UsageError, look_up
 from mnistctl.predictor import Images, Predictor, predict_all
 from mnistctl.watcher import SILENT, Watcher
 from mnistctl.workflows.exporting import export
@@ -50,7 +60,8 @@ class Measured:
     latency_ms: float | None = None  # of one image, median
     latency_p99_ms: float | None = None  # 99 of 100 are quicker
     images_per_second: float | None = None  # in batches of 256, median
-    load_seconds: float | None = None  # from the file to ready, its runtime's import included
+    # From the file to ready, its runtime's import included; but for "torch", which is made there.
+    load_seconds: float | None = None
     peak_mb: float | None = None  # resident memory of its process, in millions of bytes
     threads: int | None = None  # that compute
 
@@ -95,6 +106,8 @@ def benchmark(
 ) -> Benchmark:
     """Measure a checkpoint in every format that it can be exported to, or an exported file alone.
 
+    Other processes are started: a script that calls this does so under `if __name__ == "__main__"`.
+
     Args:
         model: see `models.find`.
         format: which to measure, of `formats.BENCHMARKED`.
@@ -119,18 +132,21 @@ def benchmark(
         datasets.check_split(dataset, "test")
     path = models.find(model, watcher=watcher)
     kind, about = models.describe(path)
+    is_named = names != list(formats.BENCHMARKED)
+    if kind != formats.SAFETENSORS and is_named:
+        raise UsageError(f"--format: {path} is an exported file; name the checkpoint it was made from")
     split = split_of(about, "test", dataset, data_dir, watcher)
+    evaluation.check_split(about.class_names, split)
     with tempfile.TemporaryDirectory() as folder:
         sources: dict[str, Path | MnistctlError] = {kind: path}
         if kind == formats.SAFETENSORS:
-            is_named = names != list(formats.BENCHMARKED)
             options = {"dataset": dataset, "arch": arch, "data_dir": data_dir}
             sources = {
                 name: _source(path, name, Path(folder), options, watcher, is_named=is_named)
                 for name in names
             }
         rows = _measure(sources, split.images, split.labels, arch, watcher)
-    machine = f"{os.cpu_count()} cores of {_processor()}, Python {platform.python_version()}"
+    machine = f"{os.cpu_count()} cores of {provenance.processor()}, Python {platform.python_version()}"
     found = Benchmark(
         *(str(path), split.dataset, split.name, len(split.images), machine, _versions(), rows),
     )
@@ -176,7 +192,7 @@ def _measure(
     watcher: Watcher,
 ) -> list[Measured]:
     """All formats in turns; one that fails does not stop the others."""
-    failures: dict[str, BaseException] = {
+    failures: dict[str, Exception] = {
         name: source for name, source in sources.items() if isinstance(source, MnistctlError)
     }
     figures: dict[str, dict[str, Any]] = {name: {} for name in sources}
@@ -184,7 +200,14 @@ def _measure(
     speeds: dict[str, list[float]] = {name: [] for name in sources}
     with contextlib.ExitStack() as stack:
         workers = {
-            name: stack.enter_context(ProcessPoolExecutor(1, mp_context=get_context("spawn")))
+            name: stack.enter_context(
+                ProcessPoolExecutor(
+                    1,
+                    mp_context=get_context("spawn"),
+                    initializer=signal.signal,
+                    initargs=(signal.SIGINT, signal.SIG_IGN),  # Ctrl-C is for this process alone
+                )
+            )
             for name in sources
             if name not in failures
         }
@@ -201,7 +224,7 @@ def _measure(
                     latencies[name] += single
                     speeds[name].append(speed)
                     figures[name]["peak_mb"] = worker.submit(_peak_mb).result()
-                except (MnistctlError, BrokenExecutor, RuntimeError, OSError, MemoryError) as error:
+                except Exception as error:  # whatever a runtime raises, or its end
                     failures[name] = error
             watcher.progress("measuring", number + 2, _ROUNDS + 1)
     return [
@@ -219,7 +242,7 @@ def _measure(
     ]
 
 
-def _failed(name: str, error: BaseException) -> Measured:
+def _failed(name: str, error: Exception) -> Measured:
     status = NOT_INSTALLED if isinstance(error, MissingExtraError) else FAILED
     return Measured(name, status, " ".join(str(error).split()) or type(error).__name__)
 
@@ -285,24 +308,17 @@ def _round(number: int) -> tuple[list[float], float]:
     return singles, BATCH * _BATCHES / (time.perf_counter() - started)
 
 
-def _peak_mb() -> float:
+def _peak_mb() -> float | None:
     status = Path("/proc/self/status")
     if status.exists():  # elsewhere a process may begin with the peak of its parent
         line = next(it for it in status.read_text().splitlines() if it.startswith("VmHWM"))
         return int(line.split()[1]) * 1024 / 1e6
-    import resource  # not on Windows
-
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(": ")[2]
-    return platform.processor() or platform.machine()
 
 
 def _versions() -> dict[str, str]:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mnistctl import datasets, run_folder
+from mnistctl import datasets, provenance, run_folder
 from mnistctl.datasets import catalog
 from mnistctl.errors import CheckFailedError, DataError, ModelError
 from mnistctl.watcher import Watcher
@@ -141,7 +141,7 @@ def _devices() -> tuple[list[Device], int]:
     found = []
     for device in devices.find_all():
         on_cuda = device.type == "cuda"
-        model = torch.cuda.get_device_name(device) if on_cuda else _processor()
+        model = torch.cuda.get_device_name(device) if on_cuda else provenance.processor()
         has_bf16, has_graphs = devices.has_bf16(device), devices.has_graphs(device)
         found.append(Device(str(device), model, has_bf16, has_graphs))
     return found, torch.get_num_threads()
@@ -200,10 +200,3 @@ def _runs(problems: list[Problem]) -> int:
 def _cores() -> int:
     usable = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
     return len(usable(0)) if usable else os.cpu_count() or 1
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    named = (line.partition(": ")[2] for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())
