@@ -1,0 +1,87 @@
+"""Time what saving costs a training run, and what opening and verifying the bundled model costs.
+
+Writes its section of `docs/benchmarks.md`. MNIST must be in the data folder and the machine do nothing
+else:
+
+    python scripts/bench_saving.py [--rounds 5]
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+
+import bench
+from mnistctl import checkpoint, formats, models, recipe_table, workflows
+from mnistctl.workflows import resuming
+
+RECIPES = ("fast", "cnn")
+OPENINGS = 50
+
+
+def saving_share(recipe: str) -> float:
+    """Seconds of a run's saving by those of its training, saving included."""
+    spent = 0.0
+    save = resuming.Saver.save
+
+    def timed(self: resuming.Saver, *arguments: object) -> None:
+        nonlocal spent
+        started = time.perf_counter()
+        save(self, *arguments)  # type: ignore[arg-type]
+        spent += time.perf_counter() - started
+
+    resuming.Saver.save = timed  # type: ignore[method-assign, assignment]
+    try:
+        done = workflows.train(recipe=recipe, dataset="mnist", device="cpu", plots=False)
+    finally:
+        resuming.Saver.save = save  # type: ignore[method-assign]
+    return spent / (done.train_seconds + spent)
+
+
+def opening_ms() -> float:
+    """Milliseconds that opening and verifying the bundled checkpoint takes."""
+    path = models.bundled(formats.SAFETENSORS)
+    started = time.perf_counter()
+    checkpoint.load(path)
+    return 1e3 * (time.perf_counter() - started)
+
+
+def main() -> None:
+    """Measure in turns and write the section."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        opening_ms()  # imports what it needs
+        openings = [opening_ms() for _ in range(OPENINGS)]
+        shares: dict[str, list[float]] = {recipe: [] for recipe in RECIPES}
+        for _ in range(asked.rounds):
+            for recipe, found in shares.items():
+                found.append(100 * saving_share(recipe))
+        os.chdir(bench.PAGE.parent)
+    rows = [
+        f"| `{recipe}`, {recipe_table.find(recipe).epochs:g} epochs | {bench.spread(found)} |"
+        for recipe, found in shares.items()
+    ]
+    bench.write_section(
+        "bench_saving",
+        "Saving and opening",
+        [
+            "What saving where a run has come to takes of the time of training, by default.",
+            "",
+            "| recipe | share, %: median | range |",
+            "| --- | --- | --- |",
+            *rows,
+            "",
+            f"Opening and verifying the bundled checkpoint: {statistics.median(openings):.1f} ms "
+            f"({min(openings):.1f} to {max(openings):.1f}), imports left out.",
+            "",
+            f"{asked.rounds} rounds.",
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()
