@@ -1,5 +1,6 @@
 """`label`: a person's pictures, filed by class as an own dataset, ready to be trained on."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -97,6 +98,8 @@ def label(
             if filed:
                 picture, copy, _ = filed.pop()
                 files.remove(copy)
+                with contextlib.suppress(OSError):  # it holds others
+                    copy.parent.rmdir()
                 place = waiting.index(picture)
         elif answer is Choice.SKIP:
             place += 1
