@@ -1,7 +1,9 @@
 """A run that is cut short and goes on is, bit for bit, the run that never was."""
 
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from mnistctl import checkpoint, signed, workflows
-from mnistctl.errors import ModelError, UsageError
+from mnistctl.errors import InterruptedRunError, ModelError, UsageError
 from mnistctl.run_folder import Run
 from mnistctl.watcher import Watcher
 from mnistctl.workflows.training import TrainResult
@@ -120,6 +122,32 @@ def test_what_goes_on_is_what_never_stopped(case: str) -> None:
 
     same(whole, went_on)
     assert went_on.best_epoch == whole.best_epoch
+
+
+class InterruptedAt(Watcher):
+    """Presses Ctrl-C after so many steps."""
+
+    def __init__(self, step: int) -> None:
+        self._left = step
+
+    def step(self, images: int) -> None:
+        """See `Watcher.step`."""
+        self._left -= 1
+        if not self._left:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are another matter there")
+@pytest.mark.parametrize("step", [1, 3, 6, 8, 12, 18])
+def test_what_goes_on_after_ctrl_c_is_what_never_stopped(step: int) -> None:
+    # A rate at which later epochs are worse, so that the model kept is not simply the last.
+    settings = {**SMALL, "learning_rate": 0.5}
+    whole = workflows.train(name="whole", **settings)
+    with pytest.raises(InterruptedRunError, match="go on with: mnistctl train --resume cut"):
+        workflows.train(name="cut", watcher=InterruptedAt(step), **settings)
+    assert checkpoint.load(Path("runs/cut/model.safetensors"))
+
+    same(whole, workflows.train(resume="cut", plots=False))
 
 
 def test_there_are_many_cases() -> None:

@@ -64,7 +64,7 @@ def fit(net: "torch.nn.Module", job: Job) -> tuple[Epoch, Epoch]:
     batch_size, _, steps = trainer.plan_steps(config, len(job.train.images))
     job.watcher.training(steps * batch_size)
     standing = job.saved.standing if job.saved else resuming.Standing()
-    last: Epoch | None = None
+    last, kept = None, standing.best
 
     def write(state: "states.State") -> None:
         resuming.save(
@@ -99,9 +99,12 @@ def fit(net: "torch.nn.Module", job: Job) -> tuple[Epoch, Epoch]:
             run.append_metrics(epoch)
             job.tracker.epoch(epoch)
             is_best = epoch.is_better_than(standing.best)
-            # What was cut short in its middle is kept only where there is nothing else.
-            if standing.best is None or (is_best and job.interrupt.signal is None):
+            # An epoch cut short comes again, whole: its model is kept only where there is no other.
+            is_cut = not epoch.finished and epoch.steps < steps
+            if is_best and not is_cut:
                 standing = standing.after(epoch)
+            if standing.best is None or standing.best is epoch:
+                kept = epoch
                 metadata = dataclasses.replace(about, metrics=epoch.to_json(), created=provenance.now())
                 reader = readers.Reader(measured)
                 checkpoint.save(run.model_path, torch_predictor.state_of(reader), metadata)
@@ -110,7 +113,7 @@ def fit(net: "torch.nn.Module", job: Job) -> tuple[Epoch, Epoch]:
             if config.patience and epoch.epoch - standing.gained >= config.patience:
                 job.watcher.note(f"no better epoch for {config.patience}: stopped early")
                 break
-        assert standing.best is not None  # noqa: S101 - a run has a step or more, so an epoch
+        assert kept is not None  # noqa: S101 - a run has a step or more, so an epoch
         if job.interrupt.signal is None:
             _complete(job, last or run.read_metrics()[-1])
     except WriteError as error:
@@ -118,7 +121,7 @@ def fit(net: "torch.nn.Module", job: Job) -> tuple[Epoch, Epoch]:
             f"{error}; what was saved before is safe; make room, then go on with: "
             f"mnistctl train --resume {run.folder.name}"
         ) from error
-    return last or run.read_metrics()[-1], standing.best
+    return last or run.read_metrics()[-1], kept
 
 
 def _is_enough(saved: resuming.Saved | None, config: TrainConfig) -> bool:
