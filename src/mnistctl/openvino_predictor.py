@@ -1,7 +1,9 @@
 """OpenVINO behind the Predictor protocol."""
 
+import functools
 import os
 from pathlib import Path
+from typing import Any
 
 from mnistctl import files, formats
 from mnistctl.errors import MissingExtraError, ModelError
@@ -30,18 +32,16 @@ class OpenVinoPredictor:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        core = openvino.Core()
-        core.set_property({"ENABLE_MMAP": False})  # a mapped file cannot be replaced everywhere
         try:
             self.graph_sha256 = _graph_sha256(path)
-            model = core.read_model(path)
+            model = core().read_model(path)
             entry = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else None
             if entry is not None:
                 self.metadata = Metadata.of_export(entry, self.graph_sha256, name=path)
             names = tuple(it.get_any_name() for it in (*model.inputs, *model.outputs))
             # By itself it would compute in bfloat16 where the processor can.
             wanted = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-            compiled = core.compile_model(model, "CPU", wanted)
+            compiled = core().compile_model(model, "CPU", wanted)
             self.threads = int(compiled.get_property("INFERENCE_NUM_THREADS"))
             self._request = compiled.create_infer_request()
         except OSError as error:
@@ -61,6 +61,14 @@ class OpenVinoPredictor:
             reason = " ".join(str(error).split())[:200]
             raise ModelError(f"{self._path}: OpenVINO cannot run it ({reason})") from error
         return Outputs(*(self._request.get_tensor(name).data.copy() for name in Outputs._fields))
+
+
+@functools.cache
+def core() -> Any:
+    """OpenVINO itself, one for all: when its last core goes, so does the stack that signals run on."""
+    made = openvino.Core()
+    made.set_property({"ENABLE_MMAP": False})  # a mapped file cannot be replaced everywhere
+    return made
 
 
 def _graph_sha256(path: Path) -> str:

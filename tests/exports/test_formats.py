@@ -223,7 +223,7 @@ def test_what_fails_its_check_is_not_left_behind(
         parity, "_limits", lambda *_, **__: {"max_logit_difference": 0.0, "disagreements": -1}
     )
 
-    with pytest.raises(CheckFailedError, match=r"disagreements 0 \(at most -1 is allowed"):
+    with pytest.raises(CheckFailedError, match=r"disagreements \d+ \(at most -1 is allowed"):
         workflows.export(checkpoint_path, format=name, output=tmp_path / "out")
 
     assert list(tmp_path.iterdir()) == []

@@ -7,14 +7,14 @@ from onnx import ModelProto
 
 from mnistctl import formats
 from mnistctl.metadata import KEY, Metadata
-from mnistctl.openvino_predictor import OpenVinoPredictor, openvino
+from mnistctl.openvino_predictor import OpenVinoPredictor, core, openvino
 
 
 class OpenVinoFolder:
     """The folder, of an ONNX graph."""
 
     def __init__(self, model: ModelProto) -> None:
-        self._model = openvino.Core().read_model(model.SerializeToString())
+        self._model = core().read_model(model.SerializeToString())
 
     @property
     def details(self) -> dict[str, str]:
