@@ -133,7 +133,8 @@ def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
         formal = onnx.defs.get_schema(node.op_type, model.opset_import[0].version, node.domain).inputs
         for place, name in enumerate(node.input):
             if name and name not in kept | weights:
-                role = formal[min(place, len(formal) - 1)].name
+                last = len(formal) - 1  # of some operations as often as there are inputs
+                role = formal[min(place, last)].name + (f"_{place - last + 1}" if place > last else "")
                 names.setdefault(name, f"{node.name}.{role}")
         for place, name in enumerate(node.output):
             if name and name not in kept:
