@@ -12,6 +12,9 @@ from mnistctl.predictor import Outputs, Predictor, predict_all
 
 BATCH_SIZES = (1, 7, 256)
 RELATIVE_TOLERANCE = 1e-4  # of the largest logit, and at least of 1
+# Of `known`, which is held against a threshold and decides nothing else. It magnifies what hardly
+# changes in a net, and with that its rounding: of a deep net after five steps by 1e-4.
+KNOWN_TOLERANCE = 1e-3
 _ROUNDING = 1e-9  # of the difference of two accuracies
 
 
@@ -126,7 +129,7 @@ def _limits(kind: Format, *, tolerance: float, images: int) -> dict[str, float]:
     return {
         "max_logit_difference": tolerance,
         "max_probability_difference": tolerance,
-        "max_known_difference": tolerance,
+        "max_known_difference": KNOWN_TOLERANCE,
         "disagreements_beyond_tolerance": 0,
     }
 
