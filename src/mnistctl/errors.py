@@ -4,6 +4,7 @@
 MnistctlError                1  failed: a full disk, a run that diverged
 ├── WriteError               1  a file could not be written; what stood there before still does
 ├── DivergedError            1  the loss is not finite any more; the last good model is saved
+├── LostProcessError         1  of several that train together, another one has ended
 ├── UsageError               2  an unknown name, a bad value, no such device, something exists
 ├── DataError                3  data missing, corrupt or unreachable
 │   └── DownloadError        3  no mirror could be reached, or none had the right bytes
@@ -37,6 +38,10 @@ class WriteError(MnistctlError):
 
 class DivergedError(MnistctlError):
     """Training has left the finite numbers; the last good model is saved."""
+
+
+class LostProcessError(MnistctlError):
+    """Of several processes that train together another one has ended."""
 
 
 class UsageError(MnistctlError):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mnistctl import __version__
+from mnistctl import __version__, torchrun
 from mnistctl.cli import (
     benchmark,
     compare,
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _fail(message: str, exit_code: int) -> int:
     line = " ".join(message.split())
-    if line:  # empty when Typer has shown its help instead
+    if line and torchrun.is_first_to_tell():  # it is empty when Typer has shown its help instead
         print(f"mnistctl: {line}", file=sys.stderr)
     return exit_code
 

@@ -8,7 +8,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from mnistctl import architectures
+from mnistctl import architectures, torchrun
 from mnistctl.cli import output, settings, watching
 from mnistctl.cli.options import (
     ArchOption,
@@ -136,6 +136,8 @@ def train(
             series = workflows.train_seeds(seeds, **options, watcher=watcher)
         else:
             result = workflows.train(**options, watcher=watcher)
+    if not torchrun.leads():
+        return
     if seeds != 1:
         output.show(series, _render_seeds, as_json=as_json)
     else:
@@ -143,9 +145,10 @@ def train(
 
 
 def _render(result: "TrainResult") -> Iterator[RenderableType]:
+    together = f" × {result.processes}" if result.processes > 1 else ""
     yield (
-        f"\n{result.arch} ({result.parameters:,} parameters) on {result.dataset}, {result.device}, "
-        f"{result.precision}: trained in {result.train_seconds:.1f} s"
+        f"\n{result.arch} ({result.parameters:,} parameters) on {result.dataset}, {result.device}"
+        f"{together}, {result.precision}: trained in {result.train_seconds:.1f} s"
     )
     if result.validation_accuracy is not None:
         yield (

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,30 +16,72 @@ _SMALLEST, _LARGEST = 0.02, 0.2  # share of an image that an erased rectangle co
 _LONGEST = 3.0  # times as long as it is wide
 
 
-def apply(images: Tensor, config: TrainConfig) -> Tensor:
+class Draws(NamedTuple):
+    """What is drawn for the images of a batch; None where nothing needs it."""
+
+    warp: Tensor | None  # (5, N), uniform in [0, 1)
+    elastic: Tensor | None  # (N, 2, 28, 28), normal
+    deviation: Tensor | None  # (N, 1, 1, 1), uniform
+    noise: Tensor | None  # (N, 1, 28, 28), normal
+    erase: Tensor | None  # (5, N, 1), uniform
+
+    def of(self, part: slice) -> "Draws":
+        """Those of some of the images."""
+        return Draws(
+            None if self.warp is None else self.warp[:, part],
+            None if self.elastic is None else self.elastic[part],
+            None if self.deviation is None else self.deviation[part],
+            None if self.noise is None else self.noise[part],
+            None if self.erase is None else self.erase[:, part],
+        )
+
+
+def draw(count: int, config: TrainConfig, device: torch.device) -> Draws:
+    """Draw what the config needs for so many images, from torch's global generator of the device."""
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, device=device)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, IMAGE_SIZE, IMAGE_SIZE, device=device)
+
+    return Draws(
+        warp=uniform(5, count) if _warps(config) else None,
+        elastic=normal(count, 2) if config.elastic else None,
+        deviation=uniform(count, 1, 1, 1) if config.noise else None,
+        noise=normal(count, 1) if config.noise else None,
+        erase=uniform(5, count, 1) if config.erase else None,
+    )
+
+
+def apply(images: Tensor, config: TrainConfig, draws: Draws | None = None) -> Tensor:
     """Warp, add noise and erase, as far as the config says; what comes in from outside is paper.
 
     Args:
         images: float32 (N, 1, 28, 28), 0 = paper.
         config: how far: see `TrainConfig`. All 0: the images as they are.
-
-    Draws from torch's global generator of the device.
+        draws: for these images; None: drawn now.
     """
-    if config.rotate or config.scale or config.shear or config.shift or config.elastic:
-        grid = F.affine_grid(_maps(images, config), list(images.shape), align_corners=False)
-        if config.elastic:
-            grid = grid + _displacements(images, config.elastic)
+    draws = draws or draw(len(images), config, images.device)
+    if draws.warp is not None:
+        grid = F.affine_grid(_maps(draws.warp, config), list(images.shape), align_corners=False)
+        if draws.elastic is not None:
+            grid = grid + _displacements(draws.elastic, config.elastic)
         images = F.grid_sample(images, grid, align_corners=False)
-    if config.noise:
-        images = _noisy(images, config.noise)
-    if config.erase:
-        images = images.masked_fill(_rectangles(images, config.erase), 0)
+    if draws.noise is not None and draws.deviation is not None:
+        images = torch.addcmul(images, draws.noise, draws.deviation * config.noise).clamp(0, 1)
+    if draws.erase is not None:
+        images = images.masked_fill(_rectangles(draws.erase, config.erase), 0)
     return images
 
 
-def _maps(images: Tensor, config: TrainConfig) -> Tensor:
+def _warps(config: TrainConfig) -> bool:
+    return any((config.rotate, config.scale, config.shear, config.shift, config.elastic))
+
+
+def _maps(drawn: Tensor, config: TrainConfig) -> Tensor:
     """Affine maps, (N, 2, 3), from where a pixel goes to where it comes from."""
-    amounts = torch.rand(5, len(images), device=images.device).mul(2).sub(1)
+    amounts = drawn.mul(2).sub(1)
     angle = amounts[0] * math.radians(config.rotate)
     zoom = torch.exp(amounts[1] * config.scale)
     shear = amounts[2] * config.shear
@@ -48,13 +91,12 @@ def _maps(images: Tensor, config: TrainConfig) -> Tensor:
     return torch.stack(rows, dim=1).view(-1, 2, 3)
 
 
-def _displacements(images: Tensor, pixels: float) -> Tensor:
+def _displacements(noise: Tensor, pixels: float) -> Tensor:
     """Smooth random displacements, (N, 28, 28, 2), of so many pixels, root mean square.
 
     Source: Simard et al. 2003, "Best Practices for Convolutional Neural Networks".
     """
-    noise = torch.randn(len(images), 2, IMAGE_SIZE, IMAGE_SIZE, device=images.device)
-    along = _smoothing(images.device)
+    along = _smoothing(noise.device)
     smooth = along @ noise @ along.T
     # Smoothing leaves of white noise's deviation 1 this much.
     left = 1 / (2 * _SMOOTHNESS * math.sqrt(math.pi))
@@ -72,23 +114,16 @@ def _smoothing(device: torch.device) -> Tensor:
     return blurred[0]
 
 
-def _noisy(images: Tensor, most: float) -> Tensor:
-    """Images with Gaussian noise, as far as it stays between paper and ink."""
-    deviations = torch.rand(len(images), 1, 1, 1, device=images.device) * most
-    return torch.addcmul(images, torch.randn_like(images), deviations).clamp(0, 1)
-
-
-def _rectangles(images: Tensor, probability: float) -> Tensor:
+def _rectangles(amounts: Tensor, probability: float) -> Tensor:
     """A rectangle in some of the images, bool (N, 1, 28, 28).
 
     Source: Zhong et al. 2017, "Random Erasing Data Augmentation".
     """
-    amounts = torch.rand(5, len(images), 1, device=images.device)
     area = (_SMALLEST + (_LARGEST - _SMALLEST) * amounts[0]) * IMAGE_SIZE**2
     shape = _LONGEST ** (amounts[1] - 0.5)  # its height by its width is the square of this
     sides = torch.stack([area.sqrt() * shape, area.sqrt() / shape])  # (2, N, 1)
     starts = amounts[2:4] * (IMAGE_SIZE - sides)
-    pixels = torch.arange(IMAGE_SIZE, device=images.device) + 0.5
+    pixels = torch.arange(IMAGE_SIZE, device=amounts.device) + 0.5
     inside = (pixels > starts) & (pixels < starts + sides)  # (2, N, 28)
     chosen = amounts[4].unsqueeze(-1) < probability  # (N, 1, 1)
     return (inside[0].unsqueeze(2) & inside[1].unsqueeze(1) & chosen).unsqueeze(1)

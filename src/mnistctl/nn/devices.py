@@ -5,6 +5,7 @@ import ctypes
 
 import torch
 
+from mnistctl import torchrun
 from mnistctl.config import PRECISIONS
 from mnistctl.errors import UsageError
 
@@ -80,9 +81,13 @@ def find_all() -> list[torch.device]:
 def resolve(name: str) -> torch.device:
     """The device of this name; "auto" is the fastest there is.
 
+    Of the processes that torchrun starts on a machine each gets a GPU of its own.
+
     Raises:
         UsageError: not a device's name, or this machine has no such device.
     """
+    if torchrun.processes() > 1 and name != "cpu":
+        return _resolve_own(name)
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda:0")
@@ -103,3 +108,17 @@ def resolve(name: str) -> torch.device:
     if kind == "mps" and not torch.backends.mps.is_available():
         raise UsageError("--device mps: this machine has no Apple GPU; try '--device auto'")
     return torch.device(kind)
+
+
+def _resolve_own(name: str) -> torch.device:
+    """The device of one of several processes."""
+    if name not in ("auto", "cuda"):
+        raise UsageError(f"--device {name}: with several processes: auto, cpu or cuda")
+    number, count = torchrun.local_rank(), torch.cuda.device_count()
+    if number < count:
+        return torch.device(f"cuda:{number}")
+    if name == "cuda" or count:
+        raise UsageError(
+            f"--device {name}: more processes on this machine than its {count} GPUs; try '--device cpu'"
+        )
+    return torch.device("cpu")

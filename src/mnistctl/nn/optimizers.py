@@ -110,6 +110,11 @@ def average(net: nn.Module, decay: float) -> optim.swa_utils.AveragedModel:
     return optim.swa_utils.AveragedModel(net, multi_avg_fn=update, use_buffers=True)
 
 
+def gradients(net: nn.Module) -> list[Tensor]:
+    """Those of all weights that have one, as they lie there."""
+    return [weight.grad for weight in net.parameters() if weight.grad is not None]
+
+
 def clip(parameters: Iterable[nn.Parameter], norm: float) -> None:
     """Scale gradients down to at most this norm, over all of them together; 0: leave them."""
     if norm:

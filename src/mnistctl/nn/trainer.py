@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mnistctl.config import TrainConfig
 from mnistctl.datasets import Split
 from mnistctl.errors import UsageError
-from mnistctl.nn import augment, batches, devices, graphs, nets, optimizers, states
+from mnistctl.nn import augment, batches, devices, graphs, nets, optimizers, ranks, states
 from mnistctl.nn.states import State
 from mnistctl.run_folder import Epoch
 
@@ -42,6 +42,7 @@ def fit(
     validation: Split,
     *,
     device: torch.device,
+    group: ranks.Group = ranks.SOLO,
     start: State | None = None,
     on_step: Callable[[int, Callable[[], State]], None] = lambda images, state: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -56,16 +57,23 @@ def fit(
         train: at least one image.
         validation: may be empty.
         device: where to compute.
+        group: the processes that do this together, all with the same arguments.
         start: where to go on from, of a run with this config; None: from the beginning.
         on_step: called after every step with the images seen in all, and what gives the state.
-        should_stop: asked after every step; True ends the run with the epoch begun.
+        should_stop: asked after every step; True, in all processes alike, ends the run with the epoch
+            begun.
 
     Raises:
-        UsageError: the net has batch normalisation and cannot be trained on batches of one image.
+        UsageError: the net has batch normalisation and cannot be trained on batches of one image, or
+            a batch has fewer images than there are processes.
+        LostProcessError: another process of the group has ended.
     """
     if device.type == "cpu":
         devices.keep_freed_memory()
     batch_size, steps_per_epoch, steps = plan_steps(config, len(train.images))
+    if batch_size < group.count:
+        raise UsageError(f"--batch-size {batch_size}: fewer than the {group.count} processes")
+    group.prepare(net)
     precision = devices.precision(config.precision, device)
     optimizer = optimizers.build(net.parameters(), config, device=device)
     schedule = optimizers.schedule(optimizer, config, steps=steps, steps_per_epoch=steps_per_epoch)
@@ -102,23 +110,33 @@ def fit(
 
     def train_on(rows: Tensor) -> None:
         optimizer.zero_grad()
-        truth = labels[rows]
-        batch = images.index_select(0, rows)  # whole images: several times faster than images[rows]
-        pixels = augment.apply(nets.scale_pixels(batch), config)
+        # Drawn for the whole batch: however many processes there are, an image is changed in one way.
+        part = group.part(batch_size)
+        draws = augment.draw(batch_size, config, device).of(part)
+        if group.count > 1:
+            devices.seed(device, batches.seed_at(step_seed, group.rank))  # whose dropout is its own
+        truth = labels[rows[part]]
+        batch = images.index_select(0, rows[part])  # several times faster than images[rows]
+        pixels = augment.apply(nets.scale_pixels(batch), config, draws)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == devices.BF16):
             logits = _forward(net, nets.normalise(pixels))
         logits = logits.float()
         loss = F.cross_entropy(logits, truth, label_smoothing=config.label_smoothing)
-        loss.backward()
+        share = len(truth) / batch_size
+        (loss * share).backward()
+        with torch.no_grad():
+            loss_now = F.cross_entropy(logits, truth) * share
+            right_now = (logits.argmax(dim=1) == truth).sum()
+        group.add_up([*optimizers.gradients(net), loss_now, right_now])
         optimizers.clip(net.parameters(), config.clip_norm)
         optimizer.step()
         if average is not None:
             average.update_parameters(net)
-        with torch.no_grad():
-            loss_sum.add_(F.cross_entropy(logits, truth))
-            right.add_((logits.argmax(dim=1) == truth).sum())
+        loss_sum.add_(loss_now)
+        right.add_(right_now)
 
-    do_step = graphs.GraphedStep(train_on, device) if device.type == "cuda" else train_on
+    is_graphed = device.type == "cuda" and group.count == 1
+    do_step = graphs.GraphedStep(train_on, device) if is_graphed else train_on
     with (
         torch.random.fork_rng([device] if device.type == "cuda" else []),
         torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
@@ -134,7 +152,8 @@ def fit(
                 right.zero_()
             stopped = False
             for rows in order[seen : steps - step].to(device):
-                devices.seed(device, batches.seed_at(config.seed, epoch, step + seen + 1))
+                step_seed = batches.seed_at(config.seed, epoch, step + seen + 1)
+                devices.seed(device, step_seed)
                 do_step(rows)
                 schedule.step()
                 seen += 1
@@ -143,7 +162,7 @@ def fit(
                     break
             _wait(device)
             train_seconds = before + time.perf_counter() - started
-            validation_loss, validation_accuracy = _measure(measured, *held_out)
+            validation_loss, validation_accuracy = _measure(measured, *held_out, group)
             done = Epoch(
                 epoch=epoch + 1,
                 steps=step + seen,
@@ -176,15 +195,22 @@ def _forward(net: nn.Module, images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _measure(net: nn.Module, images: Tensor, labels: Tensor) -> tuple[float | None, float | None]:
+def _measure(
+    net: nn.Module, images: Tensor, labels: Tensor, group: ranks.Group
+) -> tuple[float | None, float | None]:
     """Loss and accuracy of the net as it is; None for both without images."""
-    if not len(images):
+    count = len(images)
+    if not count:
         return None, None
     net.eval()
+    mine = group.part(count)
+    images, labels = images[mine], labels[mine]
     parts = images.split(_EVALUATION_BATCH)
     logits = torch.cat([net(nets.normalise(nets.scale_pixels(part))) for part in parts])
-    right = (logits.argmax(dim=1) == labels).sum().item()
-    return F.cross_entropy(logits, labels).item(), right / len(labels)
+    loss = F.cross_entropy(logits, labels, reduction="sum")
+    right = (logits.argmax(dim=1) == labels).sum()
+    group.add_up([loss, right])
+    return loss.item() / count, right.item() / count
 
 
 def _on_device(split: Split, device: torch.device) -> tuple[Tensor, Tensor]:

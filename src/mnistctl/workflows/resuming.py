@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnistctl import architectures, datasets, files, provenance, run_folder, signed
+from mnistctl import architectures, datasets, files, provenance, run_folder, signed, torchrun
 from mnistctl.config import TrainConfig
 from mnistctl.errors import ModelError, UsageError
 from mnistctl.run_folder import Epoch, Run
@@ -45,6 +45,7 @@ class Saved:
     config: dict[str, Any]
     data_sha256: str
     versions: dict[str, str]
+    processes: int  # that trained together
 
 
 def save(
@@ -55,6 +56,7 @@ def save(
     config: TrainConfig,
     data_sha256: str,
     versions: dict[str, str],
+    processes: int,
 ) -> None:
     """Write where a run has come to, whole or not at all.
 
@@ -69,6 +71,7 @@ def save(
         "config": config.to_json(),
         "data_sha256": data_sha256,
         "versions": versions,
+        "processes": processes,
     }
     signed.save(run.state_path, state.tensors, values)
 
@@ -94,6 +97,7 @@ def load(run: Run) -> Saved | None:
             values["config"],
             values["data_sha256"],
             values["versions"],
+            values["processes"],
         )
     except (KeyError, TypeError) as error:
         raise ModelError(f"{run.state_path}: not where a training run had come to") from error
@@ -193,6 +197,8 @@ def prepare(
             f"{steps:,}"
         )
     changed = [name for name, now in provenance.versions().items() if saved.versions.get(name) != now]
+    if saved.processes != torchrun.processes():
+        changed.append("number of processes")
     if changed:
         watcher.warn(
             f"begun with another {', '.join(changed)}: the weights will not be the same bit for bit"

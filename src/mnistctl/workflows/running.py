@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from mnistctl import (
     tracking,
 )
 from mnistctl.config import TrainConfig
-from mnistctl.errors import DivergedError, WriteError
+from mnistctl.errors import DivergedError, LostProcessError, WriteError
 from mnistctl.metadata import Metadata
 from mnistctl.run_folder import Epoch
 from mnistctl.watcher import Watcher
@@ -25,7 +26,7 @@ from mnistctl.workflows import resuming
 if TYPE_CHECKING:
     import torch
 
-    from mnistctl.nn import states
+    from mnistctl.nn import ranks, states
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Job:
     train: datasets.Split
     validation: datasets.Split
     device: "torch.device"
+    group: "ranks.Group"  # whose first process alone writes and shows
     watcher: Watcher
     interrupt: interrupts.Interrupt
     tracker: tracking.Tracker
@@ -45,10 +47,14 @@ class Job:
 
 
 def fit(net: "torch.nn.Module", job: Job) -> tuple[Epoch, Epoch]:
-    """Train and keep the best model: the last epoch, and the saved one."""
+    """Train and keep the best model: the last epoch, and the saved one.
+
+    All processes of a group do the same, and so come to the same; the first one writes it down.
+    """
     from mnistctl.nn import readers, torch_predictor, trainer
 
     config, run = job.config, job.run
+    leads = job.group.rank == 0
     about = Metadata(
         arch=config.arch,
         arch_args=dict(config.arch_args),
@@ -74,13 +80,21 @@ def fit(net: "torch.nn.Module", job: Job) -> tuple[Epoch, Epoch]:
             config=config,
             data_sha256=job.train.sha256,
             versions=about.versions,
+            processes=job.group.count,
         )
 
     saver = resuming.Saver(job.save_every, write)
 
     def on_step(images: int, state: Callable[[], "states.State"]) -> None:
         job.watcher.step(images)
-        saver.step(state)
+        if leads:
+            saver.step(state)
+
+    def should_stop() -> bool:
+        is_told = job.group.any(job.interrupt.signal is not None)
+        if is_told and job.interrupt.signal is None:
+            job.interrupt.signal = signal.SIGTERM  # as another process was
+        return is_told
 
     epochs = trainer.fit(
         net,
@@ -88,16 +102,15 @@ def fit(net: "torch.nn.Module", job: Job) -> tuple[Epoch, Epoch]:
         job.train,
         job.validation,
         device=job.device,
+        group=job.group,
         start=job.saved.state if job.saved else None,
         on_step=on_step,
-        should_stop=lambda: job.interrupt.signal is not None,
+        should_stop=should_stop,
     )
     try:
         for epoch, measured, state in () if _is_enough(job.saved, config) else epochs:
             last = epoch
             _require_finite(epoch, standing, run)
-            run.append_metrics(epoch)
-            job.tracker.epoch(epoch)
             is_best = epoch.is_better_than(standing.best)
             # An epoch cut short comes again, whole: its model is kept only where there is no other.
             is_cut = not epoch.finished and epoch.steps < steps
@@ -105,20 +118,27 @@ def fit(net: "torch.nn.Module", job: Job) -> tuple[Epoch, Epoch]:
                 standing = standing.after(epoch)
             if standing.best is None or standing.best is epoch:
                 kept = epoch
-                metadata = dataclasses.replace(about, metrics=epoch.to_json(), created=provenance.now())
-                reader = readers.Reader(measured)
-                checkpoint.save(run.model_path, torch_predictor.state_of(reader), metadata)
-            job.watcher.epoch(epoch, best=is_best)
-            saver.save(state)
+            if leads:
+                run.append_metrics(epoch)
+                job.tracker.epoch(epoch)
+                if kept is epoch:
+                    metadata = dataclasses.replace(
+                        about, metrics=epoch.to_json(), created=provenance.now()
+                    )
+                    reader = readers.Reader(measured)
+                    checkpoint.save(run.model_path, torch_predictor.state_of(reader), metadata)
+                job.watcher.epoch(epoch, best=is_best)
+                saver.save(state)
             if config.patience and epoch.epoch - standing.gained >= config.patience:
                 job.watcher.note(f"no better epoch for {config.patience}: stopped early")
                 break
         assert kept is not None  # noqa: S101 - a run has a step or more, so an epoch
-        if job.interrupt.signal is None:
+        if leads and job.interrupt.signal is None:
             _complete(job, last or run.read_metrics()[-1])
-    except WriteError as error:
-        raise WriteError(
-            f"{error}; what was saved before is safe; make room, then go on with: "
+    except (WriteError, LostProcessError) as error:
+        way_out = "make room, then " if isinstance(error, WriteError) else ""
+        raise type(error)(
+            f"{error}; what was saved before is safe; {way_out}go on with: "
             f"mnistctl train --resume {run.folder.name}"
         ) from error
     return last or run.read_metrics()[-1], kept

@@ -15,10 +15,12 @@ from mnistctl import (
     interrupts,
     models,
     run_folder,
+    torchrun,
     tracking,
 )
 from mnistctl.config import TrainConfig
 from mnistctl.errors import DownloadError, InterruptedRunError, UsageError
+from mnistctl.run_folder import Epoch
 from mnistctl.watcher import SILENT, Watcher
 from mnistctl.workflows import choosing, plotting, resuming, running
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     import torch
 
 OFFLINE_DATASET = "digits"
+
+_BEGUN, _GOES_ON, _FINISHED = "begun", "goes-on", "finished"
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class TrainResult:
     validation_loss: float | None
     validation_accuracy: float | None
     pictures: list[str]
+    processes: int  # that trained together
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -76,6 +81,9 @@ def train(
     **settings: Any,
 ) -> TrainResult:
     """Train a net by a recipe, with what is given in its place.
+
+    Under torchrun all processes call this with the same arguments and get the same result; the first
+    one alone writes and tells the watcher.
 
     Args:
         arch: a name in `architectures.ARCHITECTURES`, `torchvision:NAME`, or `FILE.py:CLASS` for a
@@ -103,10 +111,13 @@ def train(
         DataError: the dataset is damaged, or was named and is not to be had.
         MissingExtraError: what `track` needs is not installed.
         DivergedError: the loss is not finite any more; the best model so far is saved.
+        LostProcessError: of several processes that train together another one has ended.
         InterruptedRunError: Ctrl-C or SIGTERM; the best model so far is saved, and the run can go on.
         WriteError: the disk is full, say; what was saved before still stands, and the run can go on.
     """
     started = time.perf_counter()
+    if not torchrun.leads():
+        return _follow(data_dir)
     options = {"arch": arch, "recipe": recipe, "dataset": dataset, "init": init, **settings}
     resuming.interval(save_every)
     tracking.check(track)
@@ -128,15 +139,17 @@ def train(
             if is_finished:
                 done = TrainResult(**resuming.result_of(run))
                 watcher.note(f"{run.folder} is finished ({done.epochs} epochs); --epochs N goes on")
+                _tell_others(run, _FINISHED)
                 return done
             saved, is_named = resuming.load(run), True
             opened = None if saved else choosing.open_init(chosen.init, chosen.arch, watcher)
-        from mnistctl.nn import devices  # torch, 1.2 s: after all that can be checked without
+        from mnistctl.nn import devices, ranks  # torch, 1.2 s: after all that can be checked without
 
         place = devices.resolve(chosen.device)
         chosen, train_split, validation_split = _training_data(chosen, is_named, data_dir, watcher)
         if chosen.patience and not len(validation_split.images):
             raise UsageError(f"--patience {chosen.patience}: there are no validation images to go by")
+        group = ranks.join()
         interrupt = stack.enter_context(interrupts.deferred())
         net = _build_net(chosen, opened, train_split.class_names).to(place)
         is_new = run is None
@@ -146,12 +159,14 @@ def train(
         else:
             resuming.prepare(run, saved, chosen, train_split, watcher)
         files.write_json(run.config_path, chosen.to_json())
+        _tell_others(run, _GOES_ON if saved else _BEGUN)
         try:
             tracker = stack.enter_context(tracking.open_tracker(track, run, chosen))
             last, best = running.fit(
                 net,
                 running.Job(
-                    *(run, chosen, train_split, validation_split, place, watcher, interrupt, tracker),
+                    *(run, chosen, train_split, validation_split, place, group, watcher),
+                    *(interrupt, tracker),
                     save_every=save_every,
                     saved=saved,
                 ),
@@ -160,12 +175,9 @@ def train(
             if is_new:
                 run.discard()
             raise
+        group.share()  # all is saved: were one to end before, torchrun would end the others
         if interrupt.signal is not None:
-            raise InterruptedRunError(
-                f"interrupted in epoch {last.epoch}; the best model so far (epoch {best.epoch}) is "
-                f"safe in {run.model_path}; go on with: mnistctl train --resume {run.folder.name}",
-                exit_code=interrupt.exit_code,
-            )
+            raise _interrupted(run, last, best, interrupt)
         own = chosen.arch if architectures.own_source(chosen.arch) else None
         metadata = checkpoint.load(run.model_path).metadata
         pictures: list[Path] = []
@@ -190,9 +202,60 @@ def train(
             validation_loss=metadata.metrics["validation_loss"],
             validation_accuracy=best.validation_accuracy,
             pictures=[str(picture) for picture in pictures],
+            processes=group.count,
         )
         files.write_json(run.result_path, result.to_json())
+        group.share()
     return result
+
+
+def _tell_others(run: run_folder.Run, state: str) -> None:
+    """Tell the processes that wait in `_follow` which run it is."""
+    if torchrun.processes() > 1:
+        from mnistctl.nn import ranks
+
+        ranks.join().share(f"{state} {run.folder}")
+
+
+def _follow(data_dir: Path | None) -> TrainResult:
+    """What any process but the first does: its part of every step, of the run that the first leads."""
+    from mnistctl.nn import devices, ranks
+
+    group = ranks.join()
+    state, _, folder = group.share().partition(" ")
+    run = run_folder.Run(Path(folder))
+    if state == _FINISHED:
+        return TrainResult(**resuming.result_of(run))
+    with interrupts.deferred() as interrupt:
+        config = TrainConfig(**run.read_config())
+        place = devices.resolve(config.device)
+        saved = resuming.load(run) if state == _GOES_ON else None
+        opened = None if saved else choosing.open_init(config.init, config.arch, SILENT)
+        train_split, validation_split = _load(config, data_dir, SILENT)
+        net = _build_net(config, opened, train_split.class_names).to(place)
+        last, best = running.fit(
+            net,
+            running.Job(
+                *(run, config, train_split, validation_split, place, group, SILENT),
+                *(interrupt, tracking.Tracker()),
+                saved=saved,
+            ),
+        )
+        group.share()
+        if interrupt.signal is not None:
+            raise _interrupted(run, last, best, interrupt)
+        group.share()
+        return TrainResult(**resuming.result_of(run))
+
+
+def _interrupted(
+    run: run_folder.Run, last: Epoch, best: Epoch, interrupt: interrupts.Interrupt
+) -> InterruptedRunError:
+    return InterruptedRunError(
+        f"interrupted in epoch {last.epoch}; the best model so far (epoch {best.epoch}) is "
+        f"safe in {run.model_path}; go on with: mnistctl train --resume {run.folder.name}",
+        exit_code=interrupt.exit_code,
+    )
 
 
 def _tell_of_interrupted(watcher: Watcher) -> None:
