@@ -116,7 +116,9 @@ class SyncedBatchNorm(_BatchNorm):
             with torch.no_grad():
                 assert self.num_batches_tracked is not None  # noqa: S101 - it is there with them
                 self.num_batches_tracked.add_(1)
-                weight = self.momentum or 1 / float(self.num_batches_tracked)
+                weight = self.momentum
+                if weight is None:  # all batches count alike
+                    weight = 1 / float(self.num_batches_tracked)
                 self.running_mean.lerp_(mean, weight)
                 self.running_var.lerp_(variance * total / (total - 1), weight)
         found = centred * torch.rsqrt(variance + self.eps).view(shape)

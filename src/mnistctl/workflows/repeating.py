@@ -4,7 +4,7 @@ import statistics
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mnistctl import run_folder
+from mnistctl import run_folder, torchrun
 from mnistctl.errors import UsageError
 from mnistctl.watcher import SILENT
 from mnistctl.workflows import choosing
@@ -44,12 +44,12 @@ def train_seeds(
     """
     if seeds < 1:
         raise UsageError(f"--seeds {seeds}: expected 1 or more")
-    watcher = options.get("watcher", SILENT)
+    watcher = options.get("watcher", SILENT) if torchrun.leads() else SILENT
     chosen, _, _ = choosing.choose(options.get("config"), {"seed": options.pop("seed", None)}, SILENT)
     numbers = range(chosen.seed, chosen.seed + seeds)
     names = [None if name is None else f"{name}-seed{number}" for number in numbers]
     for each in names:
-        if each is not None:
+        if each is not None and torchrun.leads():
             run_folder.check_new(each)
     found = []
     for number, each in zip(numbers, names, strict=True):
