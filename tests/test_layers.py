@@ -13,6 +13,7 @@ FLOORS = {
     "files": 0,
     "interrupts": 0,
     "provenance": 0,
+    "torchrun": 0,
     "architectures": 1,
     "config": 1,
     "recipe_table": 1,
