@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +32,11 @@ class Warned(Watcher):
         self.warnings.append(message)
 
 
-def start(*arguments: str, processes: int = 2) -> subprocess.Popen[str]:
+def start(
+    *arguments: str, processes: int = 2, program: Sequence[str] = ("-m", "mnistctl", "train")
+) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", str(processes), "-m", "mnistctl", "train", *arguments]
+    command += ["--nproc-per-node", str(processes), *program, *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
@@ -45,6 +48,60 @@ def torchrun(*arguments: str, processes: int = 2) -> tuple[str, str]:
         out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     return out, err
+
+
+# Each process has a part of a batch; rank 0 has the whole batch besides, and what is right for it.
+PARTS = """
+import copy
+import torch
+from torch import nn
+from mnistctl.nn import ranks
+
+group = ranks.join()
+torch.manual_seed(group.rank)
+layer = nn.Linear(3, 3)
+group.prepare(layer)
+both = layer.weight.detach().clone()
+group.add_up([both])
+assert torch.equal(both, 2 * layer.weight), "not the same weights in both"
+
+torch.manual_seed(0)
+whole = 5 + torch.randn(7, 3, 4, 4)
+for plain, values in (
+    (nn.BatchNorm2d(3), whole),
+    (nn.BatchNorm2d(3, momentum=None), whole),
+    (nn.BatchNorm1d(3, affine=False), whole[:, :, 0, 0]),
+):
+    net = nn.Sequential(copy.deepcopy(plain))
+    group.prepare(net)
+    part = group.part(len(values))
+    wanted, found = (it.clone().requires_grad_() for it in (values, values[part]))
+    for _ in range(2):
+        plain(wanted).pow(3).sum().backward()
+        net(found).pow(3).sum().backward()
+    gradients = [weight.grad for weight in net.parameters()]
+    if gradients:
+        group.add_up(gradients)
+    wanted_gradients = [weight.grad for weight in plain.parameters()]
+    for got, right in zip([found.grad, *gradients], [wanted.grad[part], *wanted_gradients]):
+        torch.testing.assert_close(got, right, rtol=1e-3, atol=1e-3)
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(net[0].state_dict()[name], value)
+    torch.testing.assert_close(net.eval()(values), plain.eval()(values))
+
+assert group.share(f"said by {group.rank}") == "said by 0"
+assert group.any(group.rank == 1) and not group.any(False)
+print("all held")
+"""
+
+
+def test_what_the_processes_put_together_is_what_one_would_have(tmp_path: Path) -> None:
+    script = tmp_path / "parts.py"
+    script.write_text(PARTS)
+    with start(program=(str(script),)) as process:
+        out, err = process.communicate(timeout=60)
+
+    assert out.count("all held") == 2, err
 
 
 def lines_of_ours(err: str) -> list[str]:

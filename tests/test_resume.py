@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from mnistctl import checkpoint, signed, workflows
-from mnistctl.errors import InterruptedRunError, ModelError, UsageError
+from mnistctl.errors import DivergedError, InterruptedRunError, ModelError, UsageError
 from mnistctl.run_folder import Run
 from mnistctl.watcher import Watcher
+from mnistctl.workflows import resuming
 from mnistctl.workflows.training import TrainResult
 from tests.conftest import Cli
 
@@ -116,7 +117,9 @@ def test_what_goes_on_is_what_never_stopped(case: str) -> None:
     if settings["arch"] != "mlp":
         settings.pop("rotate", None)
     whole = workflows.train(name="whole", **settings)
-    begin(step, "cut", save_every="2steps", **settings)
+    begin(step, "cut", save_every="1steps", **settings)
+    saved = resuming.load(Run(Path("runs/cut")))
+    assert (saved.state.steps if saved else 0) == step - 1
 
     went_on = workflows.train(resume="cut", plots=False)
 
@@ -150,8 +153,51 @@ def test_what_goes_on_after_ctrl_c_is_what_never_stopped(step: int) -> None:
     same(whole, workflows.train(resume="cut", plots=False))
 
 
-def test_there_are_many_cases() -> None:
-    assert len(CASES) >= 30
+@pytest.mark.skipif(os.name == "nt", reason="signals are another matter there")
+def test_a_second_ctrl_c_stops_at_once_and_what_was_saved_goes_on() -> None:
+    class Impatient(Watcher):
+        def step(self, images: int) -> None:
+            if images == 450:
+                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGINT)
+
+    whole = workflows.train(name="whole", **SMALL)
+    with pytest.raises(InterruptedRunError, match="stopped at once") as stopped:
+        workflows.train(name="cut", watcher=Impatient(), **SMALL)
+    assert stopped.value.exit_code == 130
+
+    same(whole, workflows.train(resume="cut", plots=False))
+
+
+def test_a_run_that_stopped_early_goes_on_with_new_patience_when_more_is_asked_for() -> None:
+    settings = {**SMALL, "patience": 1, "epochs": 20, "learning_rate": 0.05}
+    early = workflows.train(name="early", **settings)
+    assert early.epochs < 20
+
+    assert workflows.train(resume="early", epochs=25, plots=False).epochs > early.epochs
+
+
+def test_weights_that_leave_the_numbers_in_the_last_step_are_not_kept(tmp_path: Path) -> None:
+    source = tmp_path / "own.py"
+    source.write_text(
+        "import torch\n"
+        "from torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self, classes):\n"
+        "        super().__init__()\n"
+        "        self.weight = nn.Parameter(torch.zeros(784, classes))\n"
+        "    def forward(self, images):\n"
+        "        return images.flatten(1) @ self.weight.sqrt()\n"  # 0, whose slope is infinite
+    )
+    settings = {key: value for key, value in SMALL.items() if key not in ("arch", "hidden")}
+    # One step an epoch, and no validation: the loss alone would show it an epoch later.
+    settings |= {"batch_size": 300, "validation_size": 0, "optimizer": "sgd"}
+
+    with pytest.raises(DivergedError, match=r"epoch 1, by step 1, at a learning rate of .* weights"):
+        workflows.train(f"{source}:Net", name="far", **settings)
+
+    assert not Path("runs/far/model.safetensors").exists()
+    assert not Path("runs/far/last.safetensors").exists()
 
 
 def test_a_run_may_be_cut_short_again_and_again() -> None:
@@ -180,6 +226,17 @@ def test_it_goes_on_from_another_model_without_it(checkpoint_path: Path) -> None
     Path(start).unlink()
 
     same(whole, workflows.train(resume="cut", plots=False))
+
+
+def test_it_begins_again_only_from_the_model_that_it_began_from(checkpoint_path: Path) -> None:
+    start = shutil.copy(checkpoint_path, "start.safetensors")
+    settings = {key: value for key, value in SMALL.items() if key not in ("arch", "hidden")}
+    begin(2, "cut", save_every="1h", init=start, **settings)
+    other = workflows.train(init=start, **settings)
+    shutil.copy(Path(other.run, "model.safetensors"), start)
+
+    with pytest.raises(UsageError, match="not the model that the run began from"):
+        workflows.train(resume="cut")
 
 
 def test_more_epochs_go_on_with_the_schedule_of_the_longer_run() -> None:
@@ -258,15 +315,17 @@ def test_changed_data_are_refused() -> None:
 def test_other_versions_are_warned_of(cli: Cli) -> None:
     begin(8, "cut", save_every="1steps", **SMALL)
     saved = signed.load(Path("runs/cut/last.safetensors"))
-    versions = {**saved.values["versions"], "torch": "1.0"}
+    changed = {**saved.values["surroundings"], "torch": "1.0", "device": "cuda"}
     signed.save(
-        Path("runs/cut/last.safetensors"), saved.tensors, {**saved.values, "versions": versions}
+        Path("runs/cut/last.safetensors"), saved.tensors, {**saved.values, "surroundings": changed}
     )
 
     answer = cli("train", "--resume", "cut", "--no-plots")
 
     assert answer.code == 0
-    assert "begun with another torch: the weights will not be the same bit for bit" in answer.err
+    assert (
+        "begun with another torch, device: the weights will not be the same bit for bit" in answer.err
+    )
 
 
 def test_a_damaged_state_is_refused(cli: Cli) -> None:

@@ -17,8 +17,8 @@ class Interrupt:
 
     @property
     def exit_code(self) -> int:
-        """128 and the signal's number: 130 for Ctrl-C, 143 for SIGTERM."""
-        return 128 + (self.signal or 0)
+        """128 and the signal's number: 130 for Ctrl-C, 143 for SIGTERM, here or in another process."""
+        return 128 + (self.signal or signal.SIGTERM)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mnistctl import files
-from mnistctl.errors import ModelError, UsageError
+from mnistctl.errors import MnistctlError, ModelError, UsageError
 
 ROOT = Path("runs")  # in the working folder, never a hidden setting
 MODEL_NAME = "model.safetensors"
@@ -92,13 +92,26 @@ class Run:
 
         lock = FileLock(self.folder / ".lock", timeout=0)
         try:
-            with lock:
-                files.remove_partials(self.folder)  # of writers that were killed
-                yield
+            lock.acquire()
         except Timeout as error:
             raise UsageError(f"{self.folder}: another process is training this run") from error
         except OSError as error:
             raise files.write_error(self.folder, error) from error
+        try:
+            files.remove_partials(self.folder)  # of writers that were killed
+            yield
+        finally:
+            lock.release()
+
+    def is_cut_short(self) -> bool:
+        """Whether it can go on: begun, not finished, and trained by no process now."""
+        if not self.state_path.is_file() or self.result_path.is_file():
+            return False
+        try:
+            with self.locked():
+                return True
+        except MnistctlError:
+            return False
 
     def discard(self) -> None:
         """Remove the folder of a run that never began; whatever else is in it stays, and so it."""
@@ -136,6 +149,18 @@ class Run:
         if not epochs or not all(isinstance(value, int | float | None) for value in numbers):
             raise ModelError(f"{self.metrics_path}: not the metrics of a run")
         return epochs
+
+    def read_result(self) -> dict[str, Any]:
+        """What a finished run came to.
+
+        Raises:
+            ModelError: it cannot be read.
+        """
+        try:
+            result = json.loads(self.result_path.read_text(encoding="utf-8"))
+            return {str(name): value for name, value in result.items()}
+        except (OSError, ValueError, AttributeError) as error:
+            raise ModelError(f"{self.result_path}: not what a run came to ({error})") from error
 
     def cut_metrics(self, epochs: int) -> None:
         """Keep the lines of so many epochs: what came after them will come again."""
@@ -189,8 +214,7 @@ def check_new(name: str) -> None:
         )
     if (ROOT / name).exists():
         way_out = "choose another --name or delete it"
-        run = Run(ROOT / name)
-        if run.state_path.is_file() and not run.result_path.is_file():
+        if Run(ROOT / name).is_cut_short():
             way_out = f"it was cut short: mnistctl train --resume {name} goes on with it"
         raise UsageError(f"run '{name}' exists ({ROOT / name}); {way_out}")
 

@@ -3,7 +3,7 @@
 import os
 from datetime import timedelta
 
-_SECONDS = 10  # to reach a machine's torchrun
+_TIMEOUT = timedelta(seconds=10)
 
 
 def processes() -> int:
@@ -14,6 +14,11 @@ def processes() -> int:
 def rank() -> int:
     """Which of them this one is, from 0."""
     return int(os.environ["RANK"]) if _is_launched() else 0
+
+
+def local_processes() -> int:
+    """How many of them are on this machine."""
+    return int(os.environ["LOCAL_WORLD_SIZE"]) if _is_launched() else 1
 
 
 def local_rank() -> int:
@@ -41,7 +46,7 @@ def is_first_to_tell() -> bool:
             os.environ["MASTER_ADDR"],
             int(os.environ["MASTER_PORT"]),
             is_master=False,
-            timeout=timedelta(seconds=_SECONDS),
+            timeout=_TIMEOUT,
         )
         return store.add(f"mnistctl/told/{os.environ['TORCHELASTIC_RESTART_COUNT']}", 1) == 1
     except (RuntimeError, KeyError, ValueError):  # torchrun itself is gone

@@ -142,14 +142,17 @@ def test_a_stop_ends_the_run_with_the_epoch_begun(
     seen: list[int] = []
     config = TrainConfig(epochs=3, batch_size=125)
 
+    def stop_at_thirteen(images: int, _: object) -> bool:
+        seen.append(images)
+        return len(seen) == 13
+
     fitted = list(
         trainer.fit(
             fresh(config),
             config,
             *splits,
             device=torch.device("cpu"),
-            on_step=lambda images, _: seen.append(images),
-            should_stop=lambda: len(seen) == 13,
+            on_step=stop_at_thirteen,
         )
     )
 
@@ -288,6 +291,23 @@ def test_a_graph_does_what_the_steps_one_by_one_do(
 
     for ours, theirs in zip(graphed.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0.02, atol=0.02)  # bf16, and atomic sums
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_run_goes_on_on_cuda(optimizer: str, splits: Splits) -> None:
+    config = recipe_table.find("cnn").replace(optimizer=optimizer, epochs=2, min_steps=0, ema=0.9)
+    device = torch.device("cuda:0")
+    whole, cut, goes_on = (fresh(config).to(device) for _ in range(3))
+    for _ in trainer.fit(whole, config, *splits, device=device):
+        pass
+    done = next(trainer.fit(cut, config, *splits, device=device))
+
+    for _ in trainer.fit(goes_on, config, *splits, device=device, start=done.state()):
+        pass
+
+    for name, wanted in whole.state_dict().items():
+        torch.testing.assert_close(goes_on.state_dict()[name], wanted, rtol=0, atol=0)
 
 
 @pytest.mark.cuda

@@ -114,11 +114,12 @@ def _resolve_own(name: str) -> torch.device:
     """The device of one of several processes."""
     if name not in ("auto", "cuda"):
         raise UsageError(f"--device {name}: with several processes: auto, cpu or cuda")
-    number, count = torchrun.local_rank(), torch.cuda.device_count()
-    if number < count:
-        return torch.device(f"cuda:{number}")
+    needed, count = torchrun.local_processes(), torch.cuda.device_count()
+    if needed <= count:
+        return torch.device(f"cuda:{torchrun.local_rank()}")
     if name == "cuda" or count:
         raise UsageError(
-            f"--device {name}: more processes on this machine than its {count} GPUs; try '--device cpu'"
+            f"--device {name}: {needed} processes on this machine, which has {count} GPUs; try "
+            "'--device cpu'"
         )
     return torch.device("cpu")

@@ -5,8 +5,10 @@ Their weights are the same at every step, bit by bit, so one of them can save fo
 
 import atexit
 import contextlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -62,15 +64,24 @@ class Group:
         return bytes(said.tolist()).decode()
 
     def prepare(self, net: nn.Module) -> None:
-        """Let batch normalisation see the whole batch, where each process has a part."""
+        """Give all processes the first one's weights, and let batch normalisation see whole batches."""
         if self.count == 1:
             return
+        for tensor in net.state_dict().values():
+            value = tensor.contiguous()
+            with _others():
+                dist.broadcast(value, 0)
+            tensor.copy_(value)
         for module in net.modules():
             if isinstance(module, _BatchNorm):
                 module.__class__ = SyncedBatchNorm
 
 
 SOLO = Group()
+
+# One that dies is noticed at once; one may have to wait while another downloads or draws.
+_PATIENCE = timedelta(days=7)
+_IS_GONE = re.compile(r"clos|reset by peer|refused|broken pipe|timed? ?out|abort|exited", re.IGNORECASE)
 
 
 def join() -> Group:
@@ -87,7 +98,7 @@ def join() -> Group:
             torch.cuda.set_device(torchrun.local_rank() % torch.cuda.device_count())
         with _others():
             # What is agreed on lies on the CPU, whatever computes.
-            dist.init_process_group("cpu:gloo,cuda:nccl" if with_cuda else "gloo")
+            dist.init_process_group("cpu:gloo,cuda:nccl" if with_cuda else "gloo", timeout=_PATIENCE)
         atexit.register(dist.destroy_process_group)
     return Group(dist.get_rank(), dist.get_world_size())
 
@@ -157,4 +168,6 @@ def _others() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        if not _IS_GONE.search(str(error)):
+            raise
         raise LostProcessError("another process of this training has ended") from error

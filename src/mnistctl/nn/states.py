@@ -70,13 +70,16 @@ class State:
         net.load_state_dict(self._under(_NET))
         if average is not None:
             average.load_state_dict(self._under(_AVERAGE))
-        parameters = [it for group in optimizer.param_groups for it in group["params"]]
+        places = [(it, group) for group in optimizer.param_groups for it in group["params"]]
         for name, tensor in self._under(_OPTIMIZER).items():
             number, _, key = name.partition(".")
-            parameter = parameters[int(number)]
-            like = parameter if tensor.shape == parameter.shape and tensor.dim() else None
-            kept = torch.empty_like(like) if like is not None else torch.empty_like(tensor)
-            optimizer.state[parameter][key] = kept.copy_(tensor)
+            parameter, group = places[int(number)]
+            if key == "step":  # which only some optimizers keep on the device
+                is_there = group.get("capturable") or group.get("fused")
+                kept = tensor.to(parameter.device) if is_there else tensor
+            else:
+                kept = torch.empty_like(parameter).copy_(tensor)
+            optimizer.state[parameter][key] = kept
         for name, tensor in self._under(_SUMS).items():
             sums[name].copy_(tensor)
 

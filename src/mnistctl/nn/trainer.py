@@ -27,9 +27,15 @@ class Done(NamedTuple):
     state: Callable[[], State]  # where training has come to
 
 
-def plan_steps(config: TrainConfig, images: int) -> tuple[int, int, int]:
-    """How a run divides: (images a step, steps an epoch, steps in all)."""
+def plan_steps(config: TrainConfig, images: int, *, processes: int = 1) -> tuple[int, int, int]:
+    """How a run divides: (images a step, steps an epoch, steps in all).
+
+    Raises:
+        UsageError: a step has fewer images than there are processes.
+    """
     batch_size = min(config.batch_size, images)
+    if batch_size < processes:
+        raise UsageError(f"--batch-size {batch_size}: fewer than the {processes} processes")
     steps_per_epoch = images // batch_size
     steps = max(config.min_steps, math.ceil(config.epochs * steps_per_epoch))
     return batch_size, steps_per_epoch, steps
@@ -44,8 +50,7 @@ def fit(
     device: torch.device,
     group: ranks.Group = ranks.SOLO,
     start: State | None = None,
-    on_step: Callable[[int, Callable[[], State]], None] = lambda images, state: None,
-    should_stop: Callable[[], bool] = lambda: False,
+    on_step: Callable[[int, Callable[[], State]], bool] = lambda images, state: False,
 ) -> Iterator[Done]:
     """Train `net` in place, giving after each epoch what it came to, and the net that was measured.
 
@@ -59,9 +64,8 @@ def fit(
         device: where to compute.
         group: the processes that do this together, all with the same arguments.
         start: where to go on from, of a run with this config; None: from the beginning.
-        on_step: called after every step with the images seen in all, and what gives the state.
-        should_stop: asked after every step; True, in all processes alike, ends the run with the epoch
-            begun.
+        on_step: called after every step with the images seen in all, and what gives the state; True,
+            in all processes alike, ends the run with the epoch begun.
 
     Raises:
         UsageError: the net has batch normalisation and cannot be trained on batches of one image, or
@@ -70,9 +74,7 @@ def fit(
     """
     if device.type == "cpu":
         devices.keep_freed_memory()
-    batch_size, steps_per_epoch, steps = plan_steps(config, len(train.images))
-    if batch_size < group.count:
-        raise UsageError(f"--batch-size {batch_size}: fewer than the {group.count} processes")
+    batch_size, steps_per_epoch, steps = plan_steps(config, len(train.images), processes=group.count)
     group.prepare(net)
     precision = devices.precision(config.precision, device)
     optimizer = optimizers.build(net.parameters(), config, device=device)
@@ -157,8 +159,7 @@ def fit(
                 do_step(rows)
                 schedule.step()
                 seen += 1
-                on_step((step + seen) * batch_size, state)
-                if stopped := should_stop():
+                if stopped := on_step((step + seen) * batch_size, state):
                     break
             _wait(device)
             train_seconds = before + time.perf_counter() - started
@@ -204,11 +205,15 @@ def _measure(
         return None, None
     net.eval()
     mine = group.part(count)
-    images, labels = images[mine], labels[mine]
-    parts = images.split(_EVALUATION_BATCH)
-    logits = torch.cat([net(nets.normalise(nets.scale_pixels(part))) for part in parts])
-    loss = F.cross_entropy(logits, labels, reduction="sum")
-    right = (logits.argmax(dim=1) == labels).sum()
+    loss, right = torch.zeros((), device=images.device), torch.zeros((), device=images.device)
+    parts = zip(
+        images[mine].split(_EVALUATION_BATCH), labels[mine].split(_EVALUATION_BATCH), strict=True
+    )
+    for pixels, truth in parts:
+        if len(pixels):  # there may be fewer images than processes
+            logits = net(nets.normalise(nets.scale_pixels(pixels)))
+            loss += F.cross_entropy(logits, truth, reduction="sum")
+            right += (logits.argmax(dim=1) == truth).sum()
     group.add_up([loss, right])
     return loss.item() / count, right.item() / count
 

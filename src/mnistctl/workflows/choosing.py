@@ -79,6 +79,18 @@ def _with_source(chosen: TrainConfig, written: dict[str, Any], watcher: Watcher)
     return chosen.replace(arch_sha256=found)
 
 
+def open_begun(begun: TrainConfig, watcher: Watcher) -> Checkpoint | None:
+    """The checkpoint that a run began from, if any.
+
+    Raises:
+        UsageError: it is not what it was.
+    """
+    opened = open_init(begun.init, begun.arch, watcher)
+    if opened is not None and opened.sha256 != begun.init_sha256:
+        raise UsageError(f"{opened.path}: not the model that the run began from (SHA-256)")
+    return opened
+
+
 def open_init(init: str | Path | None, arch: str | None, watcher: Watcher) -> Checkpoint | None:
     """The checkpoint to start from, if any."""
     if init is None:

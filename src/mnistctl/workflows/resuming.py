@@ -1,20 +1,30 @@
 """Going on with a run that was cut short, and saving where it has come to."""
 
-import json
 import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnistctl import architectures, datasets, files, provenance, run_folder, signed, torchrun
+from mnistctl import (
+    architectures,
+    datasets,
+    files,
+    models,
+    provenance,
+    run_folder,
+    signed,
+    torchrun,
+)
 from mnistctl.config import TrainConfig
 from mnistctl.errors import ModelError, UsageError
 from mnistctl.run_folder import Epoch, Run
 from mnistctl.watcher import Watcher
 
 if TYPE_CHECKING:
+    import torch
+
     from mnistctl.nn.states import State
 
 FORMAT_VERSION = 1
@@ -44,8 +54,7 @@ class Saved:
     standing: Standing
     config: dict[str, Any]
     data_sha256: str
-    versions: dict[str, str]
-    processes: int  # that trained together
+    surroundings: dict[str, str]
 
 
 def save(
@@ -55,8 +64,7 @@ def save(
     *,
     config: TrainConfig,
     data_sha256: str,
-    versions: dict[str, str],
-    processes: int,
+    surroundings: dict[str, str],
 ) -> None:
     """Write where a run has come to, whole or not at all.
 
@@ -70,8 +78,7 @@ def save(
         "gained": standing.gained,
         "config": config.to_json(),
         "data_sha256": data_sha256,
-        "versions": versions,
-        "processes": processes,
+        "surroundings": surroundings,
     }
     signed.save(run.state_path, state.tensors, values)
 
@@ -96,11 +103,34 @@ def load(run: Run) -> Saved | None:
             Standing(best, values["gained"]),
             values["config"],
             values["data_sha256"],
-            values["versions"],
-            values["processes"],
+            values["surroundings"],
         )
     except (KeyError, TypeError) as error:
         raise ModelError(f"{run.state_path}: not where a training run had come to") from error
+
+
+def surroundings(device: "torch.device") -> dict[str, str]:
+    """What a run's weights depend on, bit by bit, besides its settings."""
+    import torch
+
+    return provenance.versions() | {
+        "device": device.type,
+        "number of threads": str(torch.get_num_threads()),
+        "number of processes": str(torchrun.processes()),
+    }
+
+
+def standing_of(saved: Saved | None, config: TrainConfig) -> Standing:
+    """Which epochs were the best of a run that goes on; to another length with new patience."""
+    if saved is None:
+        return Standing()
+    if _length(saved.config) == _length(config.to_json()):
+        return saved.standing
+    return replace(saved.standing, gained=saved.state.epoch)
+
+
+def _length(config: Mapping[str, Any]) -> tuple[Any, Any]:
+    return config["epochs"], config["min_steps"]
 
 
 def find(name: str | Path) -> Run:
@@ -137,6 +167,8 @@ def config_of(run: Run, options: dict[str, Any]) -> tuple[TrainConfig, bool]:
     asked = {name: value for name, value in options.items() if value is not None}
     if "dataset" in asked:
         asked["dataset"] = datasets.canonical(asked["dataset"])
+    if "init" in asked:
+        asked["init"] = str(models.find(asked["init"]))
     if "epochs" in asked:
         asked.setdefault("min_steps", 0)
     for name, value in asked.items():
@@ -147,8 +179,8 @@ def config_of(run: Run, options: dict[str, Any]) -> tuple[TrainConfig, bool]:
             raise UsageError(f"--resume {run.folder}: begun with {option} {before}, not {value}")
     _check_source(begun, asked.get("arch"), run)
     chosen = begun.replace(**{name: asked[name] for name in _MAY_CHANGE if name in asked})
-    is_longer = (chosen.epochs, chosen.min_steps) != (begun.epochs, begun.min_steps)
-    return chosen, run.result_path.is_file() and not is_longer
+    is_same_length = _length(chosen.to_json()) == _length(begun.to_json())
+    return chosen, run.result_path.is_file() and is_same_length
 
 
 def _check_source(begun: TrainConfig, arch: str | None, run: Run) -> None:
@@ -170,17 +202,19 @@ def prepare(
     saved: Saved | None,
     config: TrainConfig,
     train: datasets.Split,
+    device: "torch.device",
     watcher: Watcher,
 ) -> None:
     """Make a run's folder ready to go on, after checking that it goes on with what it began with.
 
     Raises:
-        UsageError: its data have changed, or it has come further than is asked for.
+        UsageError: its data have changed, or it has come further than is asked for, or a step has fewer
+            images than there are processes.
         WriteError: it cannot be written.
     """
     from mnistctl.nn.trainer import plan_steps
 
-    _, _, steps = plan_steps(config, len(train.images))
+    _, _, steps = plan_steps(config, len(train.images), processes=torchrun.processes())
     if saved is None:
         watcher.note(f"{run.folder}: nothing was saved yet, so it begins again")
         run.cut_metrics(0)
@@ -196,32 +230,18 @@ def prepare(
             f"--resume {run.folder}: has done {state.steps:,} steps; --epochs {config.epochs:g} are "
             f"{steps:,}"
         )
-    changed = [name for name, now in provenance.versions().items() if saved.versions.get(name) != now]
-    if saved.processes != torchrun.processes():
-        changed.append("number of processes")
+    now = surroundings(device)
+    changed = [name for name, value in now.items() if saved.surroundings.get(name) != value]
     if changed:
         watcher.warn(
             f"begun with another {', '.join(changed)}: the weights will not be the same bit for bit"
         )
-    if (config.epochs, config.min_steps) != (saved.config["epochs"], saved.config["min_steps"]):
+    if _length(config.to_json()) != _length(saved.config):
         watcher.note(f"{steps:,} steps in all now: the schedule is that of a run so long")
     watcher.note(f"going on with {run.folder} after step {state.steps:,} of {steps:,}")
     # An epoch that was cut short comes again, whole; unless it is the last.
     run.cut_metrics(state.epoch if state.steps < steps else state.epoch + 1)
     files.remove(run.result_path)
-
-
-def result_of(run: Run) -> dict[str, Any]:
-    """What a finished run came to.
-
-    Raises:
-        ModelError: it cannot be read.
-    """
-    try:
-        result = json.loads(run.result_path.read_text(encoding="utf-8"))
-        return {str(name): value for name, value in result.items()}
-    except (OSError, ValueError, AttributeError) as error:
-        raise ModelError(f"{run.result_path}: not what a run came to ({error})") from error
 
 
 class Saver:
@@ -241,10 +261,12 @@ class Saver:
         self._done = 0
         self._last = time.monotonic()
 
-    def step(self, state: Callable[[], "State"]) -> None:
+    def step(self, state: Callable[[], "State"], *, at_once: bool = False) -> None:
         """A step is done."""
         self._done += 1
-        if self._steps:
+        if at_once:
+            due = True
+        elif self._steps:
             due = self._done % self._steps == 0
         else:
             due = time.monotonic() - self._last >= self._seconds

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from mnistctl import (
     tracking,
 )
 from mnistctl.config import TrainConfig
-from mnistctl.errors import DivergedError, LostProcessError, WriteError
+from mnistctl.errors import DivergedError, InterruptedRunError, LostProcessError, WriteError
 from mnistctl.metadata import Metadata
 from mnistctl.run_folder import Epoch
 from mnistctl.watcher import Watcher
@@ -45,6 +44,10 @@ class Job:
     save_every: str | None = None  # see `resuming.interval`
     saved: resuming.Saved | None = None  # where to go on from
 
+    def is_told_to_stop(self) -> bool:
+        """Whether this process was, or any other of the group, which all ask this together."""
+        return self.group.any(self.interrupt.signal is not None)
+
 
 def fit(net: "torch.nn.Module", job: Job) -> tuple[Epoch, Epoch]:
     """Train and keep the best model: the last epoch, and the saved one.
@@ -69,7 +72,8 @@ def fit(net: "torch.nn.Module", job: Job) -> tuple[Epoch, Epoch]:
     )
     batch_size, _, steps = trainer.plan_steps(config, len(job.train.images))
     job.watcher.training(steps * batch_size)
-    standing = job.saved.standing if job.saved else resuming.Standing()
+    standing = resuming.standing_of(job.saved, config)
+    surroundings = resuming.surroundings(job.device)
     last, kept = None, standing.best
 
     def write(state: "states.State") -> None:
@@ -79,21 +83,16 @@ def fit(net: "torch.nn.Module", job: Job) -> tuple[Epoch, Epoch]:
             standing,
             config=config,
             data_sha256=job.train.sha256,
-            versions=about.versions,
-            processes=job.group.count,
+            surroundings=surroundings,
         )
 
     saver = resuming.Saver(job.save_every, write)
 
-    def on_step(images: int, state: Callable[[], "states.State"]) -> None:
+    def on_step(images: int, state: Callable[[], "states.State"]) -> bool:
         job.watcher.step(images)
+        is_told = job.is_told_to_stop()
         if leads:
-            saver.step(state)
-
-    def should_stop() -> bool:
-        is_told = job.group.any(job.interrupt.signal is not None)
-        if is_told and job.interrupt.signal is None:
-            job.interrupt.signal = signal.SIGTERM  # as another process was
+            saver.step(state, at_once=is_told)
         return is_told
 
     epochs = trainer.fit(
@@ -105,12 +104,11 @@ def fit(net: "torch.nn.Module", job: Job) -> tuple[Epoch, Epoch]:
         group=job.group,
         start=job.saved.state if job.saved else None,
         on_step=on_step,
-        should_stop=should_stop,
     )
     try:
-        for epoch, measured, state in () if _is_enough(job.saved, config) else epochs:
+        for epoch, measured, state in () if _is_enough(job.saved, standing, config) else epochs:
             last = epoch
-            _require_finite(epoch, standing, run)
+            _require_finite(epoch, measured, standing, run)
             is_best = epoch.is_better_than(standing.best)
             # An epoch cut short comes again, whole: its model is kept only where there is no other.
             is_cut = not epoch.finished and epoch.steps < steps
@@ -127,13 +125,13 @@ def fit(net: "torch.nn.Module", job: Job) -> tuple[Epoch, Epoch]:
                     )
                     reader = readers.Reader(measured)
                     checkpoint.save(run.model_path, torch_predictor.state_of(reader), metadata)
-                job.watcher.epoch(epoch, best=is_best)
+                job.watcher.epoch(epoch, best=kept is epoch)
                 saver.save(state)
             if config.patience and epoch.epoch - standing.gained >= config.patience:
                 job.watcher.note(f"no better epoch for {config.patience}: stopped early")
                 break
         assert kept is not None  # noqa: S101 - a run has a step or more, so an epoch
-        if leads and job.interrupt.signal is None:
+        if not job.is_told_to_stop() and leads:
             _complete(job, last or run.read_metrics()[-1])
     except (WriteError, LostProcessError) as error:
         way_out = "make room, then " if isinstance(error, WriteError) else ""
@@ -144,24 +142,30 @@ def fit(net: "torch.nn.Module", job: Job) -> tuple[Epoch, Epoch]:
     return last or run.read_metrics()[-1], kept
 
 
-def _is_enough(saved: resuming.Saved | None, config: TrainConfig) -> bool:
+def _is_enough(saved: resuming.Saved | None, standing: resuming.Standing, config: TrainConfig) -> bool:
     """Whether a run that goes on had lost its patience already."""
     if saved is None or not config.patience:
         return False
-    return saved.state.epoch - saved.standing.gained >= config.patience
+    return saved.state.epoch - standing.gained >= config.patience
 
 
-def _require_finite(epoch: Epoch, standing: resuming.Standing, run: run_folder.Run) -> None:
-    if math.isfinite(epoch.train_loss + (epoch.validation_loss or 0)):
+def _require_finite(
+    epoch: Epoch, measured: "torch.nn.Module", standing: resuming.Standing, run: run_folder.Run
+) -> None:
+    weights = measured.state_dict().values()
+    if math.isfinite(epoch.train_loss + (epoch.validation_loss or 0)) and all(
+        bool(tensor.isfinite().all()) for tensor in weights
+    ):
         return
     kept = f"the best model so far is in {run.model_path}" if standing.best else "nothing was saved"
     raise DivergedError(
         f"diverged in epoch {epoch.epoch}, by step {epoch.steps}, at a learning rate of "
-        f"{epoch.learning_rate:.2g}: the loss is not finite; {kept}; try a lower --learning-rate"
+        f"{epoch.learning_rate:.2g}: the loss or the weights are not finite; {kept}; try a lower "
+        "--learning-rate"
     )
 
 
-def _complete(job: Job, last: Epoch) -> Metadata:
+def _complete(job: Job, last: Epoch) -> None:
     """Give the saved model what it needs to be honest: its temperature, its `known`, its threshold."""
     from mnistctl.nn import calibration, torch_predictor
 
@@ -174,4 +178,14 @@ def _complete(job: Job, last: Epoch) -> Metadata:
         saved.reader.get_submodule("net"), saved.metadata, job.train, job.validation, images_seen=seen
     )
     checkpoint.save(path, torch_predictor.state_of(reader), metadata)
-    return metadata
+
+
+def interrupted(
+    run: run_folder.Run, last: Epoch, best: Epoch, interrupt: interrupts.Interrupt
+) -> InterruptedRunError:
+    """The error that ends a run after Ctrl-C or SIGTERM, when all is saved."""
+    return InterruptedRunError(
+        f"interrupted in epoch {last.epoch}; the best model so far (epoch {best.epoch}) is "
+        f"safe in {run.model_path}; go on with: mnistctl train --resume {run.folder.name}",
+        exit_code=interrupt.exit_code,
+    )

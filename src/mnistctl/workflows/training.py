@@ -2,10 +2,9 @@
 
 import contextlib
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mnistctl import (
     architectures,
@@ -18,18 +17,9 @@ from mnistctl import (
     torchrun,
     tracking,
 )
-from mnistctl.config import TrainConfig
-from mnistctl.errors import DownloadError, InterruptedRunError, UsageError
-from mnistctl.run_folder import Epoch
+from mnistctl.errors import ModelError, UsageError
 from mnistctl.watcher import SILENT, Watcher
-from mnistctl.workflows import choosing, plotting, resuming, running
-
-if TYPE_CHECKING:
-    import torch
-
-OFFLINE_DATASET = "digits"
-
-_BEGUN, _GOES_ON, _FINISHED = "begun", "goes-on", "finished"
+from mnistctl.workflows import choosing, following, plotting, preparing, resuming, running
 
 
 @dataclass(frozen=True)
@@ -117,7 +107,7 @@ def train(
     """
     started = time.perf_counter()
     if not torchrun.leads():
-        return _follow(data_dir)
+        return _result_of(following.follow(data_dir))
     options = {"arch": arch, "recipe": recipe, "dataset": dataset, "init": init, **settings}
     resuming.interval(save_every)
     tracking.check(track)
@@ -137,47 +127,49 @@ def train(
             stack.enter_context(run.locked())
             chosen, is_finished = resuming.config_of(run, options)
             if is_finished:
-                done = TrainResult(**resuming.result_of(run))
+                done = _result_of(run)
                 watcher.note(f"{run.folder} is finished ({done.epochs} epochs); --epochs N goes on")
-                _tell_others(run, _FINISHED)
+                following.tell_others(run, following.FINISHED)
                 return done
             saved, is_named = resuming.load(run), True
-            opened = None if saved else choosing.open_init(chosen.init, chosen.arch, watcher)
+            opened = None if saved else choosing.open_begun(chosen, watcher)
         from mnistctl.nn import devices, ranks  # torch, 1.2 s: after all that can be checked without
 
         place = devices.resolve(chosen.device)
-        chosen, train_split, validation_split = _training_data(chosen, is_named, data_dir, watcher)
+        chosen, train_split, validation_split = preparing.training_data(
+            chosen, is_named, data_dir, watcher
+        )
         if chosen.patience and not len(validation_split.images):
             raise UsageError(f"--patience {chosen.patience}: there are no validation images to go by")
         group = ranks.join()
         interrupt = stack.enter_context(interrupts.deferred())
-        net = _build_net(chosen, opened, train_split.class_names).to(place)
+        net = preparing.build_net(chosen, opened, train_split.class_names).to(place)
         is_new = run is None
         if run is None:
             run = run_folder.create(name=name, dataset=chosen.dataset, arch=chosen.arch)
             stack.enter_context(run.locked())
         else:
-            resuming.prepare(run, saved, chosen, train_split, watcher)
+            resuming.prepare(run, saved, chosen, train_split, place, watcher)
         files.write_json(run.config_path, chosen.to_json())
-        _tell_others(run, _GOES_ON if saved else _BEGUN)
+        following.tell_others(
+            run, following.GOES_ON if saved else following.BEGUN, data_sha256=train_split.sha256
+        )
         try:
             tracker = stack.enter_context(tracking.open_tracker(track, run, chosen))
-            last, best = running.fit(
-                net,
-                running.Job(
-                    *(run, chosen, train_split, validation_split, place, group, watcher),
-                    *(interrupt, tracker),
-                    save_every=save_every,
-                    saved=saved,
-                ),
+            job = running.Job(
+                *(run, chosen, train_split, validation_split, place, group, watcher),
+                *(interrupt, tracker),
+                save_every=save_every,
+                saved=saved,
             )
+            last, best = running.fit(net, job)
         except UsageError:  # found in the first step; the name is free again
             if is_new:
                 run.discard()
             raise
-        group.share()  # all is saved: were one to end before, torchrun would end the others
-        if interrupt.signal is not None:
-            raise _interrupted(run, last, best, interrupt)
+        # All is saved now: were one process to end before, torchrun would end the others.
+        if job.is_told_to_stop():
+            raise running.interrupted(run, last, best, interrupt)
         own = chosen.arch if architectures.own_source(chosen.arch) else None
         metadata = checkpoint.load(run.model_path).metadata
         pictures: list[Path] = []
@@ -209,105 +201,18 @@ def train(
     return result
 
 
-def _tell_others(run: run_folder.Run, state: str) -> None:
-    """Tell the processes that wait in `_follow` which run it is."""
-    if torchrun.processes() > 1:
-        from mnistctl.nn import ranks
-
-        ranks.join().share(f"{state} {run.folder}")
-
-
-def _follow(data_dir: Path | None) -> TrainResult:
-    """What any process but the first does: its part of every step, of the run that the first leads."""
-    from mnistctl.nn import devices, ranks
-
-    group = ranks.join()
-    state, _, folder = group.share().partition(" ")
-    run = run_folder.Run(Path(folder))
-    if state == _FINISHED:
-        return TrainResult(**resuming.result_of(run))
-    with interrupts.deferred() as interrupt:
-        config = TrainConfig(**run.read_config())
-        place = devices.resolve(config.device)
-        saved = resuming.load(run) if state == _GOES_ON else None
-        opened = None if saved else choosing.open_init(config.init, config.arch, SILENT)
-        train_split, validation_split = _load(config, data_dir, SILENT)
-        net = _build_net(config, opened, train_split.class_names).to(place)
-        last, best = running.fit(
-            net,
-            running.Job(
-                *(run, config, train_split, validation_split, place, group, SILENT),
-                *(interrupt, tracking.Tracker()),
-                saved=saved,
-            ),
-        )
-        group.share()
-        if interrupt.signal is not None:
-            raise _interrupted(run, last, best, interrupt)
-        group.share()
-        return TrainResult(**resuming.result_of(run))
-
-
-def _interrupted(
-    run: run_folder.Run, last: Epoch, best: Epoch, interrupt: interrupts.Interrupt
-) -> InterruptedRunError:
-    return InterruptedRunError(
-        f"interrupted in epoch {last.epoch}; the best model so far (epoch {best.epoch}) is "
-        f"safe in {run.model_path}; go on with: mnistctl train --resume {run.folder.name}",
-        exit_code=interrupt.exit_code,
-    )
+def _result_of(run: run_folder.Run) -> TrainResult:
+    """What a finished run came to."""
+    try:
+        return TrainResult(**run.read_result())
+    except TypeError as error:
+        raise ModelError(f"{run.result_path}: of another version of mnistctl") from error
 
 
 def _tell_of_interrupted(watcher: Watcher) -> None:
     """Say it when the newest run here was cut short: nobody need begin again."""
     run = run_folder.newest()
-    if run is not None and run.state_path.is_file() and not run.result_path.is_file():
+    if run is not None and run.is_cut_short():
         watcher.note(
             f"{run.folder} was cut short; to go on with it: mnistctl train --resume {run.folder.name}"
         )
-
-
-def _training_data(
-    config: TrainConfig, is_named: bool, data_dir: Path | None, watcher: Watcher
-) -> tuple[TrainConfig, datasets.Split, datasets.Split]:
-    """The config with the dataset it came to, and that dataset's train and validation splits."""
-    try:
-        return config, *_load(config, data_dir, watcher)
-    except DownloadError as error:
-        if is_named:
-            raise
-        watcher.warn(
-            f"no MNIST here and none to be had: training on the {OFFLINE_DATASET} inside mnistctl "
-            f"instead, which are fewer and coarser ({error})"
-        )
-        config = config.replace(dataset=OFFLINE_DATASET)
-        return config, *_load(config, data_dir, watcher)
-
-
-def _load(
-    config: TrainConfig, data_dir: Path | None, watcher: Watcher
-) -> tuple[datasets.Split, datasets.Split]:
-    return datasets.load_for_training(
-        config.dataset,
-        data_dir=data_dir,
-        validation_size=config.validation_size,
-        subset=config.subset,
-        split_seed=config.split_seed,
-        watcher=watcher,
-    )
-
-
-def _build_net(
-    config: TrainConfig, opened: checkpoint.Checkpoint | None, class_names: Sequence[str]
-) -> "torch.nn.Module":
-    """A net with fresh weights, or with those of the checkpoint to start from."""
-    import torch
-
-    from mnistctl.nn import nets, torch_predictor
-
-    with torch.random.fork_rng([]):
-        torch.manual_seed(config.seed)
-        net = nets.build(config.arch, arch_args=dict(config.arch_args), classes=len(class_names))
-    if opened is not None:
-        torch_predictor.start_from(net, opened, class_names, arch=config.arch)
-    return net
