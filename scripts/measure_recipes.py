@@ -297,7 +297,7 @@ def main() -> None:
         files.make_folder(folder)
         stack.enter_context(contextlib.chdir(folder))
         for recipe in recipes:
-            done = {row["seed"] for row in recipe_table.measured(recipe) if "train_seconds" in row}
+            done = {row["seed"] for row in recipe_table.measured(recipe) if row.get("train_seconds")}
             for seed in sorted(set(range(asked.seeds)) - done):
                 add(measure(recipe, seed, robustness=asked.robustness))
             if asked.ensemble:
