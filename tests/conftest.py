@@ -10,11 +10,18 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from mnistctl import workflows
+from mnistctl import recipe_table, workflows
+from mnistctl.architectures import ARCHITECTURES
 from mnistctl.cli import app
 from mnistctl.datasets import catalog
 
 MNIST = os.environ.get("MNISTCTL_TEST_MNIST")
+
+# All of them; those that are not an architecture's own only with `-m slow`.
+RECIPES = [
+    pytest.param(name, marks=() if name in ARCHITECTURES else pytest.mark.slow)
+    for name in recipe_table.RECIPES
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

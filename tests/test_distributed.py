@@ -169,6 +169,7 @@ def test_several_processes_do_the_same_work_as_one(processes: int, options: list
             np.testing.assert_allclose(found, wanted[name], atol=ROUNDING, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_ends_all_in_one_line_and_one_process_alone_goes_on() -> None:
     options = [*COMMON, "--arch", "cnn", "--name", "cut", "--epochs", "200"]
     with start(*options) as process:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import mnistctl
-from mnistctl import datasets, models, recipe_table
+from mnistctl import datasets, models
+from tests.conftest import RECIPES
 
 
-@pytest.mark.parametrize("name", recipe_table.RECIPES)
+@pytest.mark.parametrize("name", RECIPES)
 def test_what_is_exported_is_what_was_trained(name: str) -> None:
     run = mnistctl.train(recipe=name, dataset="digits", device="cpu", epochs=1, plots=False)
     report = mnistctl.evaluate(run.run, split="validation")

@@ -20,6 +20,7 @@ def outputs_of(notebook: Any) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of the machinery that runs notebooks
 def test_the_notebook_runs_on_the_embedded_digits() -> None:
     notebook = script("run_notebook").run(dataset="digits")

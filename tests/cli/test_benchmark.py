@@ -16,6 +16,7 @@ FIGURES = (
 )
 
 
+@pytest.mark.slow
 def test_formats_are_measured_side_by_side(cli: Cli, checkpoint_path: Path) -> None:
     answer = cli("benchmark", checkpoint_path, "--format", FEW, "--chart", "c.png", "--json", "-q")
 

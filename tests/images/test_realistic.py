@@ -70,6 +70,7 @@ def test_pictures_of_every_kind_are_read(reader: PictureReader) -> None:
     assert all(found.any() for found in right.values()), right
 
 
+@pytest.mark.slow
 @pytest.mark.mnist
 def test_clean_renderings_come_back_as_they_were(reader: PictureReader) -> None:
     split = datasets.load("mnist", "test")

@@ -9,6 +9,7 @@ from mnistctl.config import OPTIMIZERS, TrainConfig
 from mnistctl.errors import UsageError
 from mnistctl.nn import augment, batches, devices, graphs, nets, readers, trainer
 from mnistctl.run_folder import Epoch
+from tests.conftest import RECIPES
 
 Splits = tuple[datasets.Split, datasets.Split]
 
@@ -53,7 +54,7 @@ def shortened(name: str) -> TrainConfig:
     return config.replace(epochs=8, min_steps=0, batch_size=16 if name == "mlp-sgd" else 64)
 
 
-@pytest.mark.parametrize("name", recipe_table.RECIPES)
+@pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_learns(name: str, splits: Splits) -> None:
     _, epochs = fit(shortened(name), splits)
 

@@ -94,6 +94,7 @@ def net() -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_class_of_ones_own_goes_the_whole_way(cli: Cli) -> None:
     trained = cli(*TRAIN, "--arch", "net.py:Net", "--hidden", "12", "--name", "own")
     again = cli("train", "--config", "runs/own/config.json", "--name", "again", "--no-plots")
