@@ -45,7 +45,9 @@ class Injected:
                 real(arguments[0], arguments[1][: len(arguments[1]) // 2])
             if self._how == "killed":
                 raise Killed
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            # The one of these that is ours says it as all of `files` does.
+            raise files.write_error(arguments[0], full) if real.__name__ == "append_line" else full
 
         return call
 
