@@ -61,7 +61,7 @@ RECIPES: dict[str, Recipe] = {
         | {"batch_size": 256, "epochs": 0.62, "min_steps": 133},
     ),
     "best": Recipe(
-        "as accurate as one net of this size gets, in eight minutes on two cores",
+        "as accurate as one net of this size gets, in minutes on two cores",
         _ONE_CYCLE
         | _AFFINE
         | {"arch": "cnn", "widths": [48, 96, 96, 160, 160], **_ACCURATE, "epochs": 18},
