@@ -145,7 +145,8 @@ def workers() -> dict[int, int]:
             [
                 *("--arch", "cnn", "--batch-norm", "--conv-dropout", "0", "--batch-size", "100"),
                 *("--rotate", "10", "--elastic", "1", "--noise", "0.1", "--erase", "0.5"),
-                *("--clip-norm", "1", "--ema", "0.9", "--subset", "350", "--epochs", "1"),
+                *("--thickness", "0.5", "--clip-norm", "1", "--ema", "0.9"),
+                *("--subset", "350", "--epochs", "1"),
             ],
             marks=pytest.mark.slow,
         ),

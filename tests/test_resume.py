@@ -91,7 +91,7 @@ CASES: dict[str, tuple[int, dict[str, Any]]] = {
     "batch normalisation": (8, {**CNN, "batch_norm": True}),
     "all of it": (8, {**CNN, "batch_norm": True, "ema": 0.9, "dropout": 0.2, "optimizer": "adamw"}),
     "augmentation": (8, {"rotate": 15.0, "scale": 0.1, "shear": 0.1, "shift": 2.0}),
-    "more augmentation": (8, {"elastic": 1.0, "noise": 0.2, "erase": 0.5}),
+    "more augmentation": (8, {"elastic": 1.0, "thickness": 0.5, "noise": 0.2, "erase": 0.5}),
     "the first step": (1, {}),
     "an epoch's last step": (6, {}),
     "an epoch's first step": (7, {}),

@@ -69,6 +69,7 @@ class TrainConfig:
     shear: float = 0.0  # pixels sideways a pixel of height, either way
     shift: float = 0.0  # pixels either way, on both axes
     elastic: float = 0.0  # pixels, root mean square, of a smooth displacement
+    thickness: float = 0.0  # pixels by which strokes grow or shrink on every side, in [0, 1]
     noise: float = 0.0  # of black to white: the most standard deviation of noise, drawn for each image
     erase: float = 0.0  # probability that a rectangle of an image is blanked
     seed: int = 0  # weights, order, augmentation and dropout
@@ -105,6 +106,7 @@ class TrainConfig:
         self._check("shear", 0 <= self.shear <= 2, "between 0 and 2")
         self._check("shift", 0 <= self.shift <= 28, "between 0 and 28")
         self._check("elastic", 0 <= self.elastic <= 28, "between 0 and 28")
+        self._check("thickness", 0 <= self.thickness <= 1, "between 0 and 1")
         self._check("noise", 0 <= self.noise <= 1, "between 0 and 1")
         self._check("erase", 0 <= self.erase <= 1, "between 0 and 1")
         self._check("seed", 0 <= self.seed < 2**63, "between 0 and 2^63 - 1")

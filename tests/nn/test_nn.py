@@ -63,7 +63,8 @@ def test_every_recipe_learns(name: str, splits: Splits) -> None:
     assert epochs[-1].validation_accuracy > 0.85
 
 
-EVERYTHING = {"elastic": 1.0, "erase": 0.5, "rotate": 10, "ema": 0.9, "clip_norm": 1.0}
+AUGMENTED = {"elastic": 1.0, "thickness": 0.5, "erase": 0.5, "rotate": 10}
+EVERYTHING = {**AUGMENTED, "ema": 0.9, "clip_norm": 1.0}
 
 
 @pytest.mark.parametrize("changes", [{}, EVERYTHING], ids=["plain", "with everything"])
@@ -182,7 +183,9 @@ def augmented(**amounts: float) -> torch.Tensor:
     return augment.apply(image, TrainConfig(**amounts))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("amounts", [{"rotate": 20}, {"scale": 0.3}, {"shear": 0.3}, {"shift": 3}])
+@pytest.mark.parametrize(
+    "amounts", [{"rotate": 20}, {"scale": 0.3}, {"shear": 0.3}, {"shift": 3}, {"thickness": 0.5}]
+)
 def test_every_image_of_a_batch_is_changed_by_amounts_of_its_own(amounts: dict[str, float]) -> None:
     images = augmented(**amounts)
 
@@ -207,6 +210,13 @@ def test_scaling_changes_the_ink_by_the_square_of_the_factor() -> None:
 
     assert 0.63 < ink.min() < 0.75  # e^-0.4 = 0.67
     assert 1.35 < ink.max() < 1.55  # e^0.4 = 1.49
+
+
+def test_strokes_grow_and_shrink_by_up_to_so_many_pixels_on_every_side() -> None:
+    ink = augmented(thickness=1).sum(dim=(1, 2, 3))
+
+    assert 2 * 10 < ink.min() < 26  # of a bar of 4 × 12
+    assert 77 < ink.max() < 6 * 14
 
 
 def test_no_augmentation_is_no_change() -> None:

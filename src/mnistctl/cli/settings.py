@@ -72,6 +72,7 @@ Scale = Annotated[float | None, _option(AUGMENTATION, "By a factor of up to e^±
 Shear = Annotated[float | None, _option(AUGMENTATION, "Pixels sideways a pixel of height.")]
 Shift = Annotated[float | None, _option(AUGMENTATION, "Pixels either way.")]
 Elastic = Annotated[float | None, _option(AUGMENTATION, "Pixels of smooth displacement.")]
+Thickness = Annotated[float | None, _option(AUGMENTATION, "Pixels that strokes grow or shrink by.")]
 Noise = Annotated[float | None, _option(AUGMENTATION, "Its most deviation, of black to white.")]
 Erase = Annotated[float | None, _option(AUGMENTATION, "Probability of a blanked rectangle.")]
 

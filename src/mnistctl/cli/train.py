@@ -111,6 +111,7 @@ def train(
     shear: settings.Shear = None,
     shift: settings.Shift = None,
     elastic: settings.Elastic = None,
+    thickness: settings.Thickness = None,
     noise: settings.Noise = None,
     erase: settings.Erase = None,
     subset: settings.Subset = None,

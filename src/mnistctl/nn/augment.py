@@ -21,6 +21,7 @@ class Draws(NamedTuple):
 
     warp: Tensor | None  # (5, N), uniform in [0, 1)
     elastic: Tensor | None  # (N, 2, 28, 28), normal
+    thickness: Tensor | None  # (N, 1, 1, 1), uniform
     deviation: Tensor | None  # (N, 1, 1, 1), uniform
     noise: Tensor | None  # (N, 1, 28, 28), normal
     erase: Tensor | None  # (5, N, 1), uniform
@@ -30,6 +31,7 @@ class Draws(NamedTuple):
         return Draws(
             None if self.warp is None else self.warp[:, part],
             None if self.elastic is None else self.elastic[part],
+            None if self.thickness is None else self.thickness[part],
             None if self.deviation is None else self.deviation[part],
             None if self.noise is None else self.noise[part],
             None if self.erase is None else self.erase[:, part],
@@ -48,6 +50,7 @@ def draw(count: int, config: TrainConfig, device: torch.device) -> Draws:
     return Draws(
         warp=uniform(5, count) if _warps(config) else None,
         elastic=normal(count, 2) if config.elastic else None,
+        thickness=uniform(count, 1, 1, 1) if config.thickness else None,
         deviation=uniform(count, 1, 1, 1) if config.noise else None,
         noise=normal(count, 1) if config.noise else None,
         erase=uniform(5, count, 1) if config.erase else None,
@@ -55,7 +58,7 @@ def draw(count: int, config: TrainConfig, device: torch.device) -> Draws:
 
 
 def apply(images: Tensor, config: TrainConfig, draws: Draws | None = None) -> Tensor:
-    """Warp, add noise and erase, as far as the config says; what comes in from outside is paper.
+    """Thicken, warp, add noise and erase, as the config says; what comes in from outside is paper.
 
     Args:
         images: float32 (N, 1, 28, 28), 0 = paper.
@@ -63,6 +66,8 @@ def apply(images: Tensor, config: TrainConfig, draws: Draws | None = None) -> Te
         draws: for these images; None: drawn now.
     """
     draws = draws or draw(len(images), config, images.device)
+    if draws.thickness is not None:
+        images = _thicken(images, draws.thickness.mul(2).sub(1) * config.thickness)
     if draws.warp is not None:
         grid = F.affine_grid(_maps(draws.warp, config), list(images.shape), align_corners=False)
         if draws.elastic is not None:
@@ -73,6 +78,15 @@ def apply(images: Tensor, config: TrainConfig, draws: Draws | None = None) -> Te
     if draws.erase is not None:
         images = images.masked_fill(_rectangles(draws.erase, config.erase), 0)
     return images
+
+
+def _thicken(images: Tensor, pixels: Tensor) -> Tensor:
+    """Strokes grown on every side by so many pixels, (N, 1, 1, 1) in [-1, 1]; below 0: shrunk.
+
+    What is less than a pixel is so much of the way to the morphological dilation or erosion by 3×3.
+    """
+    grown, shrunk = F.max_pool2d(images, 3, 1, 1), -F.max_pool2d(-images, 3, 1, 1)
+    return torch.where(pixels > 0, images.lerp(grown, pixels), images.lerp(shrunk, -pixels))
 
 
 def _warps(config: TrainConfig) -> bool:
