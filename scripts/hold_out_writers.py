@@ -1,8 +1,9 @@
 """Make a dataset of MNIST's training images whose test images are by writers that train has not seen.
 
-The training images lie in the order of their writers, two sources taking turns: an image resembles the
-one two places further on in slant and stroke. An ordinary validation split, drawn at random, has every
-writer on both sides, the test set has others. So blocks of neighbours are held out here, to choose a
+Nothing says who wrote which image, but the training images seem to lie in the order of their writers,
+two sources taking turns: in slant and stroke an image resembles the one two places further on, and one
+300 places further on no more than any. An ordinary validation split, drawn at random, has every writer
+on both sides, the test set has others. So blocks of neighbours are held out here, to choose a
 recipe's settings by, without a look at the test set:
 
     python scripts/hold_out_writers.py FOLDER
@@ -20,7 +21,7 @@ from mnistctl import datasets, files
 from mnistctl.datasets import Split
 
 STARTS, LENGTH = (6_000, 21_000, 36_000, 51_000), 3_000  # of the blocks held out
-MARGIN = 120  # images left out on both sides of a block: its first and last writers' others
+MARGIN = 300  # images left out on both sides of a block: its first and last writers' others
 
 
 def divide(whole: Split) -> tuple[Split, Split]:

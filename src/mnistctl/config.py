@@ -69,7 +69,7 @@ class TrainConfig:
     shear: float = 0.0  # pixels sideways a pixel of height, either way
     shift: float = 0.0  # pixels either way, on both axes
     elastic: float = 0.0  # pixels, root mean square, of a smooth displacement
-    thickness: float = 0.0  # pixels by which strokes grow or shrink on every side, in [0, 1]
+    thickness: float = 0.0  # pixels, at most, that strokes grow or shrink by on every side
     noise: float = 0.0  # of black to white: the most standard deviation of noise, drawn for each image
     erase: float = 0.0  # probability that a rectangle of an image is blanked
     seed: int = 0  # weights, order, augmentation and dropout
