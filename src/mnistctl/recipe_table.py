@@ -68,7 +68,7 @@ RECIPES: dict[str, Recipe] = {
         | {"arch": "cnn", "widths": [64, 128, 128, 192, 208], **_ACCURATE, "epochs": 17},
     ),
     "small": Recipe(
-        "that of the bundled model: best, with a quarter of the parameters and multiply-adds",
+        "that of the bundled model: best, with under a third of the parameters and multiply-adds",
         _ONE_CYCLE
         | _AFFINE
         | {"arch": "cnn", "widths": [32, 64, 64, 96, 128], **_ACCURATE, "epochs": 40},
