@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mnistctl import architectures, datasets, evaluation, models
+from mnistctl import architectures, datasets, evaluation, models, recipe_table
 from mnistctl.images import outliers
 from mnistctl.metadata import Metadata
 from mnistctl.nn import calibration, nets, readers
@@ -78,6 +78,19 @@ def test_completing_a_net_leaves_its_answers_as_they_are(arch: str) -> None:
     assert metadata.threshold is not None
     assert metadata.calibration_images == 30
     assert metadata.parameters > sum(item.numel() for item in net.parameters())
+
+
+@pytest.mark.parametrize(("recipe", "most"), [("best", 1_000_000), ("small", 300_000)])
+def test_a_whole_model_has_no_more_parameters_than_its_recipe_is_for(recipe: str, most: int) -> None:
+    config = recipe_table.find(recipe)
+    train, validation = datasets.load_for_training("digits")
+    few = train.take(slice(40), name="train")
+    none = validation.take(slice(0), name="validation")
+
+    net = nets.build(config.arch, arch_args=dict(config.arch_args), classes=10)
+    _, metadata = calibration.complete(net, about(), few, none, images_seen=1)
+
+    assert metadata.parameters <= most
 
 
 def test_without_validation_nothing_is_calibrated() -> None:
