@@ -84,8 +84,8 @@ def predict(
     names = [*(pictures or []), *(_listed(from_file) if from_file else [])]
     if not names:
         raise UsageError("no pictures: name some, or a file of names with --from-file")
-    # Where rows appear on a terminal they show how far it is.
-    silent = quiet or (sys.stdout.isatty() and not (as_json or as_jsonl or as_csv))
+    # Results that appear on a terminal show the progress themselves; a bar would tear them.
+    silent = quiet or sys.stdout.isatty()
     summary = _Summary()
     with watching.watcher(quiet=quiet) as watcher:
         reader = workflows.open_reader(

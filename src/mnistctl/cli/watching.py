@@ -122,7 +122,11 @@ class Display(Watcher):
         """Bars of these columns, on a terminal only, and only if none are shown."""
         if self._progress is None and self._console.is_terminal:
             self._progress = Progress(
-                TextColumn("{task.description}"), *columns, console=self._console, transient=True
+                TextColumn("{task.description}"),
+                *columns,
+                console=self._console,
+                transient=True,
+                redirect_stdout=False,  # results go to stdout past the bars, wherever that leads
             )
             self._progress.start()
 
