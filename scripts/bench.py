@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from mnistctl import files, provenance
+from mnistctl.system import files, provenance
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 MNISTCTL = (sys.executable, "-m", "mnistctl")

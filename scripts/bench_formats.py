@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import bench
-from mnistctl import formats
+from mnistctl.models import formats
 
 CHART = Path(__file__).parents[1] / "docs" / "formats.png"
 

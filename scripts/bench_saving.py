@@ -14,8 +14,11 @@ from collections.abc import Callable
 from unittest import mock
 
 import bench
-from mnistctl import checkpoint, formats, models, recipe_table, workflows
-from mnistctl.workflows import resuming
+import mnistctl
+from mnistctl.api import models
+from mnistctl.api.training import resume
+from mnistctl.models import checkpoint, formats
+from mnistctl.settings import recipes
 
 RECIPES = ("fast", "cnn")
 OPENINGS = 50
@@ -35,10 +38,10 @@ def saving_share(recipe: str) -> float:
         return measured
 
     with (
-        mock.patch.object(resuming.Saver, "save", timed(resuming.Saver.save)),
+        mock.patch.object(resume.Saver, "save", timed(resume.Saver.save)),
         mock.patch.object(checkpoint, "save", timed(checkpoint.save)),
     ):
-        done = workflows.train(recipe=recipe, dataset="mnist", device="cpu", plots=False)
+        done = mnistctl.train(recipe=recipe, dataset="mnist", device="cpu", plots=False)
     return spent / done.train_seconds
 
 
@@ -69,7 +72,7 @@ def main() -> None:
                 found.append(100 * saving_share(recipe))
         os.chdir(bench.PAGE.parent)
     rows = [
-        f"| `{recipe}`, {recipe_table.find(recipe).epochs:g} epochs | {bench.spread(found)} |"
+        f"| `{recipe}`, {recipes.find_recipe(recipe).epochs:g} epochs | {bench.spread(found)} |"
         for recipe, found in shares.items()
     ]
     bench.write_section(

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 import bench
-from mnistctl import datasets, files
+from mnistctl import datasets
+from mnistctl.system import files
 
 ROWS = Path(__file__).parents[1] / "docs" / "bench_training.json"
 TUTORIAL = Path(__file__).with_name("tutorial_loop.py")
@@ -55,9 +56,9 @@ def train(recipe: str, *, precision: str, seed: int) -> dict[str, Any]:
 
 
 def _images(recipe: str, steps: int) -> int:
-    from mnistctl import recipe_table
+    from mnistctl.settings import recipes
 
-    return steps * recipe_table.find(recipe).batch_size
+    return steps * recipes.find_recipe(recipe).batch_size
 
 
 def tutorial(*, seed: int) -> dict[str, Any]:

@@ -18,13 +18,17 @@ from typing import Any
 import torch
 
 import measure_refusal
+import mnistctl
 from build_sizes import count
-from mnistctl import checkpoint, datasets, files, formats, models, recipe_table, workflows
-from mnistctl.checkpoint import Checkpoint
+from mnistctl import datasets
+from mnistctl.api import models
 from mnistctl.errors import UsageError
-from mnistctl.evaluation import Report
-from mnistctl.images import outliers
-from mnistctl.nn import calibration, nets, torch_predictor
+from mnistctl.evaluation.report import Report
+from mnistctl.models import checkpoint, formats
+from mnistctl.models.checkpoint import Checkpoint
+from mnistctl.nn import calibration, nets, outliers, torch_predictor
+from mnistctl.settings import recipes
+from mnistctl.system import files
 
 RECIPE, SEED = "small", 0
 CARD = Path(__file__).parents[1] / "docs" / "model-card.md"
@@ -34,9 +38,9 @@ MOST_BYTES, MOST_PARAMETERS, LEAST_ACCURACY = 2_500_000, 300_000, 0.9975
 
 def trained(run: str | None) -> Checkpoint:
     """The checkpoint of the run that is named, or of a new one."""
-    wanted = recipe_table.find(RECIPE).replace(seed=SEED, dataset="mnist").to_json()
+    wanted = recipes.find_recipe(RECIPE).replace(seed=SEED, dataset="mnist").to_json()
     if run is None:
-        run = workflows.train(recipe=RECIPE, seed=SEED, dataset="mnist", plots=False).run
+        run = mnistctl.train(recipe=RECIPE, seed=SEED, dataset="mnist", plots=False).run
     found = checkpoint.load(models.find(run))
     differs = [name for name, value in wanted.items() if found.metadata.config.get(name) != value]
     if differs:
@@ -61,7 +65,7 @@ def calibrated(found: Checkpoint) -> Checkpoint:
 def card(model: Checkpoint, report: Report, refusal: dict[str, Any]) -> Iterator[str]:
     """The model card's lines."""
     about = model.metadata
-    config = recipe_table.find(RECIPE)
+    config = recipes.find_recipe(RECIPE)
     shapes = nets.build_shapes(about.arch, arch_args=about.arch_args, classes=len(about.class_names))
     low, high = report.accuracy_interval
     made = {name: about.versions[name] for name in ("mnistctl", "torch", "numpy", "python")}
@@ -174,15 +178,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         unfinished, exported = Path(folder) / "model.safetensors", Path(folder) / "model.onnx"
         checkpoint.save(unfinished, model.tensors, model.metadata)
-        workflows.export(unfinished, output=exported)
-        report = workflows.evaluate(exported, robustness=True)
+        mnistctl.export(unfinished, output=exported)
+        report = mnistctl.evaluate(exported, robustness=True)
         refusal = measure_refusal.measure(models.open_predictor(exported), digits, each=EACH)
     text = "\n".join(card(model, report, refusal)) + "\n"
     metadata = dataclasses.replace(model.metadata, card=text)
     target = models.bundled(formats.SAFETENSORS)
     files.make_folder(target.parent)
     checkpoint.save(target, model.tensors, metadata)
-    workflows.export(target, output=models.bundled(formats.ONNX), force=True)
+    mnistctl.export(target, output=models.bundled(formats.ONNX), force=True)
     files.write_bytes(CARD, text.encode())
     size = sum(models.bundled(name).stat().st_size for name in (formats.SAFETENSORS, formats.ONNX))
     print(text)

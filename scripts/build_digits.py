@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
-from mnistctl import files
+from mnistctl.system import files
 
 TARGET = Path(__file__).parents[1] / "src" / "mnistctl" / "datasets" / "digits.npz"
 

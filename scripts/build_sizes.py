@@ -12,8 +12,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models
 
-from mnistctl import architectures, files
 from mnistctl.nn import nets
+from mnistctl.settings import architectures
+from mnistctl.system import files
+from mnistctl.types import IMAGE_SIZE
 
 TARGET = Path(architectures.__file__).parent / "sizes.json"
 _INPUT_SIZES = (28, 32, 48, 64, 75, 96, 128, 224)
@@ -23,7 +25,7 @@ def count(net: nn.Module) -> tuple[int, int]:
     """Parameters, and multiply-adds for one image, of a net on the meta device."""
     net.eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        net(torch.zeros(1, 1, architectures.IMAGE_SIZE, architectures.IMAGE_SIZE, device="meta"))
+        net(torch.zeros(1, 1, IMAGE_SIZE, IMAGE_SIZE, device="meta"))
     return sum(item.numel() for item in net.parameters()), counter.get_total_flops() // 2
 
 

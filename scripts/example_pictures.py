@@ -15,8 +15,9 @@ import numpy as np
 from PIL import Image
 
 import bench
-from mnistctl import datasets, files
+from mnistctl import datasets
 from mnistctl.datasets import Split
+from mnistctl.system import files
 
 DOCS = Path(__file__).parents[1] / "docs"
 LINES = ("1984", "2026")

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mnistctl import datasets, files
+from mnistctl import datasets
 from mnistctl.datasets import Split
+from mnistctl.system import files
 
 STARTS, LENGTH = (6_000, 21_000, 36_000, 51_000), 3_000  # of the blocks held out
 MARGIN = 300  # images left out on both sides of a block: its first and last writers' others

@@ -26,12 +26,14 @@ from pathlib import Path
 from typing import Any
 
 import bench
+import mnistctl
 from build_sizes import count
-from mnistctl import files, recipe_table, workflows
 from mnistctl.nn import nets
-from mnistctl.provenance import versions
+from mnistctl.settings import recipes
+from mnistctl.system import files
+from mnistctl.system.provenance import versions
 
-ROWS = Path(recipe_table.__file__).parent / "measured.jsonl"
+ROWS = Path(recipes.__file__).parent / "measured.jsonl"
 ROOT = Path(__file__).parents[1]
 README, RESULTS = ROOT / "README.md", ROOT / "docs" / "results.md"
 BEGIN = "<!-- recipes: made by scripts/measure_recipes.py -->\n"
@@ -72,7 +74,7 @@ def measure(recipe: str, seed: int, *, robustness: bool) -> dict[str, Any]:
     return {
         "recipe": recipe,
         "seed": seed,
-        "config": recipe_table.find(recipe).to_json(),
+        "config": recipes.find_recipe(recipe).to_json(),
         **of_test(trained["run"], *(["--robustness"] if robustness else [])),
         "train_accuracy": on_train["accuracy"],
         **{
@@ -94,7 +96,7 @@ def join(recipe: str, seeds: Sequence[int]) -> dict[str, Any]:
         return {
             "ensemble": recipe,
             "seeds": list(seeds),
-            "config": recipe_table.find(recipe).to_json(),
+            "config": recipes.find_recipe(recipe).to_json(),
             **of_test(path),
             "validation_accuracy": joined["validation_accuracy"],
             "parameters": joined["parameters"],
@@ -107,12 +109,12 @@ def add(row: dict[str, Any]) -> None:
     what = ("recipe", "seed", "ensemble", "seeds", "config")
     kept = [
         other
-        for other in recipe_table.read_measured()
+        for other in recipes.read_measured()
         if any(other.get(name) != row.get(name) for name in what)
     ]
     lines = [json.dumps(item) for item in (*kept, row)]
     files.write_bytes(ROWS, ("\n".join(lines) + "\n").encode())
-    recipe_table.read_measured.cache_clear()
+    recipes.read_measured.cache_clear()
     who = row.get("recipe") or f"ensemble of {row['ensemble']}"
     print(f"{who}, {row.get('seed', row.get('seeds'))}: {row['test_accuracy']:.4f} on test", flush=True)
 
@@ -123,7 +125,7 @@ def table() -> str:
         "| recipe | what it is | published | test, mean ± deviation | validation | train | seeds |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for recipe in workflows.recipes():
+    for recipe in mnistctl.recipes():
         means = (
             recipe.mean_test_accuracy,
             recipe.mean_validation_accuracy,
@@ -173,7 +175,7 @@ def results() -> Iterator[str]:
         "| parameters | multiply-adds | training, s |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     )
-    for name in recipe_table.RECIPES:
+    for name in recipes.RECIPES:
         yield line_of(name)
     yield from ensembles()
     yield from robustness()
@@ -182,7 +184,7 @@ def results() -> Iterator[str]:
 
 def line_of(name: str) -> str:
     """A recipe's line."""
-    rows, config = recipe_table.measured(name), recipe_table.find(name)
+    rows, config = recipes.measured_runs(name), recipes.find_recipe(name)
     net = nets.build_shapes(config.arch, arch_args=dict(config.arch_args), classes=10)
     parameters, multiply_adds = count(net)
     size = f"{parameters:,} | {multiply_adds / 1e6:.2f} million"
@@ -211,7 +213,7 @@ def line_of(name: str) -> str:
 
 def ensembles() -> Iterator[str]:
     """What several runs come to together."""
-    rows = [row for name in recipe_table.RECIPES for row in recipe_table.measured_ensembles(name)]
+    rows = [row for name in recipes.RECIPES for row in recipes.measured_ensembles(name)]
     if not rows:
         return
     yield from (
@@ -237,8 +239,8 @@ def ensembles() -> Iterator[str]:
 def robustness() -> Iterator[str]:
     """Accuracy on spoilt test images, of the recipes that it was measured of."""
     by_recipe = {
-        name: [row["robustness"] for row in recipe_table.measured(name) if "robustness" in row]
-        for name in recipe_table.RECIPES
+        name: [row["robustness"] for row in recipes.measured_runs(name) if "robustness" in row]
+        for name in recipes.RECIPES
     }
     measured = {name: rows for name, rows in by_recipe.items() if rows}
     if not measured:
@@ -264,7 +266,7 @@ def robustness() -> Iterator[str]:
 
 def made_with() -> Iterator[str]:
     """Machines and versions of the rows."""
-    rows = [row for name in recipe_table.RECIPES for row in recipe_table.measured(name)]
+    rows = [row for name in recipes.RECIPES for row in recipes.measured_runs(name)]
     kinds = {
         f"{row['machine']}, {row['device']}, threads: {row['threads']}, "
         f"torch {row['versions']['torch']}": None
@@ -291,17 +293,17 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, help="keep the runs in this folder")
     parser.add_argument("recipes", nargs="*", help="which; without any: all")
     asked = parser.parse_args()
-    recipes = asked.recipes or list(recipe_table.RECIPES)
+    names = asked.recipes or list(recipes.RECIPES)
     with contextlib.ExitStack() as stack:
         folder = asked.runs or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         files.make_folder(folder)
         stack.enter_context(contextlib.chdir(folder))
-        for recipe in recipes:
-            done = {row["seed"] for row in recipe_table.measured(recipe) if row.get("train_seconds")}
+        for recipe in names:
+            done = {row["seed"] for row in recipes.measured_runs(recipe) if row.get("train_seconds")}
             for seed in sorted(set(range(asked.seeds)) - done):
                 add(measure(recipe, seed, robustness=asked.robustness))
             if asked.ensemble:
-                joined = {tuple(row["seeds"]) for row in recipe_table.measured_ensembles(recipe)}
+                joined = {tuple(row["seeds"]) for row in recipes.measured_ensembles(recipe)}
                 kept = [seed for seed in range(100) if Path(f"runs/{recipe}-{seed}").is_dir()]
                 for seeds in itertools.combinations(kept, asked.ensemble):
                     if seeds not in joined:

@@ -19,9 +19,11 @@ import numpy.typing as npt
 from HersheyFonts import HersheyFonts
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from mnistctl import datasets, images, models
+from mnistctl import datasets, images
+from mnistctl.api import models
 from mnistctl.errors import BlankPictureError
-from mnistctl.predictor import Images, Predictor, predict_all
+from mnistctl.models.predictor import Predictor, predict_all
+from mnistctl.types import Images
 
 # Left out because they look like a digit, in one font or another or in a careless hand: B D G I J L O
 # Q S Y Z b g i j l o q s y z § © ®, brackets, strokes, dashes, the question mark. Left out too: those

@@ -13,8 +13,9 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 import bench
-from mnistctl import datasets, recipe_table
+from mnistctl import datasets
 from mnistctl.nn import nets, trainer
+from mnistctl.settings import recipes
 
 # Part of a step -> how the names of its operations begin.
 PARTS = {
@@ -39,7 +40,7 @@ def part_of(operation: str) -> str:
 def main() -> None:
     """Profile one run after another that warms up, and write the section."""
     argparse.ArgumentParser(description=__doc__).parse_args()
-    config = recipe_table.find("fast")
+    config = recipes.find_recipe("fast")
     train, validation = datasets.load_for_training("mnist")
     nothing = validation.take(slice(0), name="validation")
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mnistctl import datasets
-from mnistctl.cli import app, output
+from mnistctl.cli import app, render
 
 DOCS = Path(__file__).parents[1] / "docs"
 WIDTH = 88  # columns
@@ -46,7 +46,7 @@ def run(command: str) -> None:
 def main() -> None:
     """Run the session with every console replaced by one that records."""
     recorder = Console(record=True, file=StringIO(), width=WIDTH, highlight=False, markup=False)
-    output.console = lambda *, stderr=False: recorder
+    render.console = lambda *, stderr=False: recorder
     docs = DOCS.resolve()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mnistctl import files
+from mnistctl.system import files
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN = "<!-- usage: made by scripts/readme_usage.py from --help -->\n"

@@ -10,17 +10,18 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from mnistctl import recipe_table, workflows
-from mnistctl.architectures import ARCHITECTURES
+import mnistctl
 from mnistctl.cli import app
 from mnistctl.datasets import catalog
+from mnistctl.settings import recipes
+from mnistctl.settings.architectures import ARCHITECTURES
 
 MNIST = os.environ.get("MNISTCTL_TEST_MNIST")
 
 # All of them; those that are not an architecture's own only with `-m slow`.
 RECIPES = [
     pytest.param(name, marks=() if name in ARCHITECTURES else pytest.mark.slow)
-    for name in recipe_table.RECIPES
+    for name in recipes.RECIPES
 ]
 
 
@@ -81,7 +82,7 @@ def unmeasured() -> dict[str, str]:
 def mnist_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with the real MNIST in it."""
     folder = tmp_path_factory.mktemp("mnist")
-    workflows.download("mnist", source=Path(MNIST or ""), data_dir=folder)
+    mnistctl.download("mnist", source=Path(MNIST or ""), data_dir=folder)
     return folder
 
 
@@ -117,8 +118,8 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     os.chdir(folder)
     try:
-        result = workflows.train("cnn", dataset="digits", device="cpu", epochs=6, batch_size=64)
-        workflows.export(result.run)
+        result = mnistctl.train("cnn", dataset="digits", device="cpu", epochs=6, batch_size=64)
+        mnistctl.export(result.run)
     finally:
         os.chdir(before)
     return folder / result.run

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from mnistctl import architectures
 from mnistctl.errors import UsageError
 from mnistctl.nn import nets
+from mnistctl.settings import architectures
 from tests.test_readme import script
 
 

@@ -9,8 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnistctl import datasets, evaluation, formats, models, recipe_table
-from mnistctl.images.corruptions import CORRUPTIONS
+from mnistctl import datasets
+from mnistctl.api import models
+from mnistctl.evaluation.corruptions import CORRUPTIONS
+from mnistctl.evaluation.report import measure
+from mnistctl.models import formats
+from mnistctl.settings import recipes
 from tests.conftest import Cli
 
 ROOT = Path(__file__).parents[1]
@@ -22,7 +26,7 @@ BOTH = (formats.SAFETENSORS, formats.ONNX)
 def test_it_says_what_it_is(kind: str) -> None:
     found, about = models.describe(models.bundled(kind))
 
-    wanted = recipe_table.find("small").replace(dataset="mnist").to_json()
+    wanted = recipes.find_recipe("small").replace(dataset="mnist").to_json()
     assert found == kind
     assert about.parameters <= 300_000
     assert about.calibration_images == 5_000
@@ -72,7 +76,7 @@ def test_it_bears_what_pictures_go_through(how: object) -> None:
         spoilt = how.corrupt(split.images, strength, np.random.default_rng(0))
         moved = split.take(slice(None), name="test")
         object.__setattr__(moved, "images", spoilt)
-        report, _ = evaluation.evaluate(predictor, moved, model="it", batch_size=256)
+        report, _ = measure(predictor, moved, model="it", batch_size=256)
         assert report.accuracy >= 0.98
 
 

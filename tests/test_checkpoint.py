@@ -13,9 +13,10 @@ import pytest
 from safetensors.numpy import load as from_safetensors
 from safetensors.numpy import save as to_safetensors
 
-from mnistctl import checkpoint, models, signed
+from mnistctl.api import models
 from mnistctl.errors import ModelError
-from mnistctl.metadata import FORMAT_VERSION, KEY
+from mnistctl.models import checkpoint, hashed_safetensors
+from mnistctl.models.metadata import FORMAT_VERSION, KEY
 
 
 def test_a_checkpoint_is_read_back_as_it_was_written(checkpoint_path: Path, tmp_path: Path) -> None:
@@ -56,8 +57,8 @@ def resigned(content: bytes, **changes: Any) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "file"
         path.write_bytes(content)
-        found = signed.load(path)
-        signed.save(path, found.tensors, {**found.values, **changes})
+        found = hashed_safetensors.load(path)
+        hashed_safetensors.save(path, found.tensors, {**found.values, **changes})
         return path.read_bytes()
 
 

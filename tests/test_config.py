@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from mnistctl import architectures, recipe_table
-from mnistctl.config import TrainConfig
 from mnistctl.errors import UsageError
+from mnistctl.settings import architectures, recipes
+from mnistctl.settings.train_settings import TrainConfig
 
 
 @pytest.mark.parametrize(
@@ -62,19 +62,19 @@ def test_another_net_brings_its_own_arguments() -> None:
 
 
 def test_a_config_survives_json() -> None:
-    config = recipe_table.find("cnn")
+    config = recipes.find_recipe("cnn")
 
     assert TrainConfig(**config.to_json()) == config
 
 
 @pytest.mark.parametrize("name", architectures.ARCHITECTURES)
 def test_every_architecture_has_a_recipe_of_its_name(name: str) -> None:
-    assert recipe_table.find(name).arch == name
+    assert recipes.find_recipe(name).arch == name
 
 
 def test_an_unknown_architecture_names_the_nearest() -> None:
     with pytest.raises(UsageError, match="unknown architecture 'cnm'; did you mean 'cnn'"):
-        recipe_table.for_arch("cnm")
+        recipes.for_arch("cnm")
 
 
 # What each published system reached or more, on MNIST's test set, mean of the seeds measured.
@@ -88,9 +88,9 @@ TEST_ACCURACY = {
 }
 
 
-@pytest.mark.parametrize("name", recipe_table.RECIPES)
+@pytest.mark.parametrize("name", recipes.RECIPES)
 def test_every_recipe_as_it_stands_was_measured_and_is_as_good_as_published(name: str) -> None:
-    rows = recipe_table.measured(name)
+    rows = recipes.measured_runs(name)
 
     assert len({row["seed"] for row in rows}) >= 2
     assert fmean(row["test_accuracy"] for row in rows) >= TEST_ACCURACY.get(name, 0)

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mnistctl import checkpoint, files, signed, workflows
+import mnistctl
 from mnistctl.errors import WriteError
-from mnistctl.run_folder import Run
+from mnistctl.models import checkpoint, hashed_safetensors
+from mnistctl.run.run_folder import Run
+from mnistctl.system import files
 from tests.test_resume import SMALL, Killed
 
 RUN = Run(Path("runs/it"))
@@ -57,7 +59,7 @@ def check_whole(run: Run) -> None:
     if run.model_path.exists():
         checkpoint.load(run.model_path)
     if run.state_path.exists():
-        signed.load(run.state_path)
+        hashed_safetensors.load(run.state_path)
     for path in (run.config_path, run.result_path):
         if path.exists():
             json.loads(path.read_text())
@@ -72,9 +74,9 @@ def weights(run: Run) -> dict[str, Any]:
 def train_or_go_on() -> None:
     begun = RUN.config_path.is_file()
     if begun:
-        workflows.train(resume=RUN.folder.name, plots=False, save_every="4steps")
+        mnistctl.train(resume=RUN.folder.name, plots=False, save_every="4steps")
     else:
-        workflows.train(**SMALL, name=RUN.folder.name, save_every="4steps")
+        mnistctl.train(**SMALL, name=RUN.folder.name, save_every="4steps")
 
 
 CASES = 58  # calls of an undisturbed run, which the test below holds

@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import mnistctl
-from mnistctl.watcher import Watcher
+from mnistctl.run.progress import Watcher
 
 # No dropout, whose masks are each process's own; float32, to compare to rounding.
 COMMON = ["--dataset", "digits", "--precision", "float32", "--device", "cpu", "--no-plots"]

@@ -5,16 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnistctl import datasets, evaluation, models
+from mnistctl import datasets
+from mnistctl.api import models
 from mnistctl.errors import CheckFailedError, UsageError
-from mnistctl.predictor import Outputs, interpret
+from mnistctl.evaluation.report import measure, predictions_csv
+from mnistctl.models.predictor import Outputs, interpret
 
 
 def test_the_same_report_comes_from_both_formats(checkpoint_path: Path, onnx_path: Path) -> None:
     split = datasets.load("digits", "test")
 
     reports = [
-        evaluation.evaluate(models.open_predictor(path), split, model="it", batch_size=100)[0]
+        measure(models.open_predictor(path), split, model="it", batch_size=100)[0]
         for path in (checkpoint_path, onnx_path)
     ]
 
@@ -28,9 +30,7 @@ def test_the_batch_size_changes_nothing(onnx_path: Path) -> None:
     split = datasets.load("digits", "validation")
     predictor = models.open_predictor(onnx_path)
 
-    reports = [
-        evaluation.evaluate(predictor, split, model="it", batch_size=size)[0] for size in (1, 1_000)
-    ]
+    reports = [measure(predictor, split, model="it", batch_size=size)[0] for size in (1, 1_000)]
 
     assert reports[0].confusion == reports[1].confusion
 
@@ -40,19 +40,19 @@ def test_other_classes_are_refused(onnx_path: Path) -> None:
     other = datasets.Split("letters", "test", split.images, split.labels, ("a", "b"), "")
 
     with pytest.raises(UsageError, match=r"the model knows 10 classes .* 'letters' has 2"):
-        evaluation.evaluate(models.open_predictor(onnx_path), other, model="it", batch_size=9)
+        measure(models.open_predictor(onnx_path), other, model="it", batch_size=9)
 
 
 def test_an_empty_split_is_refused(onnx_path: Path) -> None:
     empty = datasets.load("digits", "test").take(np.arange(0), name="test")
 
     with pytest.raises(UsageError, match="the test split of 'digits' is empty"):
-        evaluation.evaluate(models.open_predictor(onnx_path), empty, model="it", batch_size=9)
+        measure(models.open_predictor(onnx_path), empty, model="it", batch_size=9)
 
 
 def test_a_minimum_is_held(onnx_path: Path) -> None:
     split = datasets.load("digits", "test")
-    report, _ = evaluation.evaluate(models.open_predictor(onnx_path), split, model="it", batch_size=256)
+    report, _ = measure(models.open_predictor(onnx_path), split, model="it", batch_size=256)
 
     report.require(None)
     report.require(report.accuracy)
@@ -62,11 +62,9 @@ def test_a_minimum_is_held(onnx_path: Path) -> None:
 
 def test_every_images_answer_is_a_row(onnx_path: Path) -> None:
     split = datasets.load("digits", "test")
-    report, outputs = evaluation.evaluate(
-        models.open_predictor(onnx_path), split, model="it", batch_size=256
-    )
+    report, outputs = measure(models.open_predictor(onnx_path), split, model="it", batch_size=256)
 
-    rows = list(csv.DictReader(io.StringIO(evaluation.predictions_csv(split, outputs))))
+    rows = list(csv.DictReader(io.StringIO(predictions_csv(split, outputs))))
 
     assert [int(row["index"]) for row in rows] == list(range(297))
     right = sum(row["label"] == row["predicted"] for row in rows)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import mnistctl
-from mnistctl import datasets, models
+from mnistctl import datasets
+from mnistctl.api import models
 from tests.conftest import RECIPES
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mnistctl import models
+from mnistctl.api import models
 
 TEXT = (Path(__file__).parents[1] / "docs" / "using-exports.md").read_text(encoding="utf-8")
 

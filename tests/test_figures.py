@@ -8,9 +8,9 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from mnistctl import figures
-from mnistctl.predictor import Outputs
-from mnistctl.run_folder import Epoch
+from mnistctl.evaluation import plots
+from mnistctl.models.predictor import Outputs
+from mnistctl.run.epoch import Epoch
 
 BLUE, VERMILLION = (0, 114, 178), (213, 94, 0)
 
@@ -53,14 +53,14 @@ def outputs(labels: list[int], *, classes: int = 3) -> Outputs:
 def sheet(labels: list[int], answered: list[int], names: list[str] | None = None) -> bytes:
     images = np.zeros((len(labels), 28, 28), dtype=np.uint8)
     images[:, 8:20, 12:16] = 255
-    return figures.answers(
+    return plots.answers(
         images, np.array(labels), outputs(answered), names or ["0", "1", "2"], title="a sheet"
     )
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 40])
 def test_curves_show_train_and_validation_in_two_colours(count: int) -> None:
-    png = figures.curves([("run", epochs(count))], title="run")
+    png = plots.curves([("run", epochs(count))], title="run")
 
     height, width, _ = opened(png).shape
     assert width > 2 * height
@@ -69,23 +69,23 @@ def test_curves_show_train_and_validation_in_two_colours(count: int) -> None:
 
 
 def test_without_validation_there_is_one_curve() -> None:
-    png = figures.curves([("run", epochs(3, validation=False))], title="run")
+    png = plots.curves([("run", epochs(3, validation=False))], title="run")
 
     assert share(png, BLUE) > 1e-4
     assert share(png, VERMILLION) == 0
 
 
 def test_several_runs_lie_over_one_another() -> None:
-    png = figures.curves([("a", epochs(3)), ("b", epochs(5)), ("c", epochs(2))], title="3 runs")
+    png = plots.curves([("a", epochs(3)), ("b", epochs(5)), ("c", epochs(2))], title="3 runs")
 
-    for colour in figures._COLOURS[:3]:
+    for colour in plots._COLOURS[:3]:
         red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
         assert share(png, (red, green, blue)) > 1e-4
 
 
 def test_runs_of_one_name_are_as_many_in_the_legend() -> None:
-    one = figures.curves([("a", epochs(3)), ("b", epochs(4))], title="")
-    same = figures.curves([("a", epochs(3)), ("a", epochs(4))], title="")
+    one = plots.curves([("a", epochs(3)), ("b", epochs(4))], title="")
+    same = plots.curves([("a", epochs(3)), ("a", epochs(4))], title="")
 
     assert opened(one).shape == opened(same).shape
     assert share(same, BLUE) == pytest.approx(share(one, BLUE), rel=0.05)
@@ -96,7 +96,7 @@ def test_runs_of_one_name_are_as_many_in_the_legend() -> None:
     [("short", "short"), ("an-experiment-of-some-length-seed1", "an-experime…length-seed1")],
 )
 def test_a_long_name_keeps_its_end(name: str, expected: str) -> None:
-    assert figures.short(name) == expected
+    assert plots.short(name) == expected
 
 
 def test_right_and_wrong_answers_are_told_apart() -> None:
@@ -118,7 +118,7 @@ def test_a_confusion_matrix_makes_one_mistake_in_a_hundred_visible() -> None:
     counts[1, 2] = 1
 
     pictures = [
-        opened(figures.confusion(matrix, ["a", "b", "c"], title="")) for matrix in (clean, counts)
+        opened(plots.confusion(matrix, ["a", "b", "c"], title="")) for matrix in (clean, counts)
     ]
 
     difference = np.abs(pictures[0].astype(int) - pictures[1]).max(axis=2)
@@ -137,10 +137,10 @@ def test_any_name_of_a_class_can_be_drawn(names: list[str]) -> None:
     counts = np.diag([5, 6, 7])
 
     for png in (
-        figures.confusion(counts, names, title="$\\frac{"),
+        plots.confusion(counts, names, title="$\\frac{"),
         sheet([0, 1, 2], [0, 2, 2], names),
-        figures.sample_sheet([(name, np.zeros((2, 28, 28), np.uint8)) for name in names], title="$"),
-        figures.curves([(name, epochs(2)) for name in names], title="$"),
+        plots.sample_sheet([(name, np.zeros((2, 28, 28), np.uint8)) for name in names], title="$"),
+        plots.curves([(name, epochs(2)) for name in names], title="$"),
     ):
         assert 200 < opened(png).shape[1] < 4000
 
@@ -148,17 +148,17 @@ def test_any_name_of_a_class_can_be_drawn(names: list[str]) -> None:
 def test_a_hundred_classes_still_make_a_picture() -> None:
     counts: Any = np.eye(100, dtype=np.int64) * 3
 
-    assert opened(figures.confusion(counts, [str(i) for i in range(100)], title="")).shape[0] < 5000
+    assert opened(plots.confusion(counts, [str(i) for i in range(100)], title="")).shape[0] < 5000
 
 
 def test_a_class_without_images_is_no_division_by_zero() -> None:
     counts = np.array([[0, 0], [1, 3]])
 
-    assert len(figures.confusion(counts, ["a", "b"], title=""))
+    assert len(plots.confusion(counts, ["a", "b"], title=""))
 
 
 @pytest.mark.parametrize(
     ("value", "expected"), [(100, "100%"), (99.97, "99.9%"), (99, "99.0%"), (0.09, "0.1%")]
 )
 def test_a_hundred_per_cent_is_all_of_them(value: float, expected: str) -> None:
-    assert figures.percent(value) == expected
+    assert plots.percent(value) == expected

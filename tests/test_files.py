@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mnistctl import files
 from mnistctl.errors import WriteError
+from mnistctl.system import files
 from tests.conftest import unmeasured
 
 

@@ -7,7 +7,7 @@ from scipy.special import softmax
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
-from mnistctl import metrics
+from mnistctl.evaluation import metrics
 
 NAMES = ["a", "b", "c", "d"]
 answers = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60)

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mnistctl import checkpoint, signed, workflows
+import mnistctl
+from mnistctl.api.train import TrainResult
+from mnistctl.api.training import resume
 from mnistctl.errors import DivergedError, InterruptedRunError, ModelError, UsageError
-from mnistctl.run_folder import Run
-from mnistctl.watcher import Watcher
-from mnistctl.workflows import resuming
-from mnistctl.workflows.training import TrainResult
+from mnistctl.models import checkpoint, hashed_safetensors
+from mnistctl.run.progress import Watcher
+from mnistctl.run.run_folder import Run
 from tests.conftest import Cli
 
 SMALL: dict[str, Any] = {
@@ -51,13 +52,13 @@ class KilledAt(Watcher):
 def begin(step: int, name: str, **settings: Any) -> None:
     """Train until so many steps are done."""
     with pytest.raises(Killed):
-        workflows.train(name=name, watcher=KilledAt(step), **settings)
+        mnistctl.train(name=name, watcher=KilledAt(step), **settings)
 
 
 def same(first: TrainResult | str, second: TrainResult | str) -> None:
     runs = [Run(Path(it if isinstance(it, str) else it.run)) for it in (first, second)]
     for path in ("model_path", "state_path"):
-        tensors = [signed.load(getattr(run, path)).tensors for run in runs]
+        tensors = [hashed_safetensors.load(getattr(run, path)).tensors for run in runs]
         assert set(tensors[0]) == set(tensors[1])
         for name in tensors[0]:
             np.testing.assert_array_equal(tensors[0][name], tensors[1][name], err_msg=name)
@@ -116,12 +117,12 @@ def test_what_goes_on_is_what_never_stopped(case: str) -> None:
     settings = {**SMALL, **settings}
     if settings["arch"] != "mlp":
         settings.pop("rotate", None)
-    whole = workflows.train(name="whole", **settings)
+    whole = mnistctl.train(name="whole", **settings)
     begin(step, "cut", save_every="1steps", **settings)
-    saved = resuming.load(Run(Path("runs/cut")))
+    saved = resume.load(Run(Path("runs/cut")))
     assert (saved.state.steps if saved else 0) == step - 1
 
-    went_on = workflows.train(resume="cut", plots=False)
+    went_on = mnistctl.train(resume="cut", plots=False)
 
     same(whole, went_on)
     assert went_on.best_epoch == whole.best_epoch
@@ -145,12 +146,12 @@ class InterruptedAt(Watcher):
 def test_what_goes_on_after_ctrl_c_is_what_never_stopped(step: int) -> None:
     # A rate at which later epochs are worse, so that the model kept is not simply the last.
     settings = {**SMALL, "learning_rate": 0.5}
-    whole = workflows.train(name="whole", **settings)
+    whole = mnistctl.train(name="whole", **settings)
     with pytest.raises(InterruptedRunError, match="go on with: mnistctl train --resume cut"):
-        workflows.train(name="cut", watcher=InterruptedAt(step), **settings)
+        mnistctl.train(name="cut", watcher=InterruptedAt(step), **settings)
     assert checkpoint.load(Path("runs/cut/model.safetensors"))
 
-    same(whole, workflows.train(resume="cut", plots=False))
+    same(whole, mnistctl.train(resume="cut", plots=False))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are another matter there")
@@ -161,20 +162,20 @@ def test_a_second_ctrl_c_stops_at_once_and_what_was_saved_goes_on() -> None:
                 os.kill(os.getpid(), signal.SIGINT)
                 os.kill(os.getpid(), signal.SIGINT)
 
-    whole = workflows.train(name="whole", **SMALL)
+    whole = mnistctl.train(name="whole", **SMALL)
     with pytest.raises(InterruptedRunError, match="stopped at once") as stopped:
-        workflows.train(name="cut", watcher=Impatient(), **SMALL)
+        mnistctl.train(name="cut", watcher=Impatient(), **SMALL)
     assert stopped.value.exit_code == 130
 
-    same(whole, workflows.train(resume="cut", plots=False))
+    same(whole, mnistctl.train(resume="cut", plots=False))
 
 
 def test_a_run_that_stopped_early_goes_on_with_new_patience_when_more_is_asked_for() -> None:
     settings = {**SMALL, "patience": 1, "epochs": 20, "learning_rate": 0.05}
-    early = workflows.train(name="early", **settings)
+    early = mnistctl.train(name="early", **settings)
     assert early.epochs < 20
 
-    assert workflows.train(resume="early", epochs=25, plots=False).epochs > early.epochs
+    assert mnistctl.train(resume="early", epochs=25, plots=False).epochs > early.epochs
 
 
 def test_weights_that_leave_the_numbers_in_the_last_step_are_not_kept(tmp_path: Path) -> None:
@@ -194,57 +195,57 @@ def test_weights_that_leave_the_numbers_in_the_last_step_are_not_kept(tmp_path: 
     settings |= {"batch_size": 300, "validation_size": 0, "optimizer": "sgd"}
 
     with pytest.raises(DivergedError, match=r"epoch 1, by step 1, at a learning rate of .* weights"):
-        workflows.train(f"{source}:Net", name="far", **settings)
+        mnistctl.train(f"{source}:Net", name="far", **settings)
 
     assert not Path("runs/far/model.safetensors").exists()
     assert not Path("runs/far/last.safetensors").exists()
 
 
 def test_a_run_may_be_cut_short_again_and_again() -> None:
-    whole = workflows.train(name="whole", **SMALL)
+    whole = mnistctl.train(name="whole", **SMALL)
     begin(3, "cut", save_every="1steps", **SMALL)
     for _ in range(4):
         with pytest.raises(Killed):
-            workflows.train(resume="cut", save_every="1steps", watcher=KilledAt(3))
+            mnistctl.train(resume="cut", save_every="1steps", watcher=KilledAt(3))
 
-    same(whole, workflows.train(resume="cut", plots=False))
+    same(whole, mnistctl.train(resume="cut", plots=False))
 
 
 def test_without_anything_saved_it_begins_again() -> None:
-    whole = workflows.train(name="whole", **SMALL)
+    whole = mnistctl.train(name="whole", **SMALL)
     begin(2, "cut", save_every="1h", **SMALL)
     assert not Path("runs/cut/last.safetensors").exists()
 
-    same(whole, workflows.train(resume="cut", plots=False))
+    same(whole, mnistctl.train(resume="cut", plots=False))
 
 
 def test_it_goes_on_from_another_model_without_it(checkpoint_path: Path) -> None:
     start = shutil.copy(checkpoint_path, "start.safetensors")
     settings = {key: value for key, value in SMALL.items() if key not in ("arch", "hidden")}
-    whole = workflows.train(init=start, name="whole", **settings)
+    whole = mnistctl.train(init=start, name="whole", **settings)
     begin(8, "cut", save_every="2steps", init=start, **settings)
     Path(start).unlink()
 
-    same(whole, workflows.train(resume="cut", plots=False))
+    same(whole, mnistctl.train(resume="cut", plots=False))
 
 
 def test_it_begins_again_only_from_the_model_that_it_began_from(checkpoint_path: Path) -> None:
     start = shutil.copy(checkpoint_path, "start.safetensors")
     settings = {key: value for key, value in SMALL.items() if key not in ("arch", "hidden")}
     begin(2, "cut", save_every="1h", init=start, **settings)
-    other = workflows.train(init=start, **settings)
+    other = mnistctl.train(init=start, **settings)
     shutil.copy(Path(other.run, "model.safetensors"), start)
 
     with pytest.raises(UsageError, match="not the model that the run began from"):
-        workflows.train(resume="cut")
+        mnistctl.train(resume="cut")
 
 
 def test_more_epochs_go_on_with_the_schedule_of_the_longer_run() -> None:
     settings = {**SMALL, "schedule": "constant"}
-    longer = workflows.train(name="longer", **{**settings, "epochs": 5})
-    workflows.train(name="short", **settings)
+    longer = mnistctl.train(name="longer", **{**settings, "epochs": 5})
+    mnistctl.train(name="short", **settings)
 
-    went_on = workflows.train(resume="short", epochs=5, plots=False)
+    went_on = mnistctl.train(resume="short", epochs=5, plots=False)
 
     same(longer, went_on)
     assert json.loads(Path("runs/short/config.json").read_text())["epochs"] == 5
@@ -252,14 +253,14 @@ def test_more_epochs_go_on_with_the_schedule_of_the_longer_run() -> None:
 
 def test_more_epochs_than_a_cut_short_one() -> None:
     settings = {**SMALL, "schedule": "constant"}
-    longer = workflows.train(name="longer", **{**settings, "epochs": 3})
-    workflows.train(name="short", **{**settings, "epochs": 1.5})
+    longer = mnistctl.train(name="longer", **{**settings, "epochs": 3})
+    mnistctl.train(name="short", **{**settings, "epochs": 1.5})
 
-    same(longer, workflows.train(resume="short", epochs=3, plots=False))
+    same(longer, mnistctl.train(resume="short", epochs=3, plots=False))
 
 
 def test_a_finished_run_says_so_and_gives_what_it_came_to(cli: Cli) -> None:
-    done = workflows.train(name="done", **SMALL)
+    done = mnistctl.train(name="done", **SMALL)
 
     answer = cli("train", "--resume", "done", "--json")
 
@@ -288,7 +289,7 @@ def test_something_else_than_was_begun_is_refused_with_the_difference(case: str)
     before = {path: path.read_bytes() for path in Path("runs/cut").iterdir()}
 
     with pytest.raises(UsageError, match=message):
-        workflows.train(resume="cut", **asked)
+        mnistctl.train(resume="cut", **asked)
 
     assert {path: path.read_bytes() for path in Path("runs/cut").iterdir()} == before
 
@@ -303,20 +304,20 @@ def test_what_is_the_same_may_be_said_again(cli: Cli) -> None:
 
 def test_changed_data_are_refused() -> None:
     begin(8, "cut", save_every="1steps", **SMALL)
-    saved = signed.load(Path("runs/cut/last.safetensors"))
-    signed.save(
+    saved = hashed_safetensors.load(Path("runs/cut/last.safetensors"))
+    hashed_safetensors.save(
         Path("runs/cut/last.safetensors"), saved.tensors, {**saved.values, "data_sha256": "0" * 64}
     )
 
     with pytest.raises(UsageError, match=r"'digits' have changed: SHA-256 .* begun with 0000"):
-        workflows.train(resume="cut")
+        mnistctl.train(resume="cut")
 
 
 def test_other_versions_are_warned_of(cli: Cli) -> None:
     begin(8, "cut", save_every="1steps", **SMALL)
-    saved = signed.load(Path("runs/cut/last.safetensors"))
+    saved = hashed_safetensors.load(Path("runs/cut/last.safetensors"))
     changed = {**saved.values["surroundings"], "torch": "1.0", "device": "cuda"}
-    signed.save(
+    hashed_safetensors.save(
         Path("runs/cut/last.safetensors"), saved.tensors, {**saved.values, "surroundings": changed}
     )
 
@@ -334,7 +335,7 @@ def test_a_damaged_state_is_refused(cli: Cli) -> None:
     path.write_bytes(path.read_bytes()[:-9])
 
     with pytest.raises(ModelError, match=r"last\.safetensors"):
-        workflows.train(resume="cut")
+        mnistctl.train(resume="cut")
 
 
 def test_a_state_is_not_taken_for_a_model(cli: Cli) -> None:
@@ -359,10 +360,10 @@ def test_an_own_class_is_named_again(tmp_path: Path) -> None:
     begin(8, "cut", save_every="1steps", arch=arch, **settings)
 
     with pytest.raises(UsageError, match="runs no code by itself; if you trust it, add --arch"):
-        workflows.train(resume="cut")
+        mnistctl.train(resume="cut")
     source.write_text(source.read_text() + "# changed\n")
     with pytest.raises(UsageError, match="is not what the run was begun with"):
-        workflows.train(resume="cut", arch=arch)
+        mnistctl.train(resume="cut", arch=arch)
 
 
 def test_a_run_that_was_cut_short_is_named_with_its_way_out(cli: Cli) -> None:
@@ -393,7 +394,7 @@ def test_a_run_that_another_process_trains_is_left_alone() -> None:
         Run(Path("runs/cut")).locked(),
         pytest.raises(UsageError, match="another process is training this run"),
     ):
-        workflows.train(resume="cut")
+        mnistctl.train(resume="cut")
 
 
 def test_no_such_run_names_those_there_are(cli: Cli) -> None:

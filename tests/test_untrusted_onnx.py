@@ -10,8 +10,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from mnistctl import models, onnx_safety
+from mnistctl.api import models
 from mnistctl.errors import ModelError
+from mnistctl.models import onnx_safety
 from tests.conftest import Cli
 
 Spoil = Callable[[onnx.ModelProto], None]

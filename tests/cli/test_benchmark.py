@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mnistctl import formats
+from mnistctl.api import benchmark
+from mnistctl.models import formats
 from tests.conftest import Cli
 
 FEW = "safetensors,onnx,torch"
@@ -76,12 +77,11 @@ def test_a_format_that_was_named_and_is_not_installed_is_an_error(
     cli: Cli, checkpoint_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mnistctl.errors import MissingExtraError
-    from mnistctl.workflows import benchmarking
 
     def missing(*_: object, **__: object) -> None:
         raise MissingExtraError("OpenVINO is not installed")
 
-    monkeypatch.setattr(benchmarking, "export", missing)
+    monkeypatch.setattr(benchmark, "export", missing)
 
     answer = cli("benchmark", checkpoint_path, "--format", "openvino")
 

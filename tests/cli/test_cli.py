@@ -20,9 +20,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnistctl import __version__, checkpoint, datasets, files, run_folder
-from mnistctl.cli import app, drawing
+from mnistctl import __version__, datasets
+from mnistctl.cli import app, terminal_art
 from mnistctl.datasets import catalog
+from mnistctl.models import checkpoint
+from mnistctl.run import run_folder
+from mnistctl.system import files
 from tests.conftest import Cli, tiny_dataset, unmeasured
 from tests.datasets.servers import answer, serving
 
@@ -590,7 +593,7 @@ def test_a_terminal_shows_a_bar_with_speed_and_time_left() -> None:
 def test_a_preview_has_a_row_of_text_for_each_row_of_pixels() -> None:
     image = datasets.load("digits", "test").images[0]
 
-    lines = drawing.shaded(image).splitlines()
+    lines = terminal_art.shaded(image).splitlines()
 
     assert len(lines) == 28
     assert {len(line) for line in lines} == {56}

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from mnistctl import workflows
+import mnistctl
+from mnistctl.api import doctor
 from tests.conftest import Cli
 
 
@@ -62,9 +63,8 @@ def test_too_many_threads_are_amiss(cli: Cli, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_package_that_is_missing_is_amiss(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mnistctl.workflows import diagnosing
 
-    monkeypatch.setattr(diagnosing, "_versions", lambda: {"mnistctl": "1", "rich": None})
+    monkeypatch.setattr(doctor, "_versions", lambda: {"mnistctl": "1", "rich": None})
 
     (problem,) = found(cli)["problems"]
 
@@ -72,12 +72,11 @@ def test_a_package_that_is_missing_is_amiss(cli: Cli, monkeypatch: pytest.Monkey
 
 
 def test_a_torch_that_does_not_import_is_amiss(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mnistctl.workflows import diagnosing
 
     def fail() -> None:
         raise ImportError("libcudart.so.99: cannot open shared object file")
 
-    monkeypatch.setattr(diagnosing, "_devices", fail)
+    monkeypatch.setattr(doctor, "_devices", fail)
 
     result = found(cli)
 
@@ -86,10 +85,9 @@ def test_a_torch_that_does_not_import_is_amiss(cli: Cli, monkeypatch: pytest.Mon
 
 
 def test_a_driver_without_a_device_is_amiss(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mnistctl.workflows import diagnosing
 
     Path("version").touch()
-    monkeypatch.setattr(diagnosing, "_NVIDIA_DRIVER", Path("version"))
+    monkeypatch.setattr(doctor, "_NVIDIA_DRIVER", Path("version"))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
 
     (problem,) = found(cli)["problems"]
@@ -100,6 +98,6 @@ def test_a_driver_without_a_device_is_amiss(cli: Cli, monkeypatch: pytest.Monkey
 def test_a_data_folder_that_cannot_be_written_is_amiss(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)
 
-    (problem,) = workflows.doctor(data_dir=Path("somewhere")).problems
+    (problem,) = mnistctl.doctor(data_dir=Path("somewhere")).problems
 
     assert problem.way_out.startswith("set MNISTCTL_DATA_DIR")

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnistctl import datasets, models
+from mnistctl import datasets
+from mnistctl.api import models
 from tests.conftest import Cli
 
 TRAIN = ("train", "--dataset", "digits", "--device", "cpu", "--no-plots", "-q", "--arch", "linear")

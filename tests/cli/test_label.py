@@ -8,7 +8,8 @@ import pytest
 import typer
 from PIL import Image
 
-from mnistctl import datasets, models
+from mnistctl import datasets
+from mnistctl.api import models
 from tests.conftest import Cli
 
 Press = Callable[..., None]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mnistctl import recipe_table
-from mnistctl.images.corruptions import CORRUPTIONS
+from mnistctl.evaluation.corruptions import CORRUPTIONS
+from mnistctl.settings import recipes
 from tests.conftest import Cli
 
 TRAIN = ("train", "--dataset", "digits", "--device", "cpu", "--no-plots", "-q")
@@ -422,11 +422,11 @@ def test_recipes_are_listed_with_their_figures(cli: Cli) -> None:
     listed = json.loads(cli("recipes", "--json").out)
     shown = cli("recipes").out
 
-    assert [recipe["name"] for recipe in listed] == list(recipe_table.RECIPES)
+    assert [recipe["name"] for recipe in listed] == list(recipes.RECIPES)
     for recipe in listed:
         assert recipe["name"] in shown
         assert recipe["published"] in shown
-        assert recipe["settings"] == recipe_table.find(recipe["name"]).to_json()
+        assert recipe["settings"] == recipes.find_recipe(recipe["name"]).to_json()
 
 
 def test_what_is_listed_is_a_copy() -> None:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from mnistctl import datasets, files
+from mnistctl import datasets
 from mnistctl.datasets import catalog
 from mnistctl.errors import DataError, DownloadError, UsageError
+from mnistctl.system import files
 from tests.conftest import tiny_dataset
 
 FILES = [file.name for file in catalog.DATASETS["mnist"].files]

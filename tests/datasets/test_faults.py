@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from mnistctl import files
-from mnistctl.datasets import catalog, fetch, transfer
+from mnistctl.datasets import catalog, fetch, http
 from mnistctl.errors import DownloadError, WriteError
+from mnistctl.system import files
 from tests.conftest import tiny_dataset, unmeasured
 from tests.datasets.servers import Behaviour, answer, serving
 
@@ -151,8 +151,8 @@ FAULTS: dict[str, Behaviour] = {
 @pytest.fixture(autouse=True)
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "FIRST_BYTE_TIMEOUT_S", 3.0)
-    monkeypatch.setattr(transfer, "STALL_TIMEOUT_S", 1.0)
-    monkeypatch.setattr(transfer, "TRANSFER_TIMEOUT_S", 1.5)
+    monkeypatch.setattr(http, "STALL_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(http, "TRANSFER_TIMEOUT_S", 1.5)
 
 
 def assert_nothing_is_there(folder: Path, error: pytest.ExceptionInfo[DownloadError]) -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from mnistctl import files
 from mnistctl.datasets import catalog, fetch
 from mnistctl.errors import DataError, DownloadError
-from mnistctl.watcher import Watcher
+from mnistctl.run.progress import Watcher
+from mnistctl.system import files
 from tests.conftest import tiny_dataset
 
 CONTENT = struct.pack(">HBBI", 0, 8, 1, 3000) + bytes(range(250)) * 12

@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 
-from mnistctl.datasets import catalog, idx, raw
+from mnistctl.datasets import catalog, idx, verify
 from mnistctl.errors import DataError
 
 RANDOM = np.random.default_rng(0)
@@ -103,7 +103,7 @@ def assert_one_line(error: pytest.ExceptionInfo[DataError]) -> None:
 @pytest.mark.parametrize("name", NAMED_ARCHIVES)
 def test_a_malformed_archive_is_refused(name: str) -> None:
     with pytest.raises(DataError) as error:
-        raw.unpack(NAMED_ARCHIVES[name], FILE, name="it")
+        verify.unpack(NAMED_ARCHIVES[name], FILE, name="it")
 
     assert_one_line(error)
 
@@ -170,7 +170,7 @@ def test_a_thousand_made_by_chance_are_refused_or_right(part: int) -> None:
     for _ in range(100):
         archive = mutated(ARCHIVE, random)
         for read in (
-            lambda content=archive: raw.unpack(content, FILE, name="it").content,
+            lambda content=archive: verify.unpack(content, FILE, name="it").content,
             lambda content=archive: idx.parse_any(content, "it"),
             lambda content=archive: idx.parse_any(mutated(IMAGES, random), "it"),
         ):

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnistctl import checkpoint, datasets, files
+from mnistctl import datasets
 from mnistctl.datasets import splits
 from mnistctl.errors import DataError, UsageError
-from mnistctl.watcher import Watcher
+from mnistctl.models import checkpoint
+from mnistctl.run.progress import Watcher
+from mnistctl.system import files
 from tests.conftest import Cli
 
 NAMES = {3: "three", 7: "seven", 8: "eight"}

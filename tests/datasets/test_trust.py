@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from mnistctl import datasets, files
+from mnistctl import datasets
 from mnistctl.datasets import catalog, fetch
 from mnistctl.errors import DataError, DownloadError
-from mnistctl.watcher import Watcher
+from mnistctl.run.progress import Watcher
+from mnistctl.system import files
 from tests.conftest import tiny_dataset
 from tests.datasets.servers import answer, serving
 

@@ -7,16 +7,20 @@ import onnx
 import pytest
 import torch
 
-from mnistctl import architectures, checkpoint, datasets, formats, models
-from mnistctl.config import TrainConfig
+from mnistctl import datasets
+from mnistctl.api import models
 from mnistctl.errors import CheckFailedError
 from mnistctl.exports import onnx as onnx_export
 from mnistctl.exports import parity
-from mnistctl.metadata import KEY
-from mnistctl.nn import nets, readers
+from mnistctl.models import checkpoint, formats
+from mnistctl.models.metadata import KEY
+from mnistctl.models.onnx_predictor import OnnxPredictor
+from mnistctl.models.predictor import Outputs
+from mnistctl.nn import classifier, nets
 from mnistctl.nn.torch_predictor import TorchPredictor
-from mnistctl.onnx_predictor import OnnxPredictor
-from mnistctl.predictor import Images, Outputs
+from mnistctl.settings import architectures
+from mnistctl.settings.train_settings import TrainConfig
+from mnistctl.types import Images
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +38,7 @@ def test_every_architecture_says_the_same_in_onnx(
     metadata = dataclasses.replace(checkpoint.load(checkpoint_path).metadata, temperature=temperature)
     net = nets.build(arch, arch_args=dict(config.arch_args), classes=10)
     reference = TorchPredictor(
-        readers.Reader(net, temperature=temperature), metadata, device=torch.device("cpu")
+        classifier.Reader(net, temperature=temperature), metadata, device=torch.device("cpu")
     )
     made = onnx_export.OnnxFile(
         onnx_export.build(reference, opset=formats.OPSET, input_kind=formats.UINT8)

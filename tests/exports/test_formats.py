@@ -10,8 +10,11 @@ import numpy as np
 import onnx
 import pytest
 
-from mnistctl import datasets, formats, models, workflows
+import mnistctl
+from mnistctl import datasets
+from mnistctl.api import models
 from mnistctl.errors import CheckFailedError, ModelError, UsageError
+from mnistctl.models import formats
 from tests.conftest import Cli
 
 READABLE = [name for name in formats.FORMATS if name != "torch"]
@@ -30,7 +33,7 @@ def test_every_format_says_what_the_checkpoint_says(
 ) -> None:
     target = tmp_path / "out"
 
-    (done,) = workflows.export(checkpoint_path, format=installed(name), output=target, input=input_kind)
+    (done,) = mnistctl.export(checkpoint_path, format=installed(name), output=target, input=input_kind)
 
     parity = done.parity
     assert (done.path, done.format) == (str(target), name)
@@ -88,7 +91,7 @@ def test_lower_precision_is_smaller(checkpoint_path: Path, tmp_path: Path) -> No
     names = ("onnx", "onnx-fp16", "onnx-int8")
 
     full, half, eighth = (
-        done.bytes for done in workflows.export(checkpoint_path, format=names, output=tmp_path)
+        done.bytes for done in mnistctl.export(checkpoint_path, format=names, output=tmp_path)
     )
 
     assert half < 0.6 * full
@@ -101,7 +104,7 @@ def test_every_opset_gives_the_oldest_file_that_has_it(
     opset: int, name: str, checkpoint_path: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "it.onnx"
-    workflows.export(checkpoint_path, format=name, output=target, opset=opset)
+    mnistctl.export(checkpoint_path, format=name, output=target, opset=opset)
 
     model = onnx.load(target)
 
@@ -131,7 +134,7 @@ def test_what_cannot_be_is_said_at_once(
 @pytest.mark.parametrize("name", ["onnx", "onnx-fp16", "onnx-int8"])
 def test_a_graph_is_clean_to_look_at(name: str, checkpoint_path: Path, tmp_path: Path) -> None:
     target = tmp_path / "it.onnx"
-    workflows.export(checkpoint_path, format=name, output=target)
+    mnistctl.export(checkpoint_path, format=name, output=target)
     model = onnx.load(target, load_external_data=False)
     graph = model.graph
 
@@ -224,19 +227,19 @@ def test_what_fails_its_check_is_not_left_behind(
     )
 
     with pytest.raises(CheckFailedError, match=r"disagreements \d+ \(at most -1 is allowed"):
-        workflows.export(checkpoint_path, format=name, output=tmp_path / "out")
+        mnistctl.export(checkpoint_path, format=name, output=tmp_path / "out")
 
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_export_is_not_exported_again(onnx_path: Path) -> None:
     with pytest.raises(UsageError, match="already exported"):
-        workflows.export(onnx_path, format="onnx-int8")
+        mnistctl.export(onnx_path, format="onnx-int8")
 
 
 def test_changed_weights_of_openvino_are_noticed(checkpoint_path: Path, tmp_path: Path) -> None:
     installed(formats.OPENVINO)
-    workflows.export(checkpoint_path, format=formats.OPENVINO, output=tmp_path / "out")
+    mnistctl.export(checkpoint_path, format=formats.OPENVINO, output=tmp_path / "out")
     weights = tmp_path / "out" / "model.bin"
     content = bytearray(weights.read_bytes())
     content[1_000] ^= 1
@@ -285,7 +288,7 @@ def test_tritons_own_parser_reads_the_configuration(
     client = pytest.importorskip("tritonclient.grpc.model_config_pb2")
     from google.protobuf import text_format
 
-    workflows.export(checkpoint_path, format="triton", output=tmp_path / "served", input=input_kind)
+    mnistctl.export(checkpoint_path, format="triton", output=tmp_path / "served", input=input_kind)
 
     text = (tmp_path / "served" / "reader" / "config.pbtxt").read_text(encoding="utf-8")
     config = text_format.Parse(text, client.ModelConfig())
@@ -308,7 +311,7 @@ def test_the_oldest_onnxruntime_for_this_python_reads_the_default(
     checkpoint_path: Path, tmp_path: Path
 ) -> None:
     names = ("onnx", "onnx-fp16", "onnx-int8")
-    workflows.export(checkpoint_path, format=names, output=tmp_path)
+    mnistctl.export(checkpoint_path, format=names, output=tmp_path)
     images = datasets.load("digits", "test").images
     np.save(tmp_path / "images.npy", images)
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "old"], check=True)

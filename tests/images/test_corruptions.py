@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mnistctl.images.corruptions import CORRUPTIONS, Corruption
-from mnistctl.predictor import Images
+from mnistctl.evaluation.corruptions import CORRUPTIONS, Corruption
+from mnistctl.types import Images
 
 BY_NAME = {how.name: how for how in CORRUPTIONS}
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from mnistctl import datasets, images
 from mnistctl.errors import PictureError
-from mnistctl.images import centring
+from mnistctl.images import center
 
 Digit = npt.NDArray[np.uint8]
 
@@ -139,7 +139,7 @@ def test_a_missing_file_and_a_folder_are_one_line(tmp_path: Path) -> None:
 def test_fitting_leaves_mnist_as_it_is() -> None:
     digits = datasets.load("mnist", "test").images[:500]
 
-    fitted = np.stack([centring.fit(digit.astype(np.float32) / 255) for digit in digits])
+    fitted = np.stack([center.fit(digit.astype(np.float32) / 255) for digit in digits])
 
     unchanged = (fitted == digits).all(axis=(1, 2))
     assert unchanged.mean() > 0.9  # the rest have a rim so faint that it is cut away
@@ -150,14 +150,14 @@ def test_scraps_along_the_edge_are_kept() -> None:
     ink[:6, 0] = 0.6
     ink[-5:, 8] = 0.1
 
-    assert centring.fit(ink).any()
+    assert center.fit(ink).any()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 200), (200, 3), (28, 28), (5, 7)])
 def test_ink_of_any_shape_stays_inside_the_field(shape: tuple[int, int]) -> None:
     ink = np.ones(shape, dtype=np.float32)
 
-    field = centring.fit(ink)
+    field = center.fit(ink)
 
     assert field.shape == (28, 28)
     assert max(np.ptp(np.flatnonzero(field.any(axis=axis))) + 1 for axis in (0, 1)) == 20

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnistctl.images import outliers
-from mnistctl.predictor import Images
+from mnistctl.nn import outliers
+from mnistctl.types import Images
 
 DIGITS = tuple("0123456789")
 MEASURING = Path(__file__).parents[2] / "scripts" / "measure_refusal.py"

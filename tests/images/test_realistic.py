@@ -8,10 +8,12 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from mnistctl import datasets, images, workflows
+import mnistctl
+from mnistctl import datasets, images
+from mnistctl.api.predict import PictureReader
 from mnistctl.errors import BlankPictureError
-from mnistctl.predictor import Images, predict_all
-from mnistctl.workflows.predicting import PictureReader
+from mnistctl.models.predictor import predict_all
+from mnistctl.types import Images
 from tests.images import realistic
 
 SEED = 2_026
@@ -25,7 +27,7 @@ Rows = list[tuple[npt.NDArray[np.uint8], str]]
 
 @pytest.fixture(scope="module")
 def reader() -> PictureReader:
-    return workflows.open_reader("bundled")
+    return mnistctl.open_reader("bundled")
 
 
 def answers(reader: PictureReader, kind: str, count: int) -> npt.NDArray[np.bool_]:
@@ -149,7 +151,7 @@ def common_ink(
     ],
 )
 def test_numbers_are_read_digit_by_digit(touching: bool, count: int, least: float) -> None:
-    splitting = workflows.open_reader("bundled", split=True, reject=False)
+    splitting = mnistctl.open_reader("bundled", split=True, reject=False)
     made = rows_of_digits(count, touching=touching)
     files = [realistic.saved(Image.fromarray(picture), "PNG") for picture, _ in made]
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from mnistctl import images
-from mnistctl.images import segmenting
-from mnistctl.predictor import Images
+from mnistctl.images import segment
+from mnistctl.types import Images
 
 Ink = npt.NDArray[np.float32]
 
@@ -31,7 +31,7 @@ def all_alike(found: Images) -> npt.NDArray[np.float64]:
 
 
 def test_digits_come_line_by_line_from_left_to_right() -> None:
-    digits = segmenting.split(written("1984", "70"), all_alike)
+    digits = segment.split(written("1984", "70"), all_alike)
 
     assert [digit.line for digit in digits] == [0, 0, 0, 0, 1, 1]
     for one, other in pairwise(digits):
@@ -40,7 +40,7 @@ def test_digits_come_line_by_line_from_left_to_right() -> None:
 
 def test_boxes_hold_the_ink_of_their_digits_and_no_other() -> None:
     ink = written("385")
-    digits = segmenting.split(ink, all_alike)
+    digits = segment.split(ink, all_alike)
 
     assert len(digits) == 3
     inside = np.zeros(ink.shape, dtype=bool)
@@ -55,7 +55,7 @@ def test_a_stroke_that_is_broken_stays_one_digit() -> None:
     rows, columns = np.nonzero(ink)
     ink[rows.min() + 9 : rows.min() + 12] = 0  # its bar is apart now
 
-    (digit,) = segmenting.split(ink, all_alike)
+    (digit,) = segment.split(ink, all_alike)
 
     assert digit.box.height == np.ptp(rows) + 1
     assert digit.box.width == np.ptp(columns) + 1
@@ -71,13 +71,13 @@ def test_ink_is_cut_where_the_parts_look_more_like_digits() -> None:
         holes = np.array([image[12:16, 12:16].mean() < 50 for image in found])
         return np.where(holes, -0.01, -5.0)
 
-    assert len(segmenting.split(two, likes_rings)) == 2
-    assert len(segmenting.split(two, all_alike)) == 1
+    assert len(segment.split(two, likes_rings)) == 2
+    assert len(segment.split(two, all_alike)) == 1
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (2, 2)])
 def test_ink_of_any_shape_is_divided(shape: tuple[int, int]) -> None:
-    digits = segmenting.split(np.ones(shape, dtype=np.float32), all_alike)
+    digits = segment.split(np.ones(shape, dtype=np.float32), all_alike)
 
     assert digits
     assert all(digit.image.shape == (28, 28) for digit in digits)
@@ -90,7 +90,7 @@ def test_boxes_are_in_the_pixels_of_a_large_picture() -> None:
     picture.save(content, "PNG")
 
     digits = images.find_digits(content.getvalue(), name="it", score=all_alike)
-    expected = segmenting.split(written("42"), all_alike)
+    expected = segment.split(written("42"), all_alike)
 
     assert len(digits) == 2
     for digit, other in zip(digits, expected, strict=True):

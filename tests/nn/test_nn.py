@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from mnistctl import architectures, datasets, recipe_table
-from mnistctl.config import OPTIMIZERS, TrainConfig
+from mnistctl import datasets
 from mnistctl.errors import UsageError
-from mnistctl.nn import augment, batches, devices, graphs, nets, readers, trainer
-from mnistctl.run_folder import Epoch
+from mnistctl.nn import augment, batches, classifier, cuda_graphs, devices, nets, trainer
+from mnistctl.run.epoch import Epoch
+from mnistctl.settings import architectures, recipes
+from mnistctl.settings.train_settings import OPTIMIZERS, TrainConfig
 from tests.conftest import RECIPES
 
 Splits = tuple[datasets.Split, datasets.Split]
@@ -39,7 +40,7 @@ def test_every_architecture_has_a_net() -> None:
 @pytest.mark.parametrize("arch", architectures.ARCHITECTURES)
 def test_every_net_takes_raw_images_and_gives_what_the_contract_says(arch: str) -> None:
     config = TrainConfig(arch=arch)
-    reader = readers.Reader(fresh(config), temperature=2.0).eval()
+    reader = classifier.Reader(fresh(config), temperature=2.0).eval()
 
     logits, probabilities, known = reader(torch.randint(0, 256, (3, 28, 28), dtype=torch.uint8))
 
@@ -50,7 +51,7 @@ def test_every_net_takes_raw_images_and_gives_what_the_contract_says(arch: str) 
 
 def shortened(name: str) -> TrainConfig:
     """A recipe, for a few hundred steps on the embedded digits."""
-    config = recipe_table.find(name)
+    config = recipes.find_recipe(name)
     return config.replace(epochs=8, min_steps=0, batch_size=16 if name == "mlp-sgd" else 64)
 
 
@@ -68,11 +69,11 @@ EVERYTHING = {**AUGMENTED, "ema": 0.9, "clip_norm": 1.0}
 
 
 @pytest.mark.parametrize("changes", [{}, EVERYTHING], ids=["plain", "with everything"])
-@pytest.mark.parametrize("name", recipe_table.RECIPES)
+@pytest.mark.parametrize("name", recipes.RECIPES)
 def test_the_same_config_gives_the_same_weights_bit_for_bit(
     name: str, changes: dict[str, float], splits: Splits
 ) -> None:
-    config = recipe_table.find(name).replace(epochs=0.5, min_steps=0, batch_size=64, **changes)
+    config = recipes.find_recipe(name).replace(epochs=0.5, min_steps=0, batch_size=64, **changes)
 
     trained = [fit(config.replace(seed=seed), splits)[0] for seed in (0, 0, 1)]
 
@@ -294,9 +295,9 @@ def test_a_graph_does_what_the_steps_one_by_one_do(
     splits: Splits,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    config = recipe_table.find("cnn").replace(optimizer=optimizer, epochs=2, min_steps=0, **changes)
+    config = recipes.find_recipe("cnn").replace(optimizer=optimizer, epochs=2, min_steps=0, **changes)
     graphed, _ = fit(config, splits, device="cuda:0")
-    monkeypatch.setattr(graphs, "GraphedStep", lambda step, device: step)
+    monkeypatch.setattr(cuda_graphs, "GraphedStep", lambda step, device: step)
 
     plain, _ = fit(config, splits, device="cuda:0")
 
@@ -307,7 +308,7 @@ def test_a_graph_does_what_the_steps_one_by_one_do(
 @pytest.mark.cuda
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_run_goes_on_on_cuda(optimizer: str, splits: Splits) -> None:
-    config = recipe_table.find("cnn").replace(optimizer=optimizer, epochs=2, min_steps=0, ema=0.9)
+    config = recipes.find_recipe("cnn").replace(optimizer=optimizer, epochs=2, min_steps=0, ema=0.9)
     device = torch.device("cuda:0")
     whole, cut, goes_on = (fresh(config).to(device) for _ in range(3))
     for _ in trainer.fit(whole, config, *splits, device=device):
@@ -329,7 +330,7 @@ def test_a_step_that_no_graph_can_hold_is_done_one_by_one() -> None:
     def add(rows: torch.Tensor) -> None:
         total.add_(rows.sum().item())  # asks the device, which no graph can
 
-    step = graphs.GraphedStep(add, device)
+    step = cuda_graphs.GraphedStep(add, device)
     for _ in range(10):
         step(torch.ones(2, dtype=torch.int64, device=device))
 
@@ -337,7 +338,7 @@ def test_a_step_that_no_graph_can_hold_is_done_one_by_one() -> None:
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("name", recipe_table.RECIPES)
+@pytest.mark.parametrize("name", recipes.RECIPES)
 def test_every_recipe_learns_on_cuda(name: str, splits: Splits) -> None:
     _, epochs = fit(shortened(name), splits, device="cuda:0")
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from mnistctl.config import OPTIMIZERS, SCHEDULES, TrainConfig
 from mnistctl.nn import optimizers
+from mnistctl.settings.train_settings import OPTIMIZERS, SCHEDULES, TrainConfig
 
 STEPS, STEPS_PER_EPOCH = 40, 10
 CPU = torch.device("cpu")

@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from mnistctl import architectures, datasets, evaluation, models, recipe_table
-from mnistctl.images import outliers
-from mnistctl.metadata import Metadata
-from mnistctl.nn import calibration, nets, readers
+from mnistctl import datasets
+from mnistctl.api import models
+from mnistctl.evaluation.report import measure
+from mnistctl.models.metadata import Metadata
+from mnistctl.models.predictor import predict_all
+from mnistctl.nn import calibration, classifier, nets, outliers
 from mnistctl.nn.torch_predictor import TorchPredictor
-from mnistctl.predictor import Images, predict_all
+from mnistctl.settings import architectures, recipes
+from mnistctl.types import Images
 
 CPU = torch.device("cpu")
 IMAGES = torch.randint(
@@ -39,11 +42,11 @@ def about(**changes: object) -> Metadata:
 
 def test_an_ensembles_probabilities_are_the_mean_of_its_members() -> None:
     members = [
-        readers.Reader(fresh("linear"), temperature=0.5),
-        readers.Reader(fresh("lenet5"), temperature=2.0),
+        classifier.Reader(fresh("linear"), temperature=0.5),
+        classifier.Reader(fresh("lenet5"), temperature=2.0),
     ]
 
-    logits, probabilities, known = readers.Ensemble(members)(IMAGES)
+    logits, probabilities, known = classifier.Ensemble(members)(IMAGES)
 
     of_members = [member(IMAGES) for member in members]
     torch.testing.assert_close(probabilities, (of_members[0][1] + of_members[1][1]) / 2)
@@ -52,9 +55,9 @@ def test_an_ensembles_probabilities_are_the_mean_of_its_members() -> None:
 
 
 def test_an_ensembles_logits_are_finite_where_all_are_sure() -> None:
-    sure = readers.Reader(fresh("linear"), temperature=1e-4)
+    sure = classifier.Reader(fresh("linear"), temperature=1e-4)
 
-    logits, probabilities, _ = readers.Ensemble([sure, sure])(IMAGES)
+    logits, probabilities, _ = classifier.Ensemble([sure, sure])(IMAGES)
 
     assert probabilities.amax() == 1
     assert logits.isfinite().all()
@@ -82,7 +85,7 @@ def test_completing_a_net_leaves_its_answers_as_they_are(arch: str) -> None:
 
 @pytest.mark.parametrize(("recipe", "most"), [("best", 1_000_000), ("small", 300_000)])
 def test_a_whole_model_has_no_more_parameters_than_its_recipe_is_for(recipe: str, most: int) -> None:
-    config = recipe_table.find(recipe)
+    config = recipes.find_recipe(recipe)
     train, validation = datasets.load_for_training("digits")
     few = train.take(slice(40), name="train")
     none = validation.take(slice(0), name="validation")
@@ -130,9 +133,7 @@ def test_a_trained_model_knows_digits_from_what_is_none(
     strange = outliers.make(digits_test[0], list("0123456789"), 400, seed=99)
 
     refused = (predict_all(predictor, strange, batch_size=256).known < threshold).mean()
-    report, _ = evaluation.evaluate(
-        predictor, datasets.load("digits", "test"), model="it", batch_size=256
-    )
+    report, _ = measure(predictor, datasets.load("digits", "test"), model="it", batch_size=256)
 
     assert refused > 0.5  # a net of seconds, on 1,500 images
     assert report.refused is not None
@@ -143,7 +144,7 @@ def test_calibrating_makes_probabilities_hold_better(checkpoint_path: str) -> No
     predictor = models.open_predictor(checkpoint_path)  # type: ignore[arg-type]
     assert isinstance(predictor, TorchPredictor)
     split = datasets.load("digits", "validation")
-    report, outputs = evaluation.evaluate(predictor, split, model="it", batch_size=256)
+    report, outputs = measure(predictor, split, model="it", batch_size=256)
 
     as_it_came = torch.softmax(torch.from_numpy(outputs.logits), dim=1)
     loss = torch.nn.functional.nll_loss(as_it_came.log(), torch.from_numpy(split.labels)).item()

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import mnistctl
-from mnistctl import architectures, datasets
+from mnistctl import datasets
+from mnistctl.settings import architectures
 
 # The smallest of each family.
 FAMILIES = (

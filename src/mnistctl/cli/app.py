@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mnistctl import __version__, torchrun
+from mnistctl import __version__
 from mnistctl.cli import (
     benchmark,
     compare,
@@ -26,6 +26,7 @@ from mnistctl.cli import (
     train,
 )
 from mnistctl.errors import MnistctlError
+from mnistctl.system import torchrun
 
 _INTERRUPTED = 128 + signal.SIGINT
 

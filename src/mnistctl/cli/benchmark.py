@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import RenderableType
 
-from mnistctl import formats
-from mnistctl.cli import output, watching
+from mnistctl.cli import progress, render
 from mnistctl.cli.options import (
     DataDirOption,
     JsonOption,
@@ -17,9 +16,10 @@ from mnistctl.cli.options import (
     QuietOption,
     dataset_option,
 )
+from mnistctl.models import formats
 
 if TYPE_CHECKING:
-    from mnistctl.workflows.benchmarking import Benchmark, Measured
+    from mnistctl.api.benchmark import Benchmark, Measured
 
 
 def benchmark(
@@ -45,11 +45,11 @@ def benchmark(
     quiet: QuietOption = False,
 ) -> None:
     """Measure a model in every format: size, accuracy, latency, images a second, memory."""
-    from mnistctl import workflows
+    import mnistctl
 
     names = formats.BENCHMARKED if format_names is None else format_names.split(",")
-    with watching.watcher(quiet=quiet) as watcher:
-        found = workflows.benchmark(
+    with progress.watcher(quiet=quiet) as watcher:
+        found = mnistctl.benchmark(
             model,
             format=[name.strip() for name in names],
             chart=chart,
@@ -58,7 +58,7 @@ def benchmark(
             data_dir=data_dir,
             watcher=watcher,
         )
-    output.show(found, _render, as_json=as_json)
+    render.show(found, _render, as_json=as_json)
     found.require()
 
 
@@ -66,7 +66,7 @@ def _render(found: "Benchmark") -> Iterator[RenderableType]:
     versions = ", ".join(f"{name} {number}" for name, number in found.versions.items())
     yield f"{found.model}, {found.images:,} {found.split} images of {found.dataset}"
     yield f"{found.machine}, {versions}\n"
-    table = output.table(
+    table = render.table(
         *("format", "status", "size", "accuracy", "1 image, ms", "99th", "images/s by 256"),
         *("load, s", "peak, MB", "threads"),
         left=(0, 1),
@@ -82,8 +82,8 @@ def _render(found: "Benchmark") -> Iterator[RenderableType]:
 
 
 def _cells(row: "Measured") -> Iterator[str]:
-    yield "–" if row.bytes is None else output.size(row.bytes)
-    yield output.percent(row.accuracy)
+    yield "–" if row.bytes is None else render.size(row.bytes)
+    yield render.percent(row.accuracy)
     for value, shown in (
         (row.latency_ms, "{:.3f}"),
         (row.latency_p99_ms, "{:.3f}"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import RenderableType
 
-from mnistctl.cli import output, watching
+from mnistctl.cli import progress, render
 from mnistctl.cli.options import (
     DataDirOption,
     JsonOption,
@@ -17,7 +17,7 @@ from mnistctl.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from mnistctl.workflows.comparing import Comparison
+    from mnistctl.api.compare import Comparison
 
 
 def compare(
@@ -34,26 +34,26 @@ def compare(
     quiet: QuietOption = False,
 ) -> None:
     """Compare models on the same test images: what differs, and is it more than chance?"""
-    from mnistctl import workflows
+    import mnistctl
 
-    with watching.watcher(quiet=quiet) as watcher:
-        comparison = workflows.compare(
+    with progress.watcher(quiet=quiet) as watcher:
+        comparison = mnistctl.compare(
             models, dataset=dataset, arch=arch or (), data_dir=data_dir, watcher=watcher
         )
-    output.show(comparison, _render, as_json=as_json)
+    render.show(comparison, _render, as_json=as_json)
 
 
 def _render(found: "Comparison") -> Iterator[RenderableType]:
     yield f"on {found.images:,} {found.split} images of {found.dataset}\n"
     heads = ("", "model", "accuracy", "95% interval", "loss", "parameters", "seconds")
-    figures = output.table(*heads, left=(0, 1))
+    figures = render.table(*heads, left=(0, 1))
     for letter, model in zip(_letters(found), found.models, strict=True):
-        low, high = (output.percent(share) for share in model.accuracy_interval)
+        low, high = (render.percent(share) for share in model.accuracy_interval)
         seconds = "–" if model.train_seconds is None else f"{model.train_seconds:.1f}"
         figures.add_row(
-            output.bold(letter),
+            render.bold(letter),
             model.model,
-            output.percent(model.accuracy),
+            render.percent(model.accuracy),
             f"{low} to {high}",
             f"{model.loss:.4f}",
             f"{model.parameters:,}",
@@ -61,11 +61,11 @@ def _render(found: "Comparison") -> Iterator[RenderableType]:
         )
     yield figures
     if found.differences:
-        settings = output.table("\nsetting", *(f"\n{letter}" for letter in _letters(found)))
+        settings = render.table("\nsetting", *(f"\n{letter}" for letter in _letters(found)))
         for name, values in found.differences.items():
             settings.add_row(name, *("–" if value is None else str(value) for value in values))
         yield settings
-    tests = output.table(
+    tests = render.table(
         "\npair", "only the\nfirst right", "only the\nsecond right", "\np", "\nmore than chance?"
     )
     letters = dict(zip((model.model for model in found.models), _letters(found), strict=True))
@@ -75,7 +75,7 @@ def _render(found: "Comparison") -> Iterator[RenderableType]:
             str(pair.only_first_right),
             str(pair.only_second_right),
             f"{pair.p_value:.3g}",
-            output.bold("yes") if pair.significant else "no",
+            render.bold("yes") if pair.significant else "no",
         )
     yield tests
 

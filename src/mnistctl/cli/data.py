@@ -8,11 +8,11 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from mnistctl.cli import drawing, output, watching
+from mnistctl.cli import progress, render, terminal_art
 from mnistctl.cli.options import DataDirOption, JsonOption, QuietOption, dataset_option
 
 if TYPE_CHECKING:
-    from mnistctl.workflows.surveying import Survey
+    from mnistctl.api.data import Survey
 
 _SHOWN_CLASSES, _SHOWN_SAMPLES = 12, 5  # in the terminal; the picture has all
 
@@ -30,22 +30,22 @@ def data(
     quiet: QuietOption = False,
 ) -> None:
     """Show what a dataset holds: samples, counts per class and split, duplicates."""
-    from mnistctl import workflows
+    import mnistctl
 
-    with watching.watcher(quiet=quiet) as watcher:
-        survey = workflows.data(dataset, output=path, data_dir=data_dir, watcher=watcher)
-    output.show(survey, _render, as_json=as_json)
+    with progress.watcher(quiet=quiet) as watcher:
+        survey = mnistctl.data(dataset, output=path, data_dir=data_dir, watcher=watcher)
+    render.show(survey, _render, as_json=as_json)
 
 
 def _render(survey: "Survey") -> Iterator[RenderableType]:
-    shown = output.table("class", "")
+    shown = render.table("class", "")
     for name, images in survey.samples[:_SHOWN_CLASSES]:
-        drawn = [drawing.dotted(image) for image in images[:_SHOWN_SAMPLES]]
+        drawn = [terminal_art.dotted(image) for image in images[:_SHOWN_SAMPLES]]
         shown.add_row(name, "\n".join(" ".join(lines) for lines in zip(*drawn, strict=True)))
     yield shown
     if len(survey.samples) > _SHOWN_CLASSES:
         yield f"… and {len(survey.samples) - _SHOWN_CLASSES} classes more in the picture"
-    counts = output.table("\nclass", *(f"\n{split}" for split in survey.images))
+    counts = render.table("\nclass", *(f"\n{split}" for split in survey.images))
     for name in survey.class_names:
         counts.add_row(name, *(f"{classes[name]:,}" for classes in survey.images.values()))
     totals = (f"{sum(classes.values()):,}" for classes in survey.images.values())

@@ -5,35 +5,35 @@ from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 
-from mnistctl.cli import output
+from mnistctl.cli import render
 from mnistctl.cli.options import DataDirOption, JsonOption
 
 if TYPE_CHECKING:
-    from mnistctl.workflows.diagnosing import Diagnosis
+    from mnistctl.api.doctor import Diagnosis
 
 
 def doctor(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
     """Say what is installed, found and amiss: paste it into a bug report."""
-    from mnistctl import workflows
+    import mnistctl
 
-    found = workflows.doctor(data_dir=data_dir)
-    output.show(found, _render, as_json=as_json)
+    found = mnistctl.doctor(data_dir=data_dir)
+    render.show(found, _render, as_json=as_json)
     found.require()
 
 
 def _render(found: "Diagnosis") -> Iterator[RenderableType]:
     yield f"{found.system}, Python {found.python}"
     yield f"{found.cores} cores, torch on {found.threads} threads\n"
-    versions = output.table("package", "version")
+    versions = render.table("package", "version")
     for name, version in found.versions.items():
         versions.add_row(name, version or "not installed")
     yield versions
-    devices = output.table("\ndevice", "\nbf16", "\nCUDA graphs", "\nmodel", left=(0, 3))
+    devices = render.table("\ndevice", "\nbf16", "\nCUDA graphs", "\nmodel", left=(0, 3))
     for device in found.devices:
         answers = ("yes" if has else "no" for has in (device.bf16, device.cuda_graphs))
         devices.add_row(device.name, *answers, device.model)
     yield devices
-    datasets = output.table("\ndataset", "\nin " + found.data_folder, left=(0, 1))
+    datasets = render.table("\ndataset", "\nin " + found.data_folder, left=(0, 1))
     for name, state in found.datasets.items():
         datasets.add_row(name, state)
     yield datasets

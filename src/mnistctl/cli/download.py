@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 from rich.console import RenderableType
 
-from mnistctl.cli import output, watching
+from mnistctl.cli import progress, render
 from mnistctl.cli.options import DataDirOption, DatasetArgument, JsonOption, QuietOption
 
 if TYPE_CHECKING:
+    from mnistctl.api.data import Listed
     from mnistctl.datasets.fetch import FetchedFile
-    from mnistctl.workflows.surveying import Listed
 
-T = TypeVar("T", bound=output.Result)
+T = TypeVar("T", bound=render.Result)
 
 
 def download(
@@ -34,23 +34,23 @@ def download(
     quiet: QuietOption = False,
 ) -> None:
     """Fetch a dataset into the data folder, and check every byte of it."""
-    from mnistctl import workflows
+    import mnistctl
 
     if list_all:
-        found = workflows.list_datasets(data_dir=data_dir)
-        output.show_all(found, _render_list, as_json=as_json)
+        found = mnistctl.list_datasets(data_dir=data_dir)
+        render.show_all(found, _render_list, as_json=as_json)
         return
-    with watching.watcher(quiet=quiet) as watcher:
-        files = workflows.download(
+    with progress.watcher(quiet=quiet) as watcher:
+        files = mnistctl.download(
             dataset, source=source, mirror=mirror, data_dir=data_dir, watcher=watcher
         )
-    output.show_all(files, _render_files, as_json=as_json)
+    render.show_all(files, _render_files, as_json=as_json)
 
 
 def _render_files(files: "Sequence[FetchedFile]") -> Iterator[RenderableType]:
-    table = output.table("file", "size", "")
+    table = render.table("file", "size", "")
     for file in files:
-        table.add_row(file.file, output.size(file.bytes), file.status)
+        table.add_row(file.file, render.size(file.bytes), file.status)
     yield table
     folder = Path(files[0].path).parent
     if any(file.status == "unverified" for file in files):
@@ -60,7 +60,7 @@ def _render_files(files: "Sequence[FetchedFile]") -> Iterator[RenderableType]:
 
 
 def _render_list(found: "Sequence[Listed]") -> Iterator[RenderableType]:
-    table = output.table("dataset", "here", "classes", "licence", "what it is")
+    table = render.table("dataset", "here", "classes", "licence", "what it is")
     for column in table.columns[1:]:
         column.justify = "left"
     for item in found:

@@ -8,7 +8,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from mnistctl.cli import output, watching
+from mnistctl.cli import progress, render
 from mnistctl.cli.options import (
     DataDirOption,
     ForceOption,
@@ -19,7 +19,7 @@ from mnistctl.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from mnistctl.workflows.joining import Joined
+    from mnistctl.api.ensemble import Joined
 
 
 def ensemble(
@@ -40,10 +40,10 @@ def ensemble(
     quiet: QuietOption = False,
 ) -> None:
     """Join models into one, whose probabilities are the mean of theirs."""
-    from mnistctl import workflows
+    import mnistctl
 
-    with watching.watcher(quiet=quiet) as watcher:
-        joined = workflows.ensemble(
+    with progress.watcher(quiet=quiet) as watcher:
+        joined = mnistctl.ensemble(
             models,
             output=path,
             force=force,
@@ -51,15 +51,15 @@ def ensemble(
             data_dir=data_dir,
             watcher=watcher,
         )
-    output.show(joined, _render, as_json=as_json)
+    render.show(joined, _render, as_json=as_json)
 
 
 def _render(joined: "Joined") -> Iterator[RenderableType]:
     about = f"  {len(joined.members)} models, {joined.parameters:,} parameters, "
-    yield Text.assemble((joined.path, "bold"), about, output.size(joined.bytes))
+    yield Text.assemble((joined.path, "bold"), about, render.size(joined.bytes))
     if joined.validation_accuracy is not None:
         yield (
-            f"validation accuracy {output.percent(joined.validation_accuracy)}, "
+            f"validation accuracy {render.percent(joined.validation_accuracy)}, "
             f"loss {joined.validation_loss:.4f}"
         )
     yield "\nnext:"

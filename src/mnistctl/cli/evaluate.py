@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mnistctl.cli import output, watching
+from mnistctl.cli import progress, render
 from mnistctl.cli.options import (
     DataDirOption,
     JsonOption,
@@ -21,7 +21,7 @@ from mnistctl.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from mnistctl.evaluation import Report
+    from mnistctl.evaluation.report import Report
 
 _MOST_SHOWN_CLASSES = 20  # of the confusion matrix; more are in --json
 _LONGEST_HEAD = 3  # characters of a class name over a column
@@ -56,10 +56,10 @@ def evaluate(
     quiet: QuietOption = False,
 ) -> None:
     """Measure a model: accuracy, figures per class, and what it confuses."""
-    from mnistctl import workflows
+    import mnistctl
 
-    with watching.watcher(quiet=quiet) as watcher:
-        report = workflows.evaluate(
+    with progress.watcher(quiet=quiet) as watcher:
+        report = mnistctl.evaluate(
             model,
             dataset=dataset,
             split=split,
@@ -72,25 +72,25 @@ def evaluate(
             data_dir=data_dir,
             watcher=watcher,
         )
-    output.show(report, _render, as_json=as_json)
+    render.show(report, _render, as_json=as_json)
     report.require(min_accuracy)
 
 
 def _render(report: "Report") -> Iterator[RenderableType]:
     low, high = report.accuracy_interval
     yield Text.assemble(
-        (output.percent(report.accuracy), "bold"),
+        (render.percent(report.accuracy), "bold"),
         f" of {report.images:,} {report.split} images of {report.dataset} (95% interval "
-        f"{output.percent(low)} to {output.percent(high)}), loss {report.loss:.4f}",
+        f"{render.percent(low)} to {render.percent(high)}), loss {report.loss:.4f}",
     )
-    refused = "nothing" if report.refused is None else output.percent(report.refused)
+    refused = "nothing" if report.refused is None else render.percent(report.refused)
     yield (
-        f"expected calibration error {output.percent(report.calibration_error)}; "
+        f"expected calibration error {render.percent(report.calibration_error)}; "
         f"refuses {refused} of these images\n"
     )
-    figures = output.table("class", "images", "precision", "recall", "F1")
+    figures = render.table("class", "images", "precision", "recall", "F1")
     for row in report.per_class:
-        shares = (output.percent(row[name]) for name in ("precision", "recall", "f1"))
+        shares = (render.percent(row[name]) for name in ("precision", "recall", "f1"))
         figures.add_row(row["label"], f"{row['images']:,}", *shares)
     yield figures
     if len(report.confusion) <= _MOST_SHOWN_CLASSES:
@@ -109,10 +109,10 @@ def _render(report: "Report") -> Iterator[RenderableType]:
 
 def _robustness(report: "Report") -> Table:
     """A line for every corruption, with the accuracy at each strength."""
-    table = output.table("robustness", "", "strength: accuracy", title="", left=(0, 1, 2))
+    table = render.table("robustness", "", "strength: accuracy", title="", left=(0, 1, 2))
     lines: dict[tuple[str, str], list[str]] = {}
     for row in report.robustness:
-        found = f"{row['strength']:g}: {output.percent(row['accuracy'])}"
+        found = f"{row['strength']:g}: {render.percent(row['accuracy'])}"
         lines.setdefault((row["corruption"], row["unit"]), []).append(found)
     for (name, unit), cells in lines.items():
         table.add_row(name, unit, "  ".join(cells))
@@ -125,8 +125,8 @@ def _confusion(report: "Report") -> Table:
     if max(map(len, names)) > _LONGEST_HEAD:
         heads = [str(number) for number in range(len(names))]
         names = [f"{number} {name}" for number, name in enumerate(names)]
-    table = output.table("true \\ read as", *heads, title="\nconfusion")
+    table = render.table("true \\ read as", *heads, title="\nconfusion")
     for number, counts in enumerate(report.confusion):
         cells = [str(count) if count else "·" for count in counts]
-        table.add_row(names[number], *cells[:number], output.bold(cells[number]), *cells[number + 1 :])
+        table.add_row(names[number], *cells[:number], render.bold(cells[number]), *cells[number + 1 :])
     return table

@@ -8,8 +8,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from mnistctl import formats
-from mnistctl.cli import output, watching
+from mnistctl.cli import progress, render
 from mnistctl.cli.options import (
     DataDirOption,
     ForceOption,
@@ -19,9 +18,10 @@ from mnistctl.cli.options import (
     QuietOption,
     dataset_option,
 )
+from mnistctl.models import formats
 
 if TYPE_CHECKING:
-    from mnistctl.workflows.exporting import Exported
+    from mnistctl.api.export import Exported
 
 
 def _formats(incomplete: str) -> list[tuple[str, str]]:
@@ -62,10 +62,10 @@ def export(
     quiet: QuietOption = False,
 ) -> None:
     """Export a model to other formats, each checked against PyTorch on all test images."""
-    from mnistctl import workflows
+    import mnistctl
 
-    with watching.watcher(quiet=quiet) as watcher:
-        exported = workflows.export(
+    with progress.watcher(quiet=quiet) as watcher:
+        exported = mnistctl.export(
             model,
             format=[name.strip() for name in format_names.split(",")],
             output=path,
@@ -78,16 +78,16 @@ def export(
             watcher=watcher,
         )
     if as_json:
-        output.show_json([file.to_json() for file in exported])
+        render.show_json([file.to_json() for file in exported])
     for file in exported if not as_json else []:
-        output.show_parts(_render(file))
+        render.show_parts(_render(file))
 
 
 def _render(file: "Exported") -> Iterator[RenderableType]:
-    about = f"  {file.format}, {output.size(file.bytes)}\n"
+    about = f"  {file.format}, {render.size(file.bytes)}\n"
     yield Text.assemble((file.path, "bold"), about)
     parity = file.parity
-    table = output.table("against PyTorch", "")
+    table = render.table("against PyTorch", "")
     table.add_row(f"{parity['dataset']} {parity['split']} images", f"{parity['images']:,}")
     table.add_row("batch sizes", ", ".join(str(size) for size in parity["batch_sizes"]))
     for name, title, shown in (
@@ -100,10 +100,10 @@ def _render(file: "Exported") -> Iterator[RenderableType]:
         most = parity["limits"].get(name)
         limit = "" if most is None else f" (at most {shown.format(most)})"
         table.add_row(title, shown.format(parity[name]) + limit)
-    table.add_row("accuracy in PyTorch", output.percent(parity["reference_accuracy"]))
+    table.add_row("accuracy in PyTorch", render.percent(parity["reference_accuracy"]))
     most = parity["limits"].get("accuracy_loss")
-    limit = "" if most is None else f" (at most {output.percent(most)} less)"
-    table.add_row(f"accuracy in {file.format}", output.percent(parity["exported_accuracy"]) + limit)
+    limit = "" if most is None else f" (at most {render.percent(most)} less)"
+    table.add_row(f"accuracy in {file.format}", render.percent(parity["exported_accuracy"]) + limit)
     yield table
     yield "\nnext:"
     if file.format == "torch":

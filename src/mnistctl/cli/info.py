@@ -8,14 +8,14 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mnistctl import formats
-from mnistctl.cli import output, watching
+from mnistctl.cli import progress, render
 from mnistctl.cli.options import JsonOption, ModelArgument, QuietOption
 from mnistctl.errors import UsageError
+from mnistctl.models import formats
 
 if TYPE_CHECKING:
-    from mnistctl.metadata import Metadata
-    from mnistctl.workflows.describing import Info
+    from mnistctl.api.info import Info
+    from mnistctl.models.metadata import Metadata
 
 
 def info(
@@ -25,15 +25,15 @@ def info(
     quiet: QuietOption = False,
 ) -> None:
     """Say what a model file is: net, data, figures, versions, signature."""
-    from mnistctl import workflows
+    import mnistctl
 
     if card and as_json:
         raise UsageError("--card and --json: choose one; the card is in the JSON too")
-    with watching.watcher(quiet=quiet) as watcher:
-        found = workflows.info(model, watcher=watcher)
+    with progress.watcher(quiet=quiet) as watcher:
+        found = mnistctl.info(model, watcher=watcher)
     if card and not found.metadata.card:
         raise UsageError(f"{found.model}: has no model card")
-    output.show(found, _render_card if card else _render, as_json=as_json)
+    render.show(found, _render_card if card else _render, as_json=as_json)
 
 
 def _render_card(info: "Info") -> Iterator[RenderableType]:
@@ -47,7 +47,7 @@ def _render(info: "Info") -> Iterator[RenderableType]:
     if about.members:
         net.append(f"the mean of {', '.join(member['arch'] for member in about.members)}")
     rows = {
-        "file": f"{info.model} ({info.format}, {output.size(info.bytes)})",
+        "file": f"{info.model} ({info.format}, {render.size(info.bytes)})",
         "net": f"{', '.join(net)}; {about.parameters:,} parameters",
         "trained on": f"{about.dataset['name']} (SHA-256 {about.dataset['sha256'][:12]}…)",
         "classes": ", ".join(about.class_names),
@@ -83,7 +83,7 @@ def _calibration(about: "Metadata") -> str:
 def _figures(metrics: dict[str, Any]) -> Iterator[str]:
     for name, value in metrics.items():
         if value is not None and name.endswith(("_accuracy", "_loss", "_seconds")):
-            shown = output.percent(value) if name.endswith("_accuracy") else f"{value:.4g}"
+            shown = render.percent(value) if name.endswith("_accuracy") else f"{value:.4g}"
             yield f"{name.replace('_', ' ')} {shown}"
 
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from mnistctl.cli import drawing, output, watching
+from mnistctl.cli import progress, render, terminal_art
 from mnistctl.cli.options import JsonOption, ModelOption, OwnClassOption, QuietOption
 
 if TYPE_CHECKING:
-    from mnistctl.workflows.labelling import Choice, Labelled, Question
+    from mnistctl.api.label import Choice, Labelled, Question
 
 # A name of a class is typed; what else may be done has keys that no name has.
 _CHOICES = {" ": "skip", "\x7f": "undo", "\b": "undo", "\x1b": "quit"}
@@ -34,10 +34,10 @@ def label(
 
     The folder is then a dataset: mnistctl train --init bundled --dataset FOLDER.
     """
-    from mnistctl import workflows
+    import mnistctl
 
-    with watching.watcher(quiet=quiet) as watcher:
-        labelled = workflows.label(
+    with progress.watcher(quiet=quiet) as watcher:
+        labelled = mnistctl.label(
             *(folder, _ask),
             output=output_folder,
             model=model,
@@ -45,14 +45,14 @@ def label(
             arch=arch,
             watcher=watcher,
         )
-    output.show(labelled, lambda done: [_summary(done)], as_json=as_json)
+    render.show(labelled, lambda done: [_summary(done)], as_json=as_json)
 
 
 def _ask(question: "Question") -> "str | Choice":
     """Show a picture and the guess, and wait for a key that says something."""
-    from mnistctl.workflows.labelling import Choice
+    from mnistctl.api.label import Choice
 
-    screen = output.console(stderr=True)
+    screen = render.console(stderr=True)
     screen.print(_shown(question), end="")
     guess = question.reading.digits[0].prediction.label
     while True:
@@ -77,10 +77,10 @@ def _shown(question: "Question") -> Text:
     back = f" · {undo} undoes" if question.can_undo else ""
     return Text.assemble(
         (f"\n{question.place + 1} of {question.count}  {question.reading.file}\n", "dim"),
-        "\n".join(drawing.dotted(digit.image)),
+        "\n".join(terminal_art.dotted(digit.image)),
         "\n",
         (f"{guess.label}? ", "bold"),
-        f"{output.percent(guess.probability)}  ",
+        f"{render.percent(guess.probability)}  ",
         (f"Enter accepts · {name} corrects · {skip} skips{back} · {stop} ends  ", "dim"),
     )
 

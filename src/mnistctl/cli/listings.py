@@ -6,34 +6,34 @@ from typing import TYPE_CHECKING
 from rich.console import RenderableType
 from rich.text import Text
 
-from mnistctl.cli import output, watching
+from mnistctl.cli import progress, render
 from mnistctl.cli.options import JsonOption, QuietOption
 
 if TYPE_CHECKING:
-    from mnistctl.workflows.listing import ListedArch, ListedRecipe, ListedRun
+    from mnistctl.api.listings import ListedArch, ListedRecipe, ListedRun
 
 
 def runs(as_json: JsonOption = False, quiet: QuietOption = False) -> None:
     """List the runs here, the newest first."""
-    from mnistctl import workflows
+    import mnistctl
 
-    with watching.watcher(quiet=quiet) as watcher:
-        found = workflows.runs(watcher=watcher)
-    output.show_all(found, _render_runs, as_json=as_json)
+    with progress.watcher(quiet=quiet) as watcher:
+        found = mnistctl.runs(watcher=watcher)
+    render.show_all(found, _render_runs, as_json=as_json)
 
 
 def recipes(as_json: JsonOption = False, quiet: QuietOption = False) -> None:
     """List the recipes: what they stand for, what was published, what was measured here."""
-    from mnistctl import workflows
+    import mnistctl
 
-    output.show_all(workflows.recipes(), _render_recipes, as_json=as_json)
+    render.show_all(mnistctl.recipes(), _render_recipes, as_json=as_json)
 
 
 def archs(as_json: JsonOption = False, quiet: QuietOption = False) -> None:
     """List the nets, with their parameters and their multiply-adds for one image."""
-    from mnistctl import workflows
+    import mnistctl
 
-    output.show_all(workflows.archs(), _render_archs, as_json=as_json)
+    render.show_all(mnistctl.archs(), _render_archs, as_json=as_json)
 
 
 def _render_runs(found: "Sequence[ListedRun]") -> Iterator[RenderableType]:
@@ -41,16 +41,16 @@ def _render_runs(found: "Sequence[ListedRun]") -> Iterator[RenderableType]:
         yield "no runs here; 'mnistctl train' makes one"
         return
     heads = ("run", "recipe", "net", "dataset", "seed", "epochs", "validation", "seconds")
-    table = output.table(*heads, left=(0, 1, 2, 3))
+    table = render.table(*heads, left=(0, 1, 2, 3))
     for run in found:
         table.add_row(
-            output.bold(run.name),
+            render.bold(run.name),
             run.recipe or "–",
             run.arch,
             run.dataset,
             str(run.seed),
             str(run.epochs),
-            output.percent(run.validation_accuracy),
+            render.percent(run.validation_accuracy),
             f"{run.train_seconds:.1f}",
         )
     yield table
@@ -60,16 +60,16 @@ def _render_recipes(found: "Sequence[ListedRecipe]") -> Iterator[RenderableType]
     for recipe in found:
         published = f"; published: {recipe.published}" if recipe.published else ""
         yield Text.assemble((recipe.name, "bold"), f": {recipe.summary}{published}")
-    table = output.table("\nrecipe", "\ntest", "\nvalidation", "\ntrain", "\nseeds")
+    table = render.table("\nrecipe", "\ntest", "\nvalidation", "\ntrain", "\nseeds")
     for recipe in found:
-        accuracy = output.percent(recipe.mean_test_accuracy)
+        accuracy = render.percent(recipe.mean_test_accuracy)
         if recipe.std_test_accuracy is not None:
             accuracy += f" ± {100 * recipe.std_test_accuracy:.2f}"
         table.add_row(
-            output.bold(recipe.name),
+            render.bold(recipe.name),
             accuracy,
-            output.percent(recipe.mean_validation_accuracy),
-            output.percent(recipe.mean_train_accuracy),
+            render.percent(recipe.mean_validation_accuracy),
+            render.percent(recipe.mean_train_accuracy),
             str(recipe.seeds),
         )
     yield table
@@ -82,10 +82,10 @@ def _render_archs(found: "Sequence[ListedArch]") -> Iterator[RenderableType]:
     for arch in found:
         if arch.summary:
             yield Text.assemble((arch.name, "bold"), f": {arch.summary}")
-    table = output.table("\nnet", "\nparameters", "\nmultiply-adds", "\ninput")
+    table = render.table("\nnet", "\nparameters", "\nmultiply-adds", "\ninput")
     for arch in found:
         table.add_row(
-            output.bold(arch.name) if arch.summary else arch.name,
+            render.bold(arch.name) if arch.summary else arch.name,
             f"{arch.parameters:,}",
             f"{arch.multiply_adds:,}",
             f"{arch.input_size}×{arch.input_size}",

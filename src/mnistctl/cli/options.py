@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from mnistctl import architectures, recipe_table, run_folder
+from mnistctl.run import run_folder
+from mnistctl.settings import architectures, recipes
 
 
 def _architectures(incomplete: str) -> list[tuple[str, str]]:
@@ -23,7 +24,7 @@ def _datasets(incomplete: str) -> list[tuple[str, str]]:
 
 def complete_recipes(incomplete: str) -> list[tuple[str, str]]:
     """The recipes whose names begin so."""
-    known = recipe_table.RECIPES.items()
+    known = recipes.RECIPES.items()
     return [(name, item.summary) for name, item in known if name.startswith(incomplete)]
 
 

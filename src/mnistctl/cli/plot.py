@@ -5,14 +5,8 @@ from typing import Annotated
 
 import typer
 
-from mnistctl.cli import output, watching
-from mnistctl.cli.options import (
-    DataDirOption,
-    JsonOption,
-    OwnClassesOption,
-    QuietOption,
-    complete_runs,
-)
+from mnistctl.cli import progress, render
+from mnistctl.cli.options import DataDirOption, JsonOption, OwnClassesOption, QuietOption, complete_runs
 
 
 def plot(
@@ -35,10 +29,10 @@ def plot(
     quiet: QuietOption = False,
 ) -> None:
     """Draw runs' pictures anew, and the curves of several over one another."""
-    from mnistctl import workflows
+    import mnistctl
 
-    with watching.watcher(quiet=quiet) as watcher:
-        plotted = workflows.plot(
+    with progress.watcher(quiet=quiet) as watcher:
+        plotted = mnistctl.plot(
             runs or (), output=path, arch=arch or (), data_dir=data_dir, watcher=watcher
         )
-    output.show(plotted, lambda result: result.pictures, as_json=as_json)
+    render.show(plotted, lambda result: result.pictures, as_json=as_json)

@@ -12,12 +12,12 @@ import typer
 from rich.cells import set_cell_size
 from rich.text import Text
 
-from mnistctl.cli import drawing, output, watching
+from mnistctl.cli import progress, render, terminal_art
 from mnistctl.cli.options import JsonOption, ModelOption, OwnClassOption, QuietOption
 from mnistctl.errors import PictureError, UsageError
 
 if TYPE_CHECKING:
-    from mnistctl.workflows.predicting import Found, Reading
+    from mnistctl.api.predict import Found, Reading
 
 _FILE_WIDTH = 40  # cells, of the column of file names; longer names push the rest aside
 
@@ -77,7 +77,7 @@ def predict(
     quiet: QuietOption = False,
 ) -> None:
     """Read photos and drawings of digits: any ink on any paper, large or small, one or several."""
-    from mnistctl import workflows
+    import mnistctl
 
     if as_json + as_jsonl + as_csv > 1:
         raise UsageError("--json, --jsonl and --csv: choose one")
@@ -87,8 +87,8 @@ def predict(
     # Results that appear on a terminal show the progress themselves; a bar would tear them.
     silent = quiet or sys.stdout.isatty()
     summary = _Summary()
-    with watching.watcher(quiet=quiet) as watcher:
-        reader = workflows.open_reader(
+    with progress.watcher(quiet=quiet) as watcher:
+        reader = mnistctl.open_reader(
             model,
             top=top,
             threshold=threshold,
@@ -101,10 +101,10 @@ def predict(
             names,
             recursive=recursive,
             labels_from_names=labels_from_names,
-            watcher=watching.SILENT if silent else watcher,
+            watcher=progress.SILENT if silent else watcher,
         )
         shown = summary.counting(
-            workflows.show_readings(readings, reader, annotate=annotate, explain=explain)
+            mnistctl.show_readings(readings, reader, annotate=annotate, explain=explain)
         )
         if as_json:
             _show_json(shown)
@@ -143,7 +143,7 @@ class _Summary:
             self._pictures += 1
             if reading.error is not None:
                 self._unread.append(reading.file)
-                output.complain(reading.error)
+                render.complain(reading.error)
             if reading.truth is not None:
                 refused = reading.error is not None or (
                     reading.prediction is None or reading.prediction.rejected
@@ -155,21 +155,21 @@ class _Summary:
         """The accuracy and the confusion matrix; on stderr where stdout has other results."""
         total = self._answers.total()
         right = sum(count for (truth, answer), count in self._answers.items() if truth == answer)
-        line = f"{output.percent(right / total if total else None)} of {total:,} pictures right"
+        line = f"{render.percent(right / total if total else None)} of {total:,} pictures right"
         if quiet:
-            output.console(stderr=True).print(line)
+            render.console(stderr=True).print(line)
             return
         others = sorted({answer for _, answer in self._answers} - set(class_names))
-        table = output.table("true \\ read as", *class_names, *others)
+        table = render.table("true \\ read as", *class_names, *others)
         for truth in class_names:
             row = [self._answers[truth, answer] for answer in (*class_names, *others)]
             if any(row):
                 cells = [
-                    output.bold(count) if answer == truth else str(count or "·")
+                    render.bold(count) if answer == truth else str(count or "·")
                     for answer, count in zip((*class_names, *others), row, strict=True)
                 ]
                 table.add_row(truth, *cells)
-        output.show_parts([f"\n{line}\n", table])
+        render.show_parts([f"\n{line}\n", table])
 
     def end(self) -> None:
         """Fail where pictures could not be read."""
@@ -227,24 +227,24 @@ def _show(readings: "Iterable[Reading]", *, preview: bool) -> None:
             continue
         if preview:
             for found in reading.digits:
-                output.show_parts([f"{reading.file}\n{drawing.shaded(found.image)}"])
+                render.show_parts([f"{reading.file}\n{terminal_art.shaded(found.image)}"])
         if not number and not reading.is_split:
             head = f"{'file':<{_FILE_WIDTH}}  label  probability  then"
-            output.show_parts([Text(head, style="dim")])
+            render.show_parts([Text(head, style="dim")])
         if reading.is_split:
-            output.show_parts(_number(reading))
+            render.show_parts(_number(reading))
         else:
-            output.show_parts([_row(reading.file, reading.digits[0])])
+            render.show_parts([_row(reading.file, reading.digits[0])])
 
 
 def _row(file: str, found: "Found") -> Text:
     guess = found.prediction
     name = file if len(file) > _FILE_WIDTH else set_cell_size(file, _FILE_WIDTH)
     if guess.rejected:
-        best = f"{guess.reason}; at best a {guess.label}, {output.percent(guess.probability)}"
+        best = f"{guess.reason}; at best a {guess.label}, {render.percent(guess.probability)}"
         return Text.assemble(name, "  ", (f"{'–':>5}", "bold"), f"  {'–':>11}  {best}")
-    then = ", ".join(f"{label} {output.percent(share)}" for label, share in guess.top[1:])
-    share = output.percent(guess.probability)
+    then = ", ".join(f"{label} {render.percent(share)}" for label, share in guess.top[1:])
+    share = render.percent(guess.probability)
     return Text.assemble(name, "  ", (f"{guess.label:>5}", "bold"), f"  {share:>11}  {then}")
 
 
@@ -255,7 +255,7 @@ def _number(reading: "Reading") -> Iterator[Text]:
     for found in reading.digits:
         guess, box = found.prediction, found.box
         place = f"{box.width}×{box.height} at {box.left}, {box.top}"
-        share = output.percent(guess.probability)
+        share = render.percent(guess.probability)
         answer = f"{guess.label}  {share}"
         if guess.rejected:
             answer = f"?  {guess.reason}; at best a {guess.label}, {share}"

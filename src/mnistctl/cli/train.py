@@ -8,8 +8,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from mnistctl import architectures, torchrun
-from mnistctl.cli import output, settings, watching
+from mnistctl.cli import progress, render, train_options
 from mnistctl.cli.options import (
     ArchOption,
     DataDirOption,
@@ -21,10 +20,12 @@ from mnistctl.cli.options import (
     dataset_option,
 )
 from mnistctl.errors import UsageError
+from mnistctl.settings import architectures
+from mnistctl.system import torchrun
 
 if TYPE_CHECKING:
-    from mnistctl.workflows.repeating import SeedsResult
-    from mnistctl.workflows.training import TrainResult
+    from mnistctl.api.train import TrainResult
+    from mnistctl.api.train_seeds import SeedsResult
 
 # What is not a setting of the run itself.
 _OTHERS = ("seeds", "as_json", "quiet")
@@ -78,45 +79,45 @@ def train(
     track: Annotated[
         str | None, typer.Option(help="tensorboard: write for it besides, into the run's folder.")
     ] = None,
-    precision: settings.Precision = None,
-    epochs: settings.Epochs = None,
-    min_steps: settings.MinSteps = None,
-    patience: settings.Patience = None,
-    batch_size: settings.BatchSize = None,
-    optimizer: settings.Optimizer = None,
-    learning_rate: settings.LearningRate = None,
-    momentum: settings.Momentum = None,
-    nesterov: settings.Nesterov = None,
-    beta2: settings.Beta2 = None,
-    weight_decay: settings.WeightDecay = None,
-    clip_norm: settings.ClipNorm = None,
-    schedule: settings.Schedule = None,
-    warmup: settings.Warmup = None,
-    step_epochs: settings.StepEpochs = None,
-    gamma: settings.Gamma = None,
-    label_smoothing: settings.LabelSmoothing = None,
-    ema: settings.Ema = None,
-    seed: settings.Seed = None,
-    hidden: settings.Hidden = None,
-    dropout: settings.Dropout = None,
-    batch_norm: settings.BatchNorm = None,
-    widths: settings.Widths = None,
-    kernels: settings.Kernels = None,
-    strides: settings.Strides = None,
-    pools: settings.Pools = None,
-    same_padding: settings.SamePadding = None,
-    conv_dropout: settings.ConvDropout = None,
-    rotate: settings.Rotate = None,
-    scale: settings.Scale = None,
-    shear: settings.Shear = None,
-    shift: settings.Shift = None,
-    elastic: settings.Elastic = None,
-    thickness: settings.Thickness = None,
-    noise: settings.Noise = None,
-    erase: settings.Erase = None,
-    subset: settings.Subset = None,
-    validation_size: settings.ValidationSize = None,
-    split_seed: settings.SplitSeed = None,
+    precision: train_options.Precision = None,
+    epochs: train_options.Epochs = None,
+    min_steps: train_options.MinSteps = None,
+    patience: train_options.Patience = None,
+    batch_size: train_options.BatchSize = None,
+    optimizer: train_options.Optimizer = None,
+    learning_rate: train_options.LearningRate = None,
+    momentum: train_options.Momentum = None,
+    nesterov: train_options.Nesterov = None,
+    beta2: train_options.Beta2 = None,
+    weight_decay: train_options.WeightDecay = None,
+    clip_norm: train_options.ClipNorm = None,
+    schedule: train_options.Schedule = None,
+    warmup: train_options.Warmup = None,
+    step_epochs: train_options.StepEpochs = None,
+    gamma: train_options.Gamma = None,
+    label_smoothing: train_options.LabelSmoothing = None,
+    ema: train_options.Ema = None,
+    seed: train_options.Seed = None,
+    hidden: train_options.Hidden = None,
+    dropout: train_options.Dropout = None,
+    batch_norm: train_options.BatchNorm = None,
+    widths: train_options.Widths = None,
+    kernels: train_options.Kernels = None,
+    strides: train_options.Strides = None,
+    pools: train_options.Pools = None,
+    same_padding: train_options.SamePadding = None,
+    conv_dropout: train_options.ConvDropout = None,
+    rotate: train_options.Rotate = None,
+    scale: train_options.Scale = None,
+    shear: train_options.Shear = None,
+    shift: train_options.Shift = None,
+    elastic: train_options.Elastic = None,
+    thickness: train_options.Thickness = None,
+    noise: train_options.Noise = None,
+    erase: train_options.Erase = None,
+    subset: train_options.Subset = None,
+    validation_size: train_options.ValidationSize = None,
+    split_seed: train_options.SplitSeed = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -125,24 +126,24 @@ def train(
 
     Settings that are not given are the recipe's, which 'mnistctl recipes --json' shows.
     """
-    from mnistctl import workflows
+    import mnistctl
 
-    options = settings.given(
+    options = train_options.given(
         {key: value for key, value in context.params.items() if key not in _OTHERS}
     )
-    with watching.watcher(quiet=quiet) as watcher:
+    with progress.watcher(quiet=quiet) as watcher:
         if seeds != 1 and resume is not None:
             raise UsageError("--resume and --seeds: choose one")
         if seeds != 1:
-            series = workflows.train_seeds(seeds, **options, watcher=watcher)
+            series = mnistctl.train_seeds(seeds, **options, watcher=watcher)
         else:
-            result = workflows.train(**options, watcher=watcher)
+            result = mnistctl.train(**options, watcher=watcher)
     if not torchrun.leads():
         return
     if seeds != 1:
-        output.show(series, _render_seeds, as_json=as_json)
+        render.show(series, _render_seeds, as_json=as_json)
     else:
-        output.show(result, _render, as_json=as_json)
+        render.show(result, _render, as_json=as_json)
 
 
 def _render(result: "TrainResult") -> Iterator[RenderableType]:
@@ -153,7 +154,7 @@ def _render(result: "TrainResult") -> Iterator[RenderableType]:
     )
     if result.validation_accuracy is not None:
         yield (
-            f"validation accuracy {output.percent(result.validation_accuracy)} "
+            f"validation accuracy {render.percent(result.validation_accuracy)} "
             f"after epoch {result.best_epoch}"
         )
     yield Text.assemble("saved in ", (result.run, "bold"))
@@ -167,14 +168,14 @@ def _render(result: "TrainResult") -> Iterator[RenderableType]:
 
 
 def _render_seeds(series: "SeedsResult") -> Iterator[RenderableType]:
-    table = output.table("\nrun", "\nseed", "validation\naccuracy", "\nseconds")
+    table = render.table("\nrun", "\nseed", "validation\naccuracy", "\nseconds")
     for result in series.runs:
-        accuracy = output.percent(result.validation_accuracy)
+        accuracy = render.percent(result.validation_accuracy)
         table.add_row(result.run, str(result.seed), accuracy, f"{result.train_seconds:.1f}")
     yield table
     if series.mean_validation_accuracy is not None:
-        spread = output.percent(series.std_validation_accuracy)
+        spread = render.percent(series.std_validation_accuracy)
         yield (
-            f"\nvalidation accuracy {output.percent(series.mean_validation_accuracy)} mean of "
+            f"\nvalidation accuracy {render.percent(series.mean_validation_accuracy)} mean of "
             f"{len(series.runs)} seeds, standard deviation {spread}"
         )

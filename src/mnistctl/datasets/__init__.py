@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mnistctl import files
-from mnistctl.datasets import catalog, digits, fetch, idx, own, raw, splits
+from mnistctl.datasets import bundled_digits, catalog, fetch, idx, splits, user_folder, verify
 from mnistctl.datasets.catalog import Dataset
 from mnistctl.errors import UsageError, unknown_name
-from mnistctl.predictor import Images
-from mnistctl.watcher import SILENT, Watcher
+from mnistctl.run.progress import SILENT, Watcher
+from mnistctl.system import files
+from mnistctl.types import Images
 
 SPLITS = ("train", "validation", "test")
 
@@ -149,7 +149,7 @@ def load_for_training(
     """Train and validation, as `load` gives them; no test image is looked at."""
     dataset = find(name)
     if isinstance(dataset, Path):
-        if not own.has_given_splits(dataset):
+        if not user_folder.has_given_splits(dataset):
             if validation_size is not None:
                 raise UsageError(
                     f"--validation-size: the pictures in {dataset} are divided by their content, a "
@@ -176,7 +176,7 @@ def _some(train: Split, subset: int | None, split_seed: int) -> Split:
 
 
 def _of_own(folder: Path, parts: tuple[str, ...], watcher: Watcher) -> list[Split]:
-    loaded = own.load(folder, parts, watcher)
+    loaded = user_folder.load(folder, parts, watcher)
     return [Split(str(folder), part, **vars(loaded[part])) for part in parts]
 
 
@@ -186,7 +186,7 @@ def _load_part(dataset: Dataset, part: str, data_dir: Path | None, watcher: Watc
     if not all((folder / file.name).is_file() for file in wanted):
         fetch.fetch(dataset, folder, watcher=watcher)
     mend = f"'mnistctl download {name}' repairs it" if dataset.folder else "install mnistctl again"
-    found = [raw.read(folder / file.name, file, mend=mend) for file in wanted]
+    found = [verify.read(folder / file.name, file, mend=mend) for file in wanted]
     unverified = [file.name for file, item in zip(wanted, found, strict=True) if not item.verified]
     if unverified:
         watcher.warn(
@@ -194,7 +194,7 @@ def _load_part(dataset: Dataset, part: str, data_dir: Path | None, watcher: Watc
             "another tool unpacked; delete them to download them again"
         )
     if not dataset.folder:
-        images, labels = digits.unpack(found[0].content, part)
+        images, labels = bundled_digits.unpack(found[0].content, part)
     else:
         names = [file.name for file in wanted]
         arrays = [idx.parse(item.content, name) for item, name in zip(found, names, strict=True)]

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from mnistctl import files
-from mnistctl.datasets import raw, transfer
+from mnistctl.datasets import http, verify
 from mnistctl.datasets.catalog import Dataset, RawFile
 from mnistctl.errors import DataError, DownloadError
-from mnistctl.watcher import SILENT, Watcher
+from mnistctl.run.progress import SILENT, Watcher
+from mnistctl.system import files
 
 FIRST_BYTE_TIMEOUT_S = 10.0  # for one file, over all its mirrors, until the first byte arrives
 MIRROR_VARIABLE = "MNISTCTL_MIRROR"
@@ -63,7 +63,7 @@ def fetch(
     """
     from filelock import FileLock, Timeout  # only wanted when something may have to be written
 
-    here = [raw.status(folder / file.name, file) for file in dataset.files]
+    here = [verify.status(folder / file.name, file) for file in dataset.files]
     if all(here):
         return [
             _fetched(file, folder, status or "")
@@ -113,7 +113,7 @@ def _fetch_file(
     watcher: Watcher,
 ) -> FetchedFile:
     place = folder / file.name
-    if status := raw.status(place, file):
+    if status := verify.status(place, file):
         return _fetched(file, folder, status)
     beside = place.with_name(f"{file.name}.gz")  # what another tool downloaded but did not unpack
     if source is not None and not is_address(source):
@@ -124,7 +124,7 @@ def _fetch_file(
     else:
         taken, origin = _download(dataset, file, mirrors, timeout_s, watcher)
         status = "downloaded"
-    raw.write(place, taken, file)
+    verify.write(place, taken, file)
     return _fetched(file, folder, status if taken.verified else "unverified", origin)
 
 
@@ -132,15 +132,15 @@ def _fetched(file: RawFile, folder: Path, status: str, source: str | None = None
     return FetchedFile(file.name, str(folder / file.name), file.size_bytes, status, source)
 
 
-def _take(path: Path, file: RawFile) -> raw.Raw:
+def _take(path: Path, file: RawFile) -> verify.Raw:
     try:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
-    return raw.unpack(content, file, name=str(path))
+    return verify.unpack(content, file, name=str(path))
 
 
-def _try(path: Path, file: RawFile) -> raw.Raw | None:
+def _try(path: Path, file: RawFile) -> verify.Raw | None:
     try:
         return _take(path, file)
     except DataError:
@@ -168,7 +168,7 @@ def _host(url: str) -> str:
 
 def _download(
     dataset: Dataset, file: RawFile, mirrors: list[str], timeout_s: float, watcher: Watcher
-) -> tuple[raw.Raw, str]:
+) -> tuple[verify.Raw, str]:
     """The raw file from the first mirror that gives the right archive, and its address."""
     archive = f"{file.name}.gz"
     failures: dict[str, None] = {}  # in order, each once
@@ -179,8 +179,8 @@ def _download(
         try:
             progress = functools.partial(watcher.download, archive)
             limit = file.size_bytes + _ARCHIVE_MARGIN
-            content = transfer.get(url, share_s, limit=limit, progress=progress)
-            found = raw.unpack(content, file, name="its answer")
+            content = http.get(url, share_s, limit=limit, progress=progress)
+            found = verify.unpack(content, file, name="its answer")
             if not found.verified:
                 raise DataError("not the published archive")
             return found, url

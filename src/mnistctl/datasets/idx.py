@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mnistctl.architectures import IMAGE_SIZE
 from mnistctl.errors import DataError
-from mnistctl.predictor import Images
+from mnistctl.types import IMAGE_SIZE, Images
 
 GZIP_MAGIC = b"\x1f\x8b"
 MAX_BYTES = 1 << 30  # of a raw file whose size nobody published

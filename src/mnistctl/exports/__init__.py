@@ -7,11 +7,12 @@ from typing import Any, Protocol
 
 from onnx import ModelProto
 
-from mnistctl import formats
-from mnistctl.exports import onnx, program, triton
-from mnistctl.metadata import Metadata
+from mnistctl.exports import onnx, torch_program, triton
+from mnistctl.models import formats
+from mnistctl.models.metadata import Metadata
+from mnistctl.models.predictor import Predictor
 from mnistctl.nn.torch_predictor import TorchPredictor
-from mnistctl.predictor import Images, Predictor
+from mnistctl.types import Images
 
 
 class Opened(Predictor, Protocol):
@@ -70,16 +71,16 @@ class Exporter:
             MissingExtraError: what the format needs is not installed.
         """
         if format_name == "torch":
-            return program.TorchProgram(self._reference, input_kind=self._input_kind)
+            return torch_program.TorchProgram(self._reference, input_kind=self._input_kind)
         if format_name == "triton":
             return triton.TritonFolder(self._float32)
         if format_name == "onnx-fp16":
             return onnx.OnnxFile(self._graph(half=True))
         if format_name == "onnx-int8":
-            from mnistctl.exports import quantization  # 0.3 s
+            from mnistctl.exports import int8  # 0.3 s
 
             images = self._training_images()
-            quantized = quantization.quantize(self._float32, images, input_kind=self._input_kind)
+            quantized = int8.quantize(self._float32, images, input_kind=self._input_kind)
             return onnx.OnnxFile(quantized)
         if format_name == formats.OPENVINO:
             from mnistctl.exports import openvino  # an extra

@@ -13,14 +13,15 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from mnistctl import formats, interrupts
-from mnistctl.architectures import IMAGE_SIZE
 from mnistctl.errors import InterruptedRunError
-from mnistctl.metadata import KEY, Metadata
-from mnistctl.nn.readers import Ensemble, Reader
+from mnistctl.models import formats
+from mnistctl.models.metadata import KEY, Metadata
+from mnistctl.models.onnx_predictor import INPUT_NAME, OnnxPredictor
+from mnistctl.models.predictor import Outputs
+from mnistctl.nn.classifier import Ensemble, Reader
 from mnistctl.nn.torch_predictor import TorchPredictor
-from mnistctl.onnx_predictor import INPUT_NAME, OnnxPredictor
-from mnistctl.predictor import Outputs
+from mnistctl.system import signals
+from mnistctl.types import IMAGE_SIZE
 
 
 @contextlib.contextmanager
@@ -91,7 +92,7 @@ def build(
     reader = in_half(predictor.reader) if half else predictor.reader
     module = OfPixels(reader).eval() if input_kind == formats.FLOAT32 else reader
     # Ctrl-C in the middle would come out of the exporter as a failure of its own.
-    with interrupts.deferred() as interrupt, silenced():
+    with signals.deferred() as interrupt, silenced():
         program = torch.onnx.export(
             module,
             (example(input_kind),),

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from onnx import ModelProto
 
-from mnistctl import formats
-from mnistctl.metadata import KEY, Metadata
-from mnistctl.openvino_predictor import OpenVinoPredictor, core, openvino
+from mnistctl.models import formats
+from mnistctl.models.metadata import KEY, Metadata
+from mnistctl.models.openvino_predictor import OpenVinoPredictor, core, openvino
 
 
 class OpenVinoFolder:

@@ -7,8 +7,8 @@ import numpy as np
 
 from mnistctl.datasets import Split
 from mnistctl.errors import CheckFailedError
-from mnistctl.formats import FORMATS, ONNX, Format
-from mnistctl.predictor import Outputs, Predictor, predict_all
+from mnistctl.models.formats import FORMATS, ONNX, Format
+from mnistctl.models.predictor import Outputs, Predictor, predict_all
 
 BATCH_SIZES = (1, 7, 256)
 RELATIVE_TOLERANCE = 1e-4  # of the largest logit, and at least of 1

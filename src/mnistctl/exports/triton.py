@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from mnistctl import formats
 from mnistctl.exports.onnx import OnnxFile
-from mnistctl.metadata import Metadata
-from mnistctl.onnx_predictor import INPUT_NAME, OnnxPredictor
+from mnistctl.models import formats
+from mnistctl.models.metadata import Metadata
+from mnistctl.models.onnx_predictor import INPUT_NAME, OnnxPredictor
 
 NAME = "reader"  # what the server calls the model
 _MAX_BATCH = 256

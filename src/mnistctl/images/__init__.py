@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mnistctl.errors import PictureError
-from mnistctl.images import centring, reading
-from mnistctl.images.reading import Grey, Picture
-from mnistctl.images.segmenting import Box, Digit, Scores, box_of, split
-from mnistctl.predictor import Images
+from mnistctl.images import center, decode
+from mnistctl.images.decode import Grey, Picture
+from mnistctl.images.segment import Box, Digit, Scores, box_of, split
+from mnistctl.types import Images
 
 
 def read(source: Path | bytes, *, name: str) -> Images:
@@ -32,7 +32,7 @@ def find_digit(source: Path | bytes, *, name: str) -> Digit:
         PictureError: see `read`.
     """
     picture, found = look(source, name=name)
-    return Digit(_enlarged(box_of(found), picture), centring.fit(found), 0)
+    return Digit(_enlarged(box_of(found), picture), center.fit(found), 0)
 
 
 def find_digits(source: Path | bytes, *, name: str, score: Callable[[Images], Scores]) -> list[Digit]:
@@ -58,7 +58,7 @@ def look(source: Path | bytes, *, name: str) -> tuple[Picture, Grey]:
     """
     from mnistctl.images import ink  # OpenCV, 0.1 s, and whoever has 28×28 images needs none
 
-    picture = reading.read(source, name=name)
+    picture = decode.read(source, name=name)
     return picture, ink.find(picture.colours, name=name)
 
 
@@ -103,7 +103,7 @@ def in_folder(folder: Path) -> list[Path]:
     return [
         path
         for path in inside
-        if path.suffix.lower() in reading.SUFFIXES and path.name[0] != "." and path.is_file()
+        if path.suffix.lower() in decode.SUFFIXES and path.name[0] != "." and path.is_file()
     ]
 
 

@@ -6,8 +6,8 @@ import numpy.typing as npt
 
 from mnistctl.errors import BlankPictureError
 from mnistctl.images import paper
+from mnistctl.images.decode import Colours, Grey
 from mnistctl.images.paper import Mask
-from mnistctl.images.reading import Colours, Grey
 
 Sides = npt.NDArray[np.int32]
 

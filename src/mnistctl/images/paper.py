@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mnistctl.images.reading import Colours, Grey
+from mnistctl.images.decode import Colours, Grey
 
 Mask = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.intp]

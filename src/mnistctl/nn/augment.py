@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mnistctl.architectures import IMAGE_SIZE
-from mnistctl.config import TrainConfig
+from mnistctl.settings.train_settings import TrainConfig
+from mnistctl.types import IMAGE_SIZE
 
 _SMOOTHNESS = 4.0  # pixels: the standard deviation of what smooths an elastic displacement
 _SMALLEST, _LARGEST = 0.02, 0.2  # share of an image that an erased rectangle covers

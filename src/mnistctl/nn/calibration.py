@@ -7,15 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn, optim
 
-from mnistctl import metrics
-from mnistctl.architectures import IMAGE_SIZE
-from mnistctl.config import TrainConfig
 from mnistctl.datasets import Split
-from mnistctl.images import outliers
-from mnistctl.metadata import Metadata
-from mnistctl.nn import augment, batches, nets, torch_predictor
-from mnistctl.nn.readers import Reader, known_classifier
-from mnistctl.predictor import Floats, Images, predict_all
+from mnistctl.evaluation import metrics
+from mnistctl.models.metadata import Metadata
+from mnistctl.models.predictor import predict_all
+from mnistctl.nn import augment, batches, nets, outliers, torch_predictor
+from mnistctl.nn.classifier import Reader, known_classifier
+from mnistctl.settings.train_settings import TrainConfig
+from mnistctl.types import IMAGE_SIZE, Floats, Images
 
 REFUSED = 0.006  # of the validation images, by the threshold on `known`
 

@@ -5,9 +5,9 @@ import ctypes
 
 import torch
 
-from mnistctl import torchrun
-from mnistctl.config import PRECISIONS
 from mnistctl.errors import UsageError
+from mnistctl.settings.train_settings import PRECISIONS
+from mnistctl.system import torchrun
 
 NAMES = ("auto", "cpu", "cuda", "cuda:N", "mps")
 AUTO, FLOAT32, BF16 = PRECISIONS

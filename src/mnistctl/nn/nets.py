@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from mnistctl import architectures
-from mnistctl.architectures import IMAGE_SIZE
-from mnistctl.nn import own_net, zoo
+from mnistctl.nn import custom_net, torchvision_nets
+from mnistctl.settings import architectures
+from mnistctl.types import IMAGE_SIZE
 
 # Mean and standard deviation of MNIST's training pixels, scaled to [0, 1]. The same for every
 # dataset, so that a net trained on one sees another in the scale it knows.
@@ -111,9 +111,9 @@ def build(arch: str, *, arch_args: Mapping[str, Any], classes: int) -> nn.Module
         UsageError: a person's own class that is not there, or does not give such logits.
     """
     if source := architectures.own_source(arch):
-        return own_net.build(*source, arch_args=arch_args, classes=classes)
+        return custom_net.build(*source, arch_args=arch_args, classes=classes)
     if architectures.is_torchvision(arch):
-        net = zoo.build(arch, classes=classes)
+        net = torchvision_nets.build(arch, classes=classes)
     else:
         net = NETS[arch](classes, **arch_args)
     # Convolutions read and write channels side by side in memory: twice as fast on a CPU.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn, optim
 from torch.optim import lr_scheduler
 
-from mnistctl.config import TrainConfig
+from mnistctl.settings.train_settings import TrainConfig
 
 
 def build(

@@ -8,12 +8,13 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from mnistctl import architectures
-from mnistctl.checkpoint import Checkpoint
 from mnistctl.errors import ModelError, UsageError
-from mnistctl.metadata import Metadata
-from mnistctl.nn import nets, readers
-from mnistctl.predictor import Floats, Images, Outputs
+from mnistctl.models.checkpoint import Checkpoint
+from mnistctl.models.metadata import Metadata
+from mnistctl.models.predictor import Outputs
+from mnistctl.nn import classifier, nets
+from mnistctl.settings import architectures
+from mnistctl.types import Floats, Images
 
 _SMOOTHING = 16  # noisy copies of an image that its saliency is the mean of
 
@@ -22,7 +23,11 @@ class TorchPredictor:
     """A reader, reading in float32 on the CPU or on another device."""
 
     def __init__(
-        self, reader: readers.Reader | readers.Ensemble, metadata: Metadata, *, device: torch.device
+        self,
+        reader: classifier.Reader | classifier.Ensemble,
+        metadata: Metadata,
+        *,
+        device: torch.device,
     ) -> None:
         self.reader = reader.to(device).eval()
         self.metadata = metadata
@@ -107,11 +112,11 @@ def from_checkpoint(
 
 def _shapes(
     checkpoint: Checkpoint, about: Metadata, tensors: Mapping[str, npt.NDArray[Any]], arch: str | None
-) -> readers.Reader | readers.Ensemble:
+) -> classifier.Reader | classifier.Ensemble:
     """A reader, or an ensemble of them, without weights."""
     if about.members:
         parts = [Metadata.from_json(member) for member in about.members]
-        return readers.Ensemble(
+        return classifier.Ensemble(
             [
                 _shapes(
                     checkpoint,
@@ -134,8 +139,8 @@ def _shapes(
     known = None
     if "0.weight" in of_known and of_known["0.weight"].ndim == 2:
         hidden, features = of_known["0.weight"].shape
-        known = readers.known_classifier(features, hidden=hidden).to("meta")
-    return readers.Reader(
+        known = classifier.known_classifier(features, hidden=hidden).to("meta")
+    return classifier.Reader(
         net, temperature=about.temperature, known=known, known_layers=about.known_layers
     )
 

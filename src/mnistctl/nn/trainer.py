@@ -9,12 +9,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mnistctl.config import TrainConfig
 from mnistctl.datasets import Split
 from mnistctl.errors import UsageError
-from mnistctl.nn import augment, batches, devices, graphs, nets, optimizers, ranks, states
-from mnistctl.nn.states import State
-from mnistctl.run_folder import Epoch
+from mnistctl.nn import (
+    augment,
+    batches,
+    cuda_graphs,
+    devices,
+    distributed,
+    nets,
+    optimizers,
+    training_state,
+)
+from mnistctl.nn.training_state import State
+from mnistctl.run.epoch import Epoch
+from mnistctl.settings.train_settings import TrainConfig
 
 _EVALUATION_BATCH = 500  # small enough for a processor's cache
 
@@ -48,7 +57,7 @@ def fit(
     validation: Split,
     *,
     device: torch.device,
-    group: ranks.Group = ranks.SOLO,
+    group: distributed.Group = distributed.SOLO,
     start: State | None = None,
     on_step: Callable[[int, Callable[[], State]], bool] = lambda images, state: False,
 ) -> Iterator[Done]:
@@ -94,7 +103,7 @@ def fit(
     reported = False  # whether what the epoch came to has been given
     if start is not None:
         start.restore(*parts)
-        states.replay(schedule, start.steps)
+        training_state.replay(schedule, start.steps)
         first, seen, before = start.epoch, start.seen, start.train_seconds
         step, reported = start.steps - seen, start.reported
 
@@ -138,7 +147,7 @@ def fit(
         right.add_(right_now)
 
     is_graphed = device.type == "cuda" and group.count == 1
-    do_step = graphs.GraphedStep(train_on, device) if is_graphed else train_on
+    do_step = cuda_graphs.GraphedStep(train_on, device) if is_graphed else train_on
     with (
         torch.random.fork_rng([device] if device.type == "cuda" else []),
         torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
@@ -197,7 +206,7 @@ def _forward(net: nn.Module, images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _measure(
-    net: nn.Module, images: Tensor, labels: Tensor, group: ranks.Group
+    net: nn.Module, images: Tensor, labels: Tensor, group: distributed.Group
 ) -> tuple[float | None, float | None]:
     """Loss and accuracy of the net as it is; None for both without images."""
     count = len(images)

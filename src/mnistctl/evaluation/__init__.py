@@ -1,0 +1,1 @@
+"""Metrics, reports, corrupted test images and plots."""

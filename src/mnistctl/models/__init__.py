@@ -1,0 +1,1 @@
+"""Model files: metadata, checkpoints, formats and the predictors that need no torch."""

@@ -1,0 +1,1 @@
+"""Run folders: their files, progress and trackers."""

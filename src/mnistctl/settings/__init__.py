@@ -1,0 +1,1 @@
+"""Training settings, architectures and recipes, without torch."""

@@ -1,0 +1,1 @@
+"""Files, signals, versions and torchrun: what the operating system gives."""
