@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-import measure_refusal
+import measure_rejection
 import mnistctl
 from build_sizes import count
 from mnistctl import datasets
@@ -82,7 +82,7 @@ def card(model: Checkpoint, report: Report, refusal: dict[str, Any]) -> Iterator
         f"| parameters | {about.parameters:,}, of which {count(shapes)[0]:,} of the net |",
         f"| multiply-adds an image | {count(shapes)[1] / 1e6:.1f} million for the net |",
         "| takes | `images`: uint8 (batch, 28, 28), 0 = paper, 255 = ink |",
-        "| gives | `logits` and `probabilities`: float32 (batch, 10); `known`: float32 (batch,) |",
+        "| gives | `logits` and `probabilities`: float32 (batch, 10); `familiarity`: float32 (batch,) |",
         f"| trained on | MNIST's {60_000 - about.calibration_images:,} training images that are not "
         f"validation; raw data SHA-256 `{about.dataset['sha256']}` |",
         f"| recipe | `{RECIPE}`, seed {SEED}, fixed beforehand; {config.epochs:g} epochs, "
@@ -91,7 +91,7 @@ def card(model: Checkpoint, report: Report, refusal: dict[str, Any]) -> Iterator
         f"| made with | {', '.join(f'{name} {version}' for name, version in made.items())} |",
         f"| temperature | {about.temperature:.4f}, fitted on {about.calibration_images:,} validation "
         "images |",
-        f"| refuses | below `known` {about.threshold:.4f}: that is {100 * calibration.REFUSED:g}% of "
+        f"| refuses | below `familiarity` {about.threshold:.4f}: that is {100 * calibration.REJECTED:g}% of "
         "the validation images |",
         "",
         "## How well it reads",
@@ -126,10 +126,10 @@ def card(model: Checkpoint, report: Report, refusal: dict[str, Any]) -> Iterator
         "",
         "## What it refuses",
         "",
-        "Measured by `scripts/measure_refusal.py`, on letters, fonts and generators other than those "
+        "Measured by `scripts/measure_rejection.py`, on letters, fonts and generators other than those "
         "that it was fitted on. Letters that look like a digit are left out: the script lists them.",
         "",
-        *measure_refusal.render(refusal),
+        *measure_rejection.render(refusal),
         "",
         "## How much it bears",
         "",
@@ -155,7 +155,7 @@ def card(model: Checkpoint, report: Report, refusal: dict[str, Any]) -> Iterator
         "or missing, so expect more mistakes.",
         "- It knows nothing of context: a postcode or a sum of money deserves a check of its own. Do "
         "not let it decide alone where a misread digit does harm.",
-        f"- `known` was fitted to {len(outliers.LETTERS)} letters and signs, scribbles, noise, blank "
+        f"- `familiarity` was fitted to {len(outliers.LETTERS)} letters and signs, scribbles, noise, blank "
         "paper, lines, textures, pairs and pieces of digits. What is like none of these, nor like a "
         "digit, may still pass.",
         "- Faint, inverted or strongly blurred images are beyond it, as the table above shows.",
@@ -163,7 +163,7 @@ def card(model: Checkpoint, report: Report, refusal: dict[str, Any]) -> Iterator
         "## Where it comes from",
         "",
         "Data: MNIST, LeCun, Cortes and Burges, of NIST's Special Databases 1 and 3. Letters for "
-        "fitting `known`: DejaVu fonts, as matplotlib ships them. The model is under the licence of "
+        "fitting `familiarity`: DejaVu fonts, as matplotlib ships them. The model is under the licence of "
         "mnistctl.",
     )
 
@@ -180,7 +180,7 @@ def main() -> None:
         checkpoint.save(unfinished, model.tensors, model.metadata)
         mnistctl.export(unfinished, output=exported)
         report = mnistctl.evaluate(exported, robustness=True)
-        refusal = measure_refusal.measure(models.open_predictor(exported), digits, each=EACH)
+        refusal = measure_rejection.measure(models.open_predictor(exported), digits, each=EACH)
     text = "\n".join(card(model, report, refusal)) + "\n"
     metadata = dataclasses.replace(model.metadata, card=text)
     target = models.bundled(formats.SAFETENSORS)

@@ -1,4 +1,4 @@
-"""Count parameters and multiply-adds of every net and write `src/mnistctl/sizes.json`.
+"""Count parameters and multiply-adds of every net and write `src/mnistctl/settings/sizes.json`.
 
 The input size of a net of torchvision's is the smallest, from 28 pixels on, that it takes; nets whose
 constructor fixes it have that one. Counted on the meta device, for 10 classes; takes a minute.

@@ -1,6 +1,6 @@
 """Train every recipe on MNIST with several seeds, and write what they came to.
 
-A row for each (recipe, seed) goes to `src/mnistctl/measured.jsonl` as soon as it is finished; what is
+A row for each (recipe, seed) goes to `src/mnistctl/settings/measured.jsonl` as soon as it is finished; what is
 there already, for the same settings and timed, is not done again, so that this can be stopped and
 started at will. The README's table of recipes and `docs/results.md` are made of the rows.
 
@@ -157,7 +157,7 @@ def results() -> Iterator[str]:
     yield from (
         "# Results",
         "",
-        "Made by `python scripts/measure_recipes.py` of the rows in `src/mnistctl/measured.jsonl`, one "
+        "Made by `python scripts/measure_recipes.py` of the rows in `src/mnistctl/settings/measured.jsonl`, one "
         "for each recipe and seed: nothing here is typed in. Every row is",
         "",
         "```",
@@ -195,7 +195,7 @@ def line_of(name: str) -> str:
     time = "–"
     if seconds:
         time = f"{statistics.median(seconds):.1f} ({min(seconds):.1f} to {max(seconds):.1f})"
-    known = [1 - share for share in column(rows, "test_refused")]
+    known = [1 - share for share in column(rows, "test_rejected")]
     cells = (
         f"`{name}`",
         str(len(rows)),

@@ -12,7 +12,7 @@ def test_the_command_line_has_the_same_verbs() -> None:
     commands = {command.name for command in app.registered_commands}
 
     options = {"list_datasets", "train_seeds"}  # `download --list`, `train --seeds`
-    parts_of_predict = {"open_reader", "show_readings"}
+    parts_of_predict = {"open_model", "annotate"}
     verbs = set(mnistctl.__all__) - options - parts_of_predict
     assert commands == {name.replace("evaluate", "eval") for name in verbs}
 

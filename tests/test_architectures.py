@@ -54,7 +54,7 @@ def test_every_net_reads_images_and_has_the_size_that_is_listed(name: str) -> No
         ("nothing", {}, "unknown architecture 'nothing'; known: linear, mlp, .*FILE.py:CLASS"),
     ],
 )
-def test_a_net_that_cannot_be_is_refused(arch: str, arguments: dict[str, Any], message: str) -> None:
+def test_a_net_that_cannot_be_is_rejected(arch: str, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         architectures.resolve(arch, arguments)
 
@@ -95,6 +95,6 @@ def test_lenet5_has_as_many_weights_as_it_is_known_for() -> None:
 def test_a_class_of_ones_own_is_named_by_file_and_class(
     name: str, expected: tuple[str, str] | None
 ) -> None:
-    found = architectures.own_source(name)
+    found = architectures.custom_source(name)
 
     assert expected == (found and (found[0].as_posix(), found[1]))

@@ -56,7 +56,7 @@ def test_it_is_as_good_as_it_says(cli: Cli) -> None:
     assert f"**{100 * report['calibration_error']:.2f}%**" in CARD
     assert report["accuracy"] >= 0.997
     assert report["calibration_error"] <= 0.003
-    assert report["refused"] <= 0.01
+    assert report["rejected"] <= 0.01
 
 
 # What it is to bear, and still be right on 98 of 100.

@@ -129,7 +129,10 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "a threshold that is no number": (lambda content: resigned(content, threshold="1"), "threshold"),
     "true for a number": (lambda content: resigned(content, parameters=True), "parameters"),
     "members that are none": (lambda content: resigned(content, members=[{}]), "format version None"),
-    "known of what is no layer": (lambda content: resigned(content, known_layers=[1]), "known_layers"),
+    "known of what is no layer": (
+        lambda content: resigned(content, familiarity_layers=[1]),
+        "familiarity_layers",
+    ),
     "an unknown net": (lambda content: resigned(content, arch="nothing"), "cannot be built"),
     "another net": (lambda content: resigned(content, arch="linear", arch_args={}), "cannot be built"),
     "arguments no net has": (lambda content: resigned(content, arch_args={"a": 1}), "cannot be built"),
@@ -249,7 +252,7 @@ def test_no_flipped_bit_is_taken_for_the_whole(tiny: bytes, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_checkpoint_is_refused_in_one_line(
+def test_a_damaged_checkpoint_is_rejected_in_one_line(
     damage: str, checkpoint_path: Path, tmp_path: Path
 ) -> None:
     spoil, message = DAMAGES[damage]
@@ -260,7 +263,7 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(
         models.open_predictor(path)
 
 
-def test_a_pytorch_archive_is_refused_unopened(tmp_path: Path) -> None:
+def test_a_pytorch_archive_is_rejected_unopened(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "model.pt", "w") as archive:
         archive.writestr("archive/data.pkl", b"cos\nsystem\n(S'touch owned'\ntR.")
 
@@ -281,16 +284,16 @@ def resaved(path: Path, source: Path, **changes: Any) -> None:
     ("changes", "message"),
     [
         (
-            {"arch": "mlp", "arch_args": {"hidden": [8], "dropout": 0.0}, "known_layers": []},
+            {"arch": "mlp", "arch_args": {"hidden": [8], "dropout": 0.0}, "familiarity_layers": []},
             "not the weights of 'mlp'",
         ),
-        ({"known_layers": ["nowhere"]}, "cannot be built as it says"),
+        ({"familiarity_layers": ["nowhere"]}, "cannot be built as it says"),
         ({"arch": "resnet"}, "unknown architecture 'resnet'"),
         ({"arch_args": {"depth": 3}}, "'cnn' cannot be built as it says"),
         ({"class_names": ["a", "b"]}, "not the weights of 'cnn'"),
     ],
 )
-def test_a_checkpoint_of_another_net_is_refused(
+def test_a_checkpoint_of_another_net_is_rejected(
     changes: dict[str, Any], message: str, checkpoint_path: Path, tmp_path: Path
 ) -> None:
     resaved(tmp_path / "model.safetensors", checkpoint_path, **changes)
@@ -308,7 +311,7 @@ def test_class_names_may_be_any_text(name: str, checkpoint_path: Path, tmp_path:
     assert models.describe(tmp_path / "model.safetensors")[1].class_names == names
 
 
-def test_weights_of_another_type_are_refused(checkpoint_path: Path, tmp_path: Path) -> None:
+def test_weights_of_another_type_are_rejected(checkpoint_path: Path, tmp_path: Path) -> None:
     tensors = {
         name: tensor.astype(np.float64)
         for name, tensor in checkpoint.load(checkpoint_path).tensors.items()
@@ -319,7 +322,7 @@ def test_weights_of_another_type_are_refused(checkpoint_path: Path, tmp_path: Pa
         models.open_predictor(tmp_path / "model.safetensors")
 
 
-def test_weights_that_are_not_finite_are_refused(checkpoint_path: Path, tmp_path: Path) -> None:
+def test_weights_that_are_not_finite_are_rejected(checkpoint_path: Path, tmp_path: Path) -> None:
     tensors = dict(from_safetensors(checkpoint_path.read_bytes()))
     name = next(iter(tensors))
     tensors[name] = np.full_like(tensors[name], np.nan)
@@ -330,7 +333,7 @@ def test_weights_that_are_not_finite_are_refused(checkpoint_path: Path, tmp_path
 
 
 @pytest.mark.parametrize("content", [b"", b"\x08\x01junk", b"\x08\x0a" + b"\xff" * 100])
-def test_a_damaged_onnx_file_is_refused_in_one_line(content: bytes, tmp_path: Path) -> None:
+def test_a_damaged_onnx_file_is_rejected_in_one_line(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
 
@@ -338,14 +341,14 @@ def test_a_damaged_onnx_file_is_refused_in_one_line(content: bytes, tmp_path: Pa
         models.open_predictor(path)
 
 
-def test_a_truncated_onnx_file_is_refused(onnx_path: Path, tmp_path: Path) -> None:
+def test_a_truncated_onnx_file_is_rejected(onnx_path: Path, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(onnx_path.read_bytes()[:-2_000])
 
     with pytest.raises(ModelError):
         models.open_predictor(tmp_path / "model.onnx")
 
 
-def test_another_programs_onnx_file_is_refused(onnx_path: Path, tmp_path: Path) -> None:
+def test_another_programs_onnx_file_is_rejected(onnx_path: Path, tmp_path: Path) -> None:
     import onnx
 
     model = onnx.load(onnx_path)

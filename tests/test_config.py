@@ -5,7 +5,7 @@ import pytest
 
 from mnistctl.errors import UsageError
 from mnistctl.settings import architectures, recipes
-from mnistctl.settings.train_settings import TrainConfig
+from mnistctl.settings.train_settings import TrainSettings
 
 
 @pytest.mark.parametrize(
@@ -33,30 +33,30 @@ from mnistctl.settings.train_settings import TrainConfig
         ("validation_size", -1),
     ],
 )
-def test_a_value_out_of_range_is_refused_by_its_option(name: str, value: Any) -> None:
+def test_a_value_out_of_range_is_rejected_by_its_option(name: str, value: Any) -> None:
     with pytest.raises(UsageError, match=f"--{name.replace('_', '-')}.*expected a value"):
-        TrainConfig(**{name: value})
+        TrainSettings(**{name: value})
 
 
-def test_an_unknown_argument_of_a_net_is_refused_with_the_known_ones() -> None:
+def test_an_unknown_argument_of_a_net_is_rejected_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match=r"takes no argument 'depth'; known: .*hidden"):
-        TrainConfig(arch="mlp", arch_args={"depth": 3})
+        TrainSettings(arch="mlp", arch_args={"depth": 3})
 
 
 def test_a_config_says_every_argument_of_its_net() -> None:
-    config = TrainConfig(arch="mlp", arch_args={"hidden": [32]})
+    config = TrainSettings(arch="mlp", arch_args={"hidden": [32]})
 
     assert config.to_json()["arch_args"] == {"hidden": [32], "dropout": 0.0, "batch_norm": False}
 
 
 def test_a_change_to_none_changes_nothing() -> None:
-    config = TrainConfig(epochs=7)
+    config = TrainSettings(epochs=7)
 
-    assert config.replace(epochs=None, seed=3) == TrainConfig(epochs=7, seed=3)
+    assert config.replace(epochs=None, seed=3) == TrainSettings(epochs=7, seed=3)
 
 
 def test_another_net_brings_its_own_arguments() -> None:
-    config = TrainConfig(arch="cnn", arch_args={"hidden": [8]}).replace(arch="mlp")
+    config = TrainSettings(arch="cnn", arch_args={"hidden": [8]}).replace(arch="mlp")
 
     assert dict(config.arch_args) == dict(architectures.ARCHITECTURES["mlp"].arguments)
 
@@ -64,7 +64,7 @@ def test_another_net_brings_its_own_arguments() -> None:
 def test_a_config_survives_json() -> None:
     config = recipes.find_recipe("cnn")
 
-    assert TrainConfig(**config.to_json()) == config
+    assert TrainSettings(**config.to_json()) == config
 
 
 @pytest.mark.parametrize("name", architectures.ARCHITECTURES)

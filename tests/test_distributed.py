@@ -14,22 +14,10 @@ import pytest
 from safetensors.numpy import load_file
 
 import mnistctl
-from mnistctl.run.progress import Watcher
 
 # No dropout, whose masks are each process's own; float32, to compare to rounding.
 COMMON = ["--dataset", "digits", "--precision", "float32", "--device", "cpu", "--no-plots"]
 ROUNDING = 2e-4  # of weights of about 0.1, after ten steps of sums in another order
-
-
-class Warned(Watcher):
-    """Keeps what it was warned of."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warn(self, message: str) -> None:
-        """See `Watcher.warn`."""
-        self.warnings.append(message)
 
 
 def start(
@@ -171,7 +159,9 @@ def test_several_processes_do_the_same_work_as_one(processes: int, options: list
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_ends_all_in_one_line_and_one_process_alone_goes_on() -> None:
+def test_a_process_that_is_killed_ends_all_in_one_line_and_one_process_alone_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     options = [*COMMON, "--arch", "cnn", "--name", "cut", "--epochs", "200"]
     with start(*options) as process:
         wait_for_epochs("cut", 2)
@@ -183,12 +173,11 @@ def test_a_process_that_is_killed_ends_all_in_one_line_and_one_process_alone_goe
     assert said.endswith("go on with: mnistctl train --resume cut")
 
     done = len(Path("runs/cut/metrics.jsonl").read_text().splitlines())
-    watcher = Warned()
-    result = mnistctl.train(resume="cut", epochs=done + 2, plots=False, watcher=watcher)
+    result = mnistctl.train(resume="cut", epochs=done + 2, plots=False)
     assert (result.epochs, result.processes) == (done + 2, 1)
     assert result.validation_accuracy is not None
     assert result.validation_accuracy > 0.8
-    assert ["number of processes" in warning for warning in watcher.warnings] == [True]
+    assert ["number of processes" in warning for warning in caplog.messages] == [True]
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ def test_the_batch_size_changes_nothing(onnx_path: Path) -> None:
     assert reports[0].confusion == reports[1].confusion
 
 
-def test_other_classes_are_refused(onnx_path: Path) -> None:
+def test_other_classes_are_rejected(onnx_path: Path) -> None:
     split = datasets.load("digits", "test")
     other = datasets.Split("letters", "test", split.images, split.labels, ("a", "b"), "")
 
@@ -43,7 +43,7 @@ def test_other_classes_are_refused(onnx_path: Path) -> None:
         measure(models.open_predictor(onnx_path), other, model="it", batch_size=9)
 
 
-def test_an_empty_split_is_refused(onnx_path: Path) -> None:
+def test_an_empty_split_is_rejected(onnx_path: Path) -> None:
     empty = datasets.load("digits", "test").take(np.arange(0), name="test")
 
     with pytest.raises(UsageError, match="the test split of 'digits' is empty"):

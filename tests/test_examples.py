@@ -35,11 +35,11 @@ def check(answer: str, folder: Path) -> None:
     """What was printed is what the model says."""
     image = np.fromfile(folder / "digit.raw", np.uint8).reshape(1, 28, 28)
     wanted = models.open_predictor(folder / "model.onnx")(image)
-    label, probability, known = answer.split()
+    label, probability, familiarity = answer.split()
 
     assert int(label) == wanted.logits.argmax()
     assert float(probability) == pytest.approx(wanted.probabilities.max(), abs=1e-4)
-    assert float(known) == pytest.approx(wanted.known[0], abs=1e-4)
+    assert float(familiarity) == pytest.approx(wanted.familiarity[0], abs=1e-4)
 
 
 def run(*command: str | Path, folder: Path, **environment: str) -> str:

@@ -15,7 +15,7 @@ from mnistctl.api.train import TrainResult
 from mnistctl.api.training import resume
 from mnistctl.errors import DivergedError, InterruptedRunError, ModelError, UsageError
 from mnistctl.models import checkpoint, hashed_safetensors
-from mnistctl.run.progress import Watcher
+from mnistctl.run import progress
 from mnistctl.run.run_folder import Run
 from tests.conftest import Cli
 
@@ -36,14 +36,14 @@ class Killed(BaseException):
     """The end of a process, as far as what it leaves is concerned."""
 
 
-class KilledAt(Watcher):
+class KilledAt(progress.Progress):
     """Ends training after so many steps."""
 
     def __init__(self, step: int) -> None:
         self._left = step
 
     def step(self, images: int) -> None:
-        """See `Watcher.step`."""
+        """See `Progress.step`."""
         self._left -= 1
         if not self._left:
             raise Killed
@@ -51,8 +51,8 @@ class KilledAt(Watcher):
 
 def begin(step: int, name: str, **settings: Any) -> None:
     """Train until so many steps are done."""
-    with pytest.raises(Killed):
-        mnistctl.train(name=name, watcher=KilledAt(step), **settings)
+    with pytest.raises(Killed), progress.shown_by(KilledAt(step)):
+        mnistctl.train(name=name, **settings)
 
 
 def same(first: TrainResult | str, second: TrainResult | str) -> None:
@@ -128,14 +128,14 @@ def test_what_goes_on_is_what_never_stopped(case: str) -> None:
     assert went_on.best_epoch == whole.best_epoch
 
 
-class InterruptedAt(Watcher):
+class InterruptedAt(progress.Progress):
     """Presses Ctrl-C after so many steps."""
 
     def __init__(self, step: int) -> None:
         self._left = step
 
     def step(self, images: int) -> None:
-        """See `Watcher.step`."""
+        """See `Progress.step`."""
         self._left -= 1
         if not self._left:
             os.kill(os.getpid(), signal.SIGINT)
@@ -148,7 +148,8 @@ def test_what_goes_on_after_ctrl_c_is_what_never_stopped(step: int) -> None:
     settings = {**SMALL, "learning_rate": 0.5}
     whole = mnistctl.train(name="whole", **settings)
     with pytest.raises(InterruptedRunError, match="go on with: mnistctl train --resume cut"):
-        mnistctl.train(name="cut", watcher=InterruptedAt(step), **settings)
+        with progress.shown_by(InterruptedAt(step)):
+            mnistctl.train(name="cut", **settings)
     assert checkpoint.load(Path("runs/cut/model.safetensors"))
 
     same(whole, mnistctl.train(resume="cut", plots=False))
@@ -156,7 +157,7 @@ def test_what_goes_on_after_ctrl_c_is_what_never_stopped(step: int) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are another matter there")
 def test_a_second_ctrl_c_stops_at_once_and_what_was_saved_goes_on() -> None:
-    class Impatient(Watcher):
+    class Impatient(progress.Progress):
         def step(self, images: int) -> None:
             if images == 450:
                 os.kill(os.getpid(), signal.SIGINT)
@@ -164,7 +165,8 @@ def test_a_second_ctrl_c_stops_at_once_and_what_was_saved_goes_on() -> None:
 
     whole = mnistctl.train(name="whole", **SMALL)
     with pytest.raises(InterruptedRunError, match="stopped at once") as stopped:
-        mnistctl.train(name="cut", watcher=Impatient(), **SMALL)
+        with progress.shown_by(Impatient()):
+            mnistctl.train(name="cut", **SMALL)
     assert stopped.value.exit_code == 130
 
     same(whole, mnistctl.train(resume="cut", plots=False))
@@ -205,8 +207,8 @@ def test_a_run_may_be_cut_short_again_and_again() -> None:
     whole = mnistctl.train(name="whole", **SMALL)
     begin(3, "cut", save_every="1steps", **SMALL)
     for _ in range(4):
-        with pytest.raises(Killed):
-            mnistctl.train(resume="cut", save_every="1steps", watcher=KilledAt(3))
+        with pytest.raises(Killed), progress.shown_by(KilledAt(3)):
+            mnistctl.train(resume="cut", save_every="1steps")
 
     same(whole, mnistctl.train(resume="cut", plots=False))
 
@@ -269,7 +271,7 @@ def test_a_finished_run_says_so_and_gives_what_it_came_to(cli: Cli) -> None:
     assert json.loads(answer.out) == json.loads(json.dumps(done.to_json()))
 
 
-REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+REJECTED: dict[str, tuple[dict[str, Any], str]] = {
     "another seed": ({"seed": 1}, "begun with --seed 0, not 1"),
     "another net": ({"arch": "cnn"}, "begun with --arch mlp, not cnn"),
     "another shape": ({"hidden": [32]}, r"begun with --hidden .*16.*, not \[32\]"),
@@ -282,9 +284,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_something_else_than_was_begun_is_refused_with_the_difference(case: str) -> None:
-    asked, message = REFUSED[case]
+@pytest.mark.parametrize("case", REJECTED)
+def test_something_else_than_was_begun_is_rejected_with_the_difference(case: str) -> None:
+    asked, message = REJECTED[case]
     begin(8, "cut", save_every="1steps", **SMALL)
     before = {path: path.read_bytes() for path in Path("runs/cut").iterdir()}
 
@@ -302,7 +304,7 @@ def test_what_is_the_same_may_be_said_again(cli: Cli) -> None:
     assert answer.code == 0, answer.err
 
 
-def test_changed_data_are_refused() -> None:
+def test_changed_data_are_rejected() -> None:
     begin(8, "cut", save_every="1steps", **SMALL)
     saved = hashed_safetensors.load(Path("runs/cut/last.safetensors"))
     hashed_safetensors.save(
@@ -329,7 +331,7 @@ def test_other_versions_are_warned_of(cli: Cli) -> None:
     )
 
 
-def test_a_damaged_state_is_refused(cli: Cli) -> None:
+def test_a_damaged_state_is_rejected(cli: Cli) -> None:
     begin(8, "cut", save_every="1steps", **SMALL)
     path = Path("runs/cut/last.safetensors")
     path.write_bytes(path.read_bytes()[:-9])

@@ -265,7 +265,7 @@ def test_there_are_many() -> None:
 
 
 @pytest.mark.parametrize("how", HOSTILE)
-def test_a_hostile_file_is_refused_in_one_line(
+def test_a_hostile_file_is_rejected_in_one_line(
     how: str, onnx_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -303,7 +303,7 @@ def test_a_changed_weight_is_noticed(onnx_path: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.9, 0.999])
-def test_a_truncated_file_is_refused(share: float, onnx_path: Path, tmp_path: Path) -> None:
+def test_a_truncated_file_is_rejected(share: float, onnx_path: Path, tmp_path: Path) -> None:
     content = onnx_path.read_bytes()
     path = tmp_path / "short.onnx"
     path.write_bytes(content[: int(share * len(content))])

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mnistctl.api.annotate import show_readings as show_readings
+    from mnistctl.api.annotate import annotate as annotate
     from mnistctl.api.benchmark import benchmark as benchmark
     from mnistctl.api.compare import compare as compare
     from mnistctl.api.data import data as data
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mnistctl.api.listings import recipes as recipes
     from mnistctl.api.listings import runs as runs
     from mnistctl.api.plot import plot as plot
-    from mnistctl.api.predict import open_reader as open_reader
+    from mnistctl.api.predict import open_model as open_model
     from mnistctl.api.predict import predict as predict
     from mnistctl.api.train import train as train
     from mnistctl.api.train_seeds import train_seeds as train_seeds
@@ -45,12 +45,12 @@ _MODULES = {
     "info": "api.info",
     "label": "api.label",
     "list_datasets": "api.data",
-    "open_reader": "api.predict",
+    "open_model": "api.predict",
     "plot": "api.plot",
     "predict": "api.predict",
     "recipes": "api.listings",
     "runs": "api.listings",
-    "show_readings": "api.annotate",
+    "annotate": "api.annotate",
     "train": "api.train",
     "train_seeds": "api.train_seeds",
 }

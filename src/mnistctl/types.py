@@ -1,13 +1,26 @@
-"""The shapes and types that images and labels have everywhere."""
+"""The size of an image, and the array types that images and labels have everywhere."""
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 IMAGE_SIZE = 28  # pixels, both ways
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     import numpy as np
     import numpy.typing as npt
 
-Images: TypeAlias = "npt.NDArray[np.uint8]"  # (N, 28, 28), 0 = paper, 255 = ink
-Floats: TypeAlias = "npt.NDArray[np.float32]"
-Labels: TypeAlias = "npt.NDArray[np.int64]"  # (N,), the index of each image's class
+    Images: TypeAlias = npt.NDArray[np.uint8]  # (N, 28, 28), 0 = paper, 255 = ink
+    Floats: TypeAlias = npt.NDArray[np.float32]
+    Labels: TypeAlias = npt.NDArray[np.int64]  # (N,), the index of each image's class
+else:
+    _DTYPES = {"Images": "uint8", "Floats": "float32", "Labels": "int64"}
+
+    def __getattr__(name: str) -> Any:
+        """The alias of this name; NumPy is imported only for those who ask (0.07 s)."""
+        if name not in _DTYPES:
+            raise AttributeError(f"module 'mnistctl.types' has no attribute '{name}'")
+        import numpy as np
+        import numpy.typing as npt
+
+        return npt.NDArray[getattr(np, _DTYPES[name])]

@@ -194,12 +194,12 @@ def test_predict_shows_a_table_csv_and_what_the_model_sees(
     assert [row["label"] for row in rows] == ["3"]
     assert list(rows[0])[1:] == [
         *("label", "probability", "label_2", "probability_2", "label_3", "probability_3"),
-        *("known", "reason", "error"),
+        *("familiarity", "reason", "error"),
     ]
     assert float(rows[0]["probability"]) > float(rows[0]["probability_2"])
 
 
-def test_what_is_no_digit_is_refused_and_the_best_guess_is_kept(
+def test_what_is_no_digit_is_rejected_and_the_best_guess_is_kept(
     cli: Cli, onnx_path: Path, picture: Path
 ) -> None:
     random = np.random.default_rng(0)
@@ -233,8 +233,8 @@ def test_one_bad_picture_is_one_line_and_the_others_are_read(
     assert answer.code == 6
     assert [set(reading) for reading in readings] == [
         {"file", "error"},
-        {"file", "box", "label", "probability", "top", "known", "rejected", "reason"},
-        {"file", "box", "label", "probability", "top", "known", "rejected", "reason"},
+        {"file", "box", "label", "probability", "top", "familiarity", "rejected", "reason"},
+        {"file", "box", "label", "probability", "top", "familiarity", "rejected", "reason"},
         {"file", "error"},
     ]
     assert [reading.get("reason") for reading in readings] == [None, None, "blank", None]

@@ -106,7 +106,7 @@ def test_a_member_of_ones_own_class_is_named_again(cli: Cli) -> None:
         (("a", "b", "-o", "there"), "there exists"),
     ],
 )
-def test_what_does_not_belong_together_is_refused(
+def test_what_does_not_belong_together_is_rejected(
     cli: Cli, arguments: tuple[str, ...], message: str
 ) -> None:
     cli(*QUICK, "--split-seed", "5", "--name", "split")

@@ -93,7 +93,7 @@ def test_json_lines_and_csv_hold_what_json_holds(cli: Cli, onnx_path: Path, pict
     assert lines == whole
     for row, reading in zip(rows, whole, strict=True):
         assert float(row["probability"]) == reading["probability"]
-        assert float(row["known"]) == reading["known"]
+        assert float(row["familiarity"]) == reading["familiarity"]
 
 
 def test_names_say_what_is_right(cli: Cli, onnx_path: Path, pictures: Path) -> None:

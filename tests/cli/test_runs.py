@@ -267,7 +267,7 @@ def test_a_run_that_cannot_begin_leaves_its_name_free(cli: Cli) -> None:
     assert again.code == 0, again.err
 
 
-def test_a_recipe_for_another_net_than_the_one_to_start_from_is_refused(cli: Cli) -> None:
+def test_a_recipe_for_another_net_than_the_one_to_start_from_is_rejected(cli: Cli) -> None:
     cli(*QUICK, "--name", "base")
 
     answer = cli(*TRAIN, "--init", "base", "--recipe", "mlp-128")
@@ -390,7 +390,9 @@ def test_a_model_does_not_differ_from_itself(cli: Cli, run_folder: Path, onnx_pa
     assert (pair["p_value"], pair["significant"]) == (1.0, False)
 
 
-def test_models_that_cannot_be_compared_are_refused(cli: Cli, run_folder: Path, tmp_path: Path) -> None:
+def test_models_that_cannot_be_compared_are_rejected(
+    cli: Cli, run_folder: Path, tmp_path: Path
+) -> None:
     alone = cli("compare", run_folder)
     twice = cli("compare", run_folder, run_folder)
     unknown = cli("compare", run_folder, "nothing")
@@ -497,7 +499,7 @@ def test_robustness_is_a_table_and_a_picture(cli: Cli) -> None:
     assert "pictures" not in table.out
 
 
-def test_eval_says_how_far_probabilities_hold_and_what_is_refused(cli: Cli) -> None:
+def test_eval_says_how_far_probabilities_hold_and_what_is_rejected(cli: Cli) -> None:
     cli(*TRAIN, "--arch", "linear", "--name", "a")
     cli(*QUICK, "--validation-size", "0", "--dataset", "digits", "--name", "b")
 
@@ -506,6 +508,6 @@ def test_eval_says_how_far_probabilities_hold_and_what_is_refused(cli: Cli) -> N
 
     assert sum(row["images"] for row in calibrated["reliability"]) == calibrated["images"]
     assert 0 < calibrated["calibration_error"] < 0.2
-    assert 0 <= calibrated["refused"] < 0.1
-    assert bare["refused"] is None
+    assert 0 <= calibrated["rejected"] < 0.1
+    assert bare["rejected"] is None
     assert "none: there were no validation images; nothing is refused" in about.out

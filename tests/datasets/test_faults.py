@@ -71,7 +71,7 @@ def drip(connection: socket.socket, path: str) -> None:
 
 
 def redirect(target: str) -> Behaviour:
-    return send(answer(b"", status="302 Found", headers=f"Location: {target}\r\n"))
+    return send(answer(b"", status="302 Detection", headers=f"Location: {target}\r\n"))
 
 
 def flipped(archive: bytes) -> bytes:
@@ -94,7 +94,7 @@ FAULTS: dict[str, Behaviour] = {
             "400 Bad Request",
             "401 Unauthorized",
             "403 Forbidden",
-            "404 Not Found",
+            "404 Not Detection",
             "410 Gone",
             "429 Too Many Requests",
             "500 Internal Server Error",
@@ -301,7 +301,7 @@ def test_http_may_be_left_for_https(authority: trustme.CA, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("case", ["unknown authority", "another name"])
-def test_a_certificate_that_does_not_hold_is_refused(
+def test_a_certificate_that_does_not_hold_is_rejected(
     case: str, authority: trustme.CA, tmp_path: Path
 ) -> None:
     context = (
@@ -437,7 +437,7 @@ def own_mirror() -> Iterator[str]:
 
     def behave(connection: socket.socket, path: str) -> None:
         found = path == f"/all/tiny/{NAME}.gz"
-        connection.sendall(answer(ARCHIVE) if found else answer(b"", status="404 Not Found"))
+        connection.sendall(answer(ARCHIVE) if found else answer(b"", status="404 Not Detection"))
 
     with serving(behave) as server:
         yield f"{server.address}all"

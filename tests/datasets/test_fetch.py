@@ -13,7 +13,7 @@ import pytest
 
 from mnistctl.datasets import catalog, fetch
 from mnistctl.errors import DataError, DownloadError
-from mnistctl.run.progress import Watcher
+from mnistctl.run import progress
 from mnistctl.system import files
 from tests.conftest import tiny_dataset
 
@@ -53,11 +53,12 @@ def dataset(*mirrors: str) -> catalog.Dataset:
 def test_a_download_is_verified_unpacked_and_told_of(server: str, tmp_path: Path) -> None:
     heard: list[tuple[str, int, int | None]] = []
 
-    class Ear(Watcher):
+    class Ear(progress.Progress):
         def download(self, file: str, received: int, total: int | None) -> None:
             heard.append((file, received, total))
 
-    fetched = fetch.fetch(dataset(server), tmp_path / "raw", watcher=Ear())
+    with progress.shown_by(Ear()):
+        fetched = fetch.fetch(dataset(server), tmp_path / "raw")
 
     assert (tmp_path / "raw" / FILE.name).read_bytes() == CONTENT
     assert [(file.status, file.source) for file in fetched] == [

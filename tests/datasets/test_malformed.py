@@ -101,7 +101,7 @@ def assert_one_line(error: pytest.ExceptionInfo[DataError]) -> None:
 
 
 @pytest.mark.parametrize("name", NAMED_ARCHIVES)
-def test_a_malformed_archive_is_refused(name: str) -> None:
+def test_a_malformed_archive_is_rejected(name: str) -> None:
     with pytest.raises(DataError) as error:
         verify.unpack(NAMED_ARCHIVES[name], FILE, name="it")
 
@@ -109,7 +109,7 @@ def test_a_malformed_archive_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMED_ARCHIVES)
-def test_a_malformed_archive_of_unknown_size_is_refused(name: str) -> None:
+def test_a_malformed_archive_of_unknown_size_is_rejected(name: str) -> None:
     with pytest.raises(DataError) as error:
         idx.parse_any(NAMED_ARCHIVES[name], "it")
 
@@ -126,7 +126,7 @@ def test_the_sound_pair_is_read() -> None:
 
 
 @pytest.mark.parametrize("name", NAMED_IMAGES)
-def test_malformed_images_are_refused(name: str) -> None:
+def test_malformed_images_are_rejected(name: str) -> None:
     with pytest.raises(DataError) as error:
         read_pair(NAMED_IMAGES[name], LABELS)
 
@@ -134,7 +134,7 @@ def test_malformed_images_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMED_LABELS)
-def test_malformed_labels_are_refused(name: str) -> None:
+def test_malformed_labels_are_rejected(name: str) -> None:
     with pytest.raises(DataError) as error:
         read_pair(IMAGES, NAMED_LABELS[name])
 
@@ -163,7 +163,7 @@ def mutated(content: bytes, random: np.random.Generator) -> bytes:
 
 
 @pytest.mark.parametrize("part", range(10))
-def test_a_thousand_made_by_chance_are_refused_or_right(part: int) -> None:
+def test_a_thousand_made_by_chance_are_rejected_or_right(part: int) -> None:
     random = np.random.default_rng(part)
     refused: list[str] = []
     tracemalloc.start()
@@ -186,7 +186,7 @@ def test_a_thousand_made_by_chance_are_refused_or_right(part: int) -> None:
     assert peak < 500_000  # the messages; a size that was believed would be megabytes
 
 
-def test_a_header_that_promises_a_gibibyte_is_refused_before_unpacking() -> None:
+def test_a_header_that_promises_a_gibibyte_is_rejected_before_unpacking() -> None:
     bomb = gzip.compress(header(2**21, 28, 28) + bytes(5_000_000))
     tracemalloc.start()
 

@@ -15,21 +15,10 @@ from mnistctl import datasets
 from mnistctl.datasets import splits
 from mnistctl.errors import DataError, UsageError
 from mnistctl.models import checkpoint
-from mnistctl.run.progress import Watcher
 from mnistctl.system import files
 from tests.conftest import Cli
 
 NAMES = {3: "three", 7: "seven", 8: "eight"}
-
-
-class Ear(Watcher):
-    """Remembers warnings."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
 
 
 def draw(folder: Path, split: datasets.Split, rows: Sequence[int]) -> None:
@@ -119,7 +108,9 @@ def test_given_splits_are_kept_and_validation_comes_out_of_train(given: Path) ->
     assert np.bincount(validation.labels).tolist() == [10, 10, 10]
 
 
-def test_no_test_picture_is_decoded_for_training(given: Path, own: Path) -> None:
+def test_no_test_picture_is_decoded_for_training(
+    given: Path, own: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for path in given.glob("test/*/*"):
         path.write_bytes(b"not to be opened")
     test_bytes = {
@@ -127,11 +118,10 @@ def test_no_test_picture_is_decoded_for_training(given: Path, own: Path) -> None
     }
     assert test_bytes
 
-    ear = Ear()
-    datasets.load_for_training(str(given), watcher=ear)
-    datasets.load_for_training(str(own), watcher=ear)
+    datasets.load_for_training(str(given))
+    datasets.load_for_training(str(own))
 
-    assert ear.warnings == []
+    assert caplog.messages == []
 
 
 def test_the_identity_of_the_data_follows_its_content(own: Path) -> None:
@@ -148,18 +138,19 @@ def test_the_identity_of_the_data_follows_its_content(own: Path) -> None:
     assert datasets.load(str(own), "train").sha256 != before
 
 
-def test_a_picture_that_cannot_be_read_is_left_out_and_told_of(given: Path) -> None:
+def test_a_picture_that_cannot_be_read_is_left_out_and_told_of(
+    given: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (given / "train" / "three" / "bad.png").write_text("no picture")
     (given / "train" / "three" / "notes.txt").write_text("no picture either, and none expected")
     (given / "train" / ".hidden").mkdir()
-    ear = Ear()
 
-    train, _ = datasets.load_for_training(str(given), validation_size=0, watcher=ear)
+    train, _ = datasets.load_for_training(str(given), validation_size=0)
 
     assert len(train.images) == 120
-    assert len(ear.warnings) == 1
-    assert "left out, since they cannot be read: 1 of the pictures" in ear.warnings[0]
-    assert "bad.png: not a picture" in ear.warnings[0]
+    assert len(caplog.messages) == 1
+    assert "left out, since they cannot be read: 1 of the pictures" in caplog.messages[0]
+    assert "bad.png: not a picture" in caplog.messages[0]
 
 
 def test_words_are_classes_in_the_order_of_the_alphabet(digits: datasets.Split) -> None:
@@ -258,7 +249,7 @@ def test_pictures_that_have_gone_are_missing_data(cli: Cli, own: Path) -> None:
 
 
 @pytest.mark.parametrize("classes", [0, 1, 101])
-def test_fewer_and_more_classes_are_refused(classes: int) -> None:
+def test_fewer_and_more_classes_are_rejected(classes: int) -> None:
     for number in range(classes):
         (Path("wrong") / f"c{number}").mkdir(parents=True)
     Path("wrong").mkdir(exist_ok=True)
@@ -267,7 +258,7 @@ def test_fewer_and_more_classes_are_refused(classes: int) -> None:
         datasets.load("wrong", "train")
 
 
-def test_a_class_that_only_the_test_pictures_have_is_refused(
+def test_a_class_that_only_the_test_pictures_have_is_rejected(
     given: Path, digits: datasets.Split
 ) -> None:
     draw(given / "test" / "nine", digits, rows_of(digits, 9)[:3])
@@ -276,7 +267,7 @@ def test_a_class_that_only_the_test_pictures_have_is_refused(
         datasets.load(str(given), "train")
 
 
-def test_too_few_pictures_to_divide_are_refused(digits: datasets.Split) -> None:
+def test_too_few_pictures_to_divide_are_rejected(digits: datasets.Split) -> None:
     for label, name in NAMES.items():
         draw(Path("few") / name, digits, rows_of(digits, label)[:1])
 
@@ -285,12 +276,12 @@ def test_too_few_pictures_to_divide_are_refused(digits: datasets.Split) -> None:
         [datasets.load("few", part) for part in (*datasets.SPLITS, "test")]
 
 
-def test_a_validation_size_is_refused_where_content_decides(own: Path) -> None:
+def test_a_validation_size_is_rejected_where_content_decides(own: Path) -> None:
     with pytest.raises(UsageError, match="divided by their content"):
         datasets.load_for_training(str(own), validation_size=10)
 
 
-def test_what_is_neither_a_name_nor_a_folder_is_refused() -> None:
+def test_what_is_neither_a_name_nor_a_folder_is_rejected() -> None:
     Path("file.txt").write_text("")
 
     for name in ("file.txt", "no/such/folder"):

@@ -31,6 +31,6 @@ def test_one_image_in_twelve_is_held_out_unless_asked() -> None:
 
 
 @pytest.mark.parametrize("size", [120, 1_000])
-def test_nothing_left_to_train_on_is_refused(size: int) -> None:
+def test_nothing_left_to_train_on_is_rejected(size: int) -> None:
     with pytest.raises(UsageError, match="there are only 120 training images"):
         splits.hold_out(LABELS, size=size, split_seed=0)

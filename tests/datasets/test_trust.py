@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,6 @@ import pytest
 from mnistctl import datasets
 from mnistctl.datasets import catalog, fetch
 from mnistctl.errors import DataError, DownloadError
-from mnistctl.run.progress import Watcher
 from mnistctl.system import files
 from tests.conftest import tiny_dataset
 from tests.datasets.servers import answer, serving
@@ -21,14 +21,7 @@ CONTENTS = {"images-idx3-ubyte": IMAGES, "labels-idx2-int": LABELS}
 ARCHIVES = {f"{name}.gz": gzip.compress(content, mtime=0) for name, content in CONTENTS.items()}
 
 
-class Ear(Watcher):
-    """Remembers warnings."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
+Load = Callable[[], tuple[datasets.Split, list[str]]]
 
 
 @pytest.fixture
@@ -59,13 +52,19 @@ def download(dataset: catalog.Dataset, archives: dict[str, bytes] = ARCHIVES) ->
     return [file.status for file in fetched]
 
 
-def load() -> tuple[datasets.Split, list[str]]:
-    ear = Ear()
-    return datasets.load("tiny", "test", watcher=ear), ear.warnings
+@pytest.fixture
+def load(caplog: pytest.LogCaptureFixture) -> Load:
+    """Load the dataset: its test split, and the warnings."""
+
+    def run() -> tuple[datasets.Split, list[str]]:
+        caplog.clear()
+        return datasets.load("tiny", "test"), list(caplog.messages)
+
+    return run
 
 
 def test_a_verified_archive_leaves_a_record_that_vouches_for_its_content(
-    dataset: catalog.Dataset, folder: Path
+    dataset: catalog.Dataset, folder: Path, load: Load
 ) -> None:
     assert download(dataset) == ["downloaded", "downloaded"]
 
@@ -77,7 +76,9 @@ def test_a_verified_archive_leaves_a_record_that_vouches_for_its_content(
     assert download(dataset, {}) == ["present", "present"]
 
 
-def test_damage_after_that_is_named_and_repaired(dataset: catalog.Dataset, folder: Path) -> None:
+def test_damage_after_that_is_named_and_repaired(
+    dataset: catalog.Dataset, folder: Path, load: Load
+) -> None:
     download(dataset)
     (folder / "images-idx3-ubyte").write_bytes(IMAGES[:-1] + b"\0")
 
@@ -87,7 +88,7 @@ def test_damage_after_that_is_named_and_repaired(dataset: catalog.Dataset, folde
     assert len(load()[0].images) == 3
 
 
-def test_an_archive_of_another_md5_is_refused(dataset: catalog.Dataset, folder: Path) -> None:
+def test_an_archive_of_another_md5_is_rejected(dataset: catalog.Dataset, folder: Path) -> None:
     other = {name: gzip.compress(gzip.decompress(packed), 1) for name, packed in ARCHIVES.items()}
 
     with pytest.raises(DownloadError, match=r"its answer: MD5 \w+, expected"):
@@ -96,13 +97,13 @@ def test_an_archive_of_another_md5_is_refused(dataset: catalog.Dataset, folder: 
     assert not (folder / "images-idx3-ubyte").exists()
 
 
-def test_a_server_that_unpacks_on_the_way_is_refused(dataset: catalog.Dataset) -> None:
+def test_a_server_that_unpacks_on_the_way_is_rejected(dataset: catalog.Dataset) -> None:
     with pytest.raises(DownloadError, match="not the published archive"):
         download(dataset, {f"{name}.gz": content for name, content in CONTENTS.items()})
 
 
 def test_files_that_came_some_other_way_are_used_and_called_unverified(
-    dataset: catalog.Dataset, folder: Path
+    dataset: catalog.Dataset, folder: Path, load: Load
 ) -> None:
     folder.mkdir(parents=True)
     for name, content in CONTENTS.items():
@@ -116,7 +117,9 @@ def test_files_that_came_some_other_way_are_used_and_called_unverified(
     assert download(dataset, {}) == ["unverified", "unverified"]
 
 
-def test_the_archive_beside_a_file_vouches_for_it(dataset: catalog.Dataset, folder: Path) -> None:
+def test_the_archive_beside_a_file_vouches_for_it(
+    dataset: catalog.Dataset, folder: Path, load: Load
+) -> None:
     folder.mkdir(parents=True)
     for name, content in {**CONTENTS, **ARCHIVES}.items():  # as torchvision leaves them
         (folder / name).write_bytes(content)
@@ -126,7 +129,7 @@ def test_the_archive_beside_a_file_vouches_for_it(dataset: catalog.Dataset, fold
 
 
 def test_a_file_is_not_trusted_before_it_is_whole(
-    dataset: catalog.Dataset, folder: Path, monkeypatch: pytest.MonkeyPatch
+    dataset: catalog.Dataset, folder: Path, monkeypatch: pytest.MonkeyPatch, load: Load
 ) -> None:
     written: list[str] = []
 
@@ -149,7 +152,7 @@ def test_a_file_is_not_trusted_before_it_is_whole(
 
 @pytest.mark.parametrize("packed", [True, False])
 def test_a_folder_of_files_is_verified_by_its_archives_only(
-    packed: bool, dataset: catalog.Dataset, folder: Path, tmp_path: Path
+    packed: bool, dataset: catalog.Dataset, folder: Path, tmp_path: Path, load: Load
 ) -> None:
     source = tmp_path / "source"
     source.mkdir()
@@ -175,7 +178,9 @@ def test_files_of_an_unsound_structure_are_not_taken(
         fetch.fetch(dataset, folder, source=source)
 
 
-def test_a_record_that_is_no_hash_vouches_for_nothing(dataset: catalog.Dataset, folder: Path) -> None:
+def test_a_record_that_is_no_hash_vouches_for_nothing(
+    dataset: catalog.Dataset, folder: Path, load: Load
+) -> None:
     download(dataset)
     (folder / "images-idx3-ubyte.sha256").write_text("trust me")
 

@@ -19,7 +19,7 @@ from mnistctl.models.predictor import Outputs
 from mnistctl.nn import classifier, nets
 from mnistctl.nn.torch_predictor import TorchPredictor
 from mnistctl.settings import architectures
-from mnistctl.settings.train_settings import TrainConfig
+from mnistctl.settings.train_settings import TrainSettings
 from mnistctl.types import Images
 
 
@@ -34,11 +34,11 @@ def test_every_architecture_says_the_same_in_onnx(
     arch: str, temperature: float, split: datasets.Split, checkpoint_path: Path, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    config = TrainConfig(arch=arch)
+    config = TrainSettings(arch=arch)
     metadata = dataclasses.replace(checkpoint.load(checkpoint_path).metadata, temperature=temperature)
     net = nets.build(arch, arch_args=dict(config.arch_args), classes=10)
     reference = TorchPredictor(
-        classifier.Reader(net, temperature=temperature), metadata, device=torch.device("cpu")
+        classifier.Classifier(net, temperature=temperature), metadata, device=torch.device("cpu")
     )
     made = onnx_export.OnnxFile(
         onnx_export.build(reference, opset=formats.OPSET, input_kind=formats.UINT8)
@@ -59,7 +59,7 @@ def test_the_file_is_as_old_runtimes_want_it_and_complete(onnx_path: Path) -> No
     assert [(item.domain, item.version) for item in model.opset_import] == [("", 18)]
     assert not any(item.data_location for item in model.graph.initializer)
     assert [item.name for item in model.graph.input] == ["images"]
-    assert [item.name for item in model.graph.output] == ["logits", "probabilities", "known"]
+    assert [item.name for item in model.graph.output] == ["logits", "probabilities", "familiarity"]
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
     entry = json.loads({item.key: item.value for item in model.metadata_props}[KEY])
     assert entry["export"].items() >= {"format": "onnx", "opset": 18, "ir_version": 8}.items()

@@ -146,7 +146,7 @@ def test_a_graph_is_clean_to_look_at(name: str, checkpoint_path: Path, tmp_path:
     assert len(set(names)) == len(names)
     assert made == shown
     assert {item.name for item in graph.initializer} <= used
-    assert made - used == {"logits", "probabilities", "known"} - used
+    assert made - used == {"logits", "probabilities", "familiarity"} - used
     assert not any(node.metadata_props or node.doc_string for node in graph.node)
     assert not any(item.data_location or item.doc_string for item in graph.initializer)
     assert not model.functions

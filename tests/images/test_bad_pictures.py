@@ -165,7 +165,7 @@ def likes(found: np.ndarray) -> np.ndarray:
     return np.full(len(found), -1.0)
 
 
-def is_read_or_refused(content: bytes) -> bool:
+def is_read_or_rejected(content: bytes) -> bool:
     """Whether a picture is read; otherwise it is refused in one line. Both ways of reading."""
     try:
         image = images.read(content, name="it")
@@ -181,10 +181,10 @@ def is_read_or_refused(content: bytes) -> bool:
 
 @pytest.mark.filterwarnings("ignore")  # Pillow's, of what it finds odd
 @pytest.mark.parametrize("name", NAMED)
-def test_a_bad_picture_is_refused_in_one_line_or_read(name: str) -> None:
+def test_a_bad_picture_is_rejected_in_one_line_or_read(name: str) -> None:
     before = time.monotonic()
 
-    is_read_or_refused(NAMED[name]())
+    is_read_or_rejected(NAMED[name]())
 
     assert time.monotonic() - before < 30
 
@@ -195,7 +195,7 @@ def test_there_are_sixty_of_them() -> None:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", FORMATS)
-def test_mutated_pictures_are_refused_or_read_and_take_no_memory(kind: str) -> None:
+def test_mutated_pictures_are_rejected_or_read_and_take_no_memory(kind: str) -> None:
     random = np.random.default_rng(FORMATS.index(kind))
     whole = np.frombuffer(saved(kind), dtype=np.uint8)
     unit = 1 if sys.platform == "darwin" else 1024
@@ -210,14 +210,14 @@ def test_mutated_pictures_are_refused_or_read_and_take_no_memory(kind: str) -> N
             content = content[: random.integers(1, len(content))]
         if number % 7 == 0:
             content = np.insert(content, places[0] % len(content), content[: random.integers(1, 40)])
-        read += is_read_or_refused(content.tobytes())
+        read += is_read_or_rejected(content.tobytes())
 
     assert 0 < read < MUTATED
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit - before < 600_000_000
 
 
-def test_every_beginning_of_a_file_is_refused_or_read() -> None:
+def test_every_beginning_of_a_file_is_rejected_or_read() -> None:
     for kind in ("PNG", "GIF"):
         whole = saved(kind, drawn(20))
         for length in range(len(whole)):
-            is_read_or_refused(whole[:length])
+            is_read_or_rejected(whole[:length])

@@ -10,7 +10,7 @@ from mnistctl.nn import outliers
 from mnistctl.types import Images
 
 DIGITS = tuple("0123456789")
-MEASURING = Path(__file__).parents[2] / "scripts" / "measure_refusal.py"
+MEASURING = Path(__file__).parents[2] / "scripts" / "measure_rejection.py"
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from PIL import Image
 
 import mnistctl
 from mnistctl import datasets, images
-from mnistctl.api.predict import PictureReader
+from mnistctl.api.predict import PicturePredictor
 from mnistctl.errors import BlankPictureError
 from mnistctl.models.predictor import predict_all
 from mnistctl.types import Images
@@ -26,11 +26,11 @@ Rows = list[tuple[npt.NDArray[np.uint8], str]]
 
 
 @pytest.fixture(scope="module")
-def reader() -> PictureReader:
-    return mnistctl.open_reader("bundled")
+def reader() -> PicturePredictor:
+    return mnistctl.open_model("bundled")
 
 
-def answers(reader: PictureReader, kind: str, count: int) -> npt.NDArray[np.bool_]:
+def answers(reader: PicturePredictor, kind: str, count: int) -> npt.NDArray[np.bool_]:
     """Which of so many pictures of a kind are read rightly; a refusal is not."""
     split = datasets.load("mnist", "test")
     number = list(realistic.KINDS).index(kind)
@@ -48,13 +48,13 @@ def answers(reader: PictureReader, kind: str, count: int) -> npt.NDArray[np.bool
     outputs = predict_all(reader.predictor, seen, batch_size=100)
     assert reader.threshold is not None
     right = outputs.logits.argmax(axis=1) == split.labels[rows]
-    accepted: npt.NDArray[np.bool_] = right & (outputs.known >= reader.threshold)
+    accepted: npt.NDArray[np.bool_] = right & (outputs.familiarity >= reader.threshold)
     return accepted
 
 
 @pytest.mark.slow
 @pytest.mark.mnist
-def test_two_thousand_realistic_pictures_are_read_rightly(reader: PictureReader) -> None:
+def test_two_thousand_realistic_pictures_are_read_rightly(reader: PicturePredictor) -> None:
     right = {kind: answers(reader, kind, 100) for kind in realistic.KINDS}
 
     shares = {kind: float(found.mean()) for kind, found in right.items()}
@@ -65,7 +65,7 @@ def test_two_thousand_realistic_pictures_are_read_rightly(reader: PictureReader)
 
 
 @pytest.mark.mnist
-def test_pictures_of_every_kind_are_read(reader: PictureReader) -> None:
+def test_pictures_of_every_kind_are_read(reader: PicturePredictor) -> None:
     right = {kind: answers(reader, kind, 6) for kind in realistic.KINDS}
 
     assert np.mean(list(right.values())) >= 0.95, right
@@ -74,7 +74,7 @@ def test_pictures_of_every_kind_are_read(reader: PictureReader) -> None:
 
 @pytest.mark.slow
 @pytest.mark.mnist
-def test_clean_renderings_come_back_as_they_were(reader: PictureReader) -> None:
+def test_clean_renderings_come_back_as_they_were(reader: PicturePredictor) -> None:
     split = datasets.load("mnist", "test")
     drawn = split.images[np.random.default_rng(SEED).permutation(len(split.images))[:1_000]]
 
@@ -151,7 +151,7 @@ def common_ink(
     ],
 )
 def test_numbers_are_read_digit_by_digit(touching: bool, count: int, least: float) -> None:
-    splitting = mnistctl.open_reader("bundled", split=True, reject=False)
+    splitting = mnistctl.open_model("bundled", split=True, reject=False)
     made = rows_of_digits(count, touching=touching)
     files = [realistic.saved(Image.fromarray(picture), "PNG") for picture, _ in made]
 

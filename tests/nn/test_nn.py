@@ -9,7 +9,7 @@ from mnistctl.errors import UsageError
 from mnistctl.nn import augment, batches, classifier, cuda_graphs, devices, nets, trainer
 from mnistctl.run.epoch import Epoch
 from mnistctl.settings import architectures, recipes
-from mnistctl.settings.train_settings import OPTIMIZERS, TrainConfig
+from mnistctl.settings.train_settings import OPTIMIZERS, TrainSettings
 from tests.conftest import RECIPES
 
 Splits = tuple[datasets.Split, datasets.Split]
@@ -20,13 +20,13 @@ def splits() -> Splits:
     return datasets.load_for_training("digits")
 
 
-def fresh(config: TrainConfig) -> torch.nn.Module:
+def fresh(config: TrainSettings) -> torch.nn.Module:
     torch.manual_seed(config.seed)
     return nets.build(config.arch, arch_args=dict(config.arch_args), classes=10)
 
 
 def fit(
-    config: TrainConfig, splits: Splits, device: str = "cpu"
+    config: TrainSettings, splits: Splits, device: str = "cpu"
 ) -> tuple[torch.nn.Module, list[Epoch]]:
     net = fresh(config).to(device)
     fitted = list(trainer.fit(net, config, *splits, device=torch.device(device)))
@@ -39,17 +39,17 @@ def test_every_architecture_has_a_net() -> None:
 
 @pytest.mark.parametrize("arch", architectures.ARCHITECTURES)
 def test_every_net_takes_raw_images_and_gives_what_the_contract_says(arch: str) -> None:
-    config = TrainConfig(arch=arch)
-    reader = classifier.Reader(fresh(config), temperature=2.0).eval()
+    config = TrainSettings(arch=arch)
+    reader = classifier.Classifier(fresh(config), temperature=2.0).eval()
 
-    logits, probabilities, known = reader(torch.randint(0, 256, (3, 28, 28), dtype=torch.uint8))
+    logits, probabilities, familiarity = reader(torch.randint(0, 256, (3, 28, 28), dtype=torch.uint8))
 
     assert logits.shape == probabilities.shape == (3, 10)
     assert torch.allclose(probabilities, torch.softmax(logits / 2, dim=1))
-    assert torch.equal(known, probabilities.max(dim=1).values)
+    assert torch.equal(familiarity, probabilities.max(dim=1).values)
 
 
-def shortened(name: str) -> TrainConfig:
+def shortened(name: str) -> TrainSettings:
     """A recipe, for a few hundred steps on the embedded digits."""
     config = recipes.find_recipe(name)
     return config.replace(epochs=8, min_steps=0, batch_size=16 if name == "mlp-sgd" else 64)
@@ -85,12 +85,12 @@ def test_the_same_config_gives_the_same_weights_bit_for_bit(
 def test_training_leaves_the_callers_random_numbers_alone(
     splits: Splits,
 ) -> None:
-    net = fresh(TrainConfig())
+    net = fresh(TrainSettings())
     torch.manual_seed(7)
     expected = torch.rand(3)
 
     torch.manual_seed(7)
-    list(trainer.fit(net, TrainConfig(epochs=0.5), *splits, device=torch.device("cpu")))
+    list(trainer.fit(net, TrainSettings(epochs=0.5), *splits, device=torch.device("cpu")))
 
     assert torch.equal(torch.rand(3), expected)
 
@@ -109,7 +109,7 @@ def test_training_leaves_the_callers_random_numbers_alone(
 def test_a_run_divides_into_full_batches(
     changes: dict[str, float], images: int, expected: tuple[int, int, int]
 ) -> None:
-    config = TrainConfig().replace(min_steps=0).replace(**changes)
+    config = TrainSettings().replace(min_steps=0).replace(**changes)
 
     assert trainer.plan_steps(config, images) == expected
 
@@ -117,7 +117,7 @@ def test_a_run_divides_into_full_batches(
 def test_a_part_of_an_epoch_is_trained_and_marked(
     splits: Splits,
 ) -> None:
-    config = TrainConfig(epochs=1.5, batch_size=125)
+    config = TrainSettings(epochs=1.5, batch_size=125)
 
     _, epochs = fit(config, splits)
 
@@ -133,7 +133,7 @@ def test_without_validation_there_are_no_validation_figures(
     train, validation = splits
     empty = validation.take(np.arange(0), name="validation")
 
-    _, epochs = fit(TrainConfig(epochs=1), (train, empty))
+    _, epochs = fit(TrainSettings(epochs=1), (train, empty))
 
     assert epochs[0].validation_loss is None
     assert epochs[0].validation_accuracy is None
@@ -143,7 +143,7 @@ def test_a_stop_ends_the_run_with_the_epoch_begun(
     splits: Splits,
 ) -> None:
     seen: list[int] = []
-    config = TrainConfig(epochs=3, batch_size=125)
+    config = TrainSettings(epochs=3, batch_size=125)
 
     def stop_at_thirteen(images: int, _: object) -> bool:
         seen.append(images)
@@ -181,7 +181,7 @@ def augmented(**amounts: float) -> torch.Tensor:
     torch.manual_seed(0)
     image = torch.zeros(64, 1, 28, 28)
     image[:, :, 8:20, 12:16] = 1
-    return augment.apply(image, TrainConfig(**amounts))  # type: ignore[arg-type]
+    return augment.apply(image, TrainSettings(**amounts))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
         ("", "unknown device ''"),
     ],
 )
-def test_a_device_that_is_not_there_is_refused(name: str, message: str, no_accelerator: None) -> None:
+def test_a_device_that_is_not_there_is_rejected(name: str, message: str, no_accelerator: None) -> None:
     with pytest.raises(UsageError, match=message):
         devices.resolve(name)
 

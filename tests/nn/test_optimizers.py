@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from mnistctl.nn import optimizers
-from mnistctl.settings.train_settings import OPTIMIZERS, SCHEDULES, TrainConfig
+from mnistctl.settings.train_settings import OPTIMIZERS, SCHEDULES, TrainSettings
 
 STEPS, STEPS_PER_EPOCH = 40, 10
 CPU = torch.device("cpu")
@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 def rates(**settings: Any) -> list[float]:
     """The learning rate of every step."""
-    config = TrainConfig().replace(optimizer="sgd", **settings).replace(learning_rate=1.0)
+    config = TrainSettings().replace(optimizer="sgd", **settings).replace(learning_rate=1.0)
     net = nn.Linear(1, 1)
     optimizer = optimizers.build(net.parameters(), config, device=CPU)
     schedule = optimizers.schedule(optimizer, config, steps=STEPS, steps_per_epoch=STEPS_PER_EPOCH)
@@ -33,7 +33,7 @@ def rates(**settings: Any) -> list[float]:
 def test_every_optimizer_goes_downhill(name: str) -> None:
     torch.manual_seed(0)
     net = nn.Linear(4, 1)
-    optimizer = optimizers.build(net.parameters(), TrainConfig().replace(optimizer=name), device=CPU)
+    optimizer = optimizers.build(net.parameters(), TrainSettings().replace(optimizer=name), device=CPU)
     inputs = torch.randn(64, 4)
     losses = []
 
@@ -48,7 +48,7 @@ def test_every_optimizer_goes_downhill(name: str) -> None:
 
 
 def test_the_settings_reach_the_optimizer() -> None:
-    config = TrainConfig().replace(
+    config = TrainSettings().replace(
         optimizer="sgd", learning_rate=0.3, momentum=0.7, nesterov=True, weight_decay=0.1
     )
 
@@ -98,7 +98,7 @@ def test_a_warm_up_rises_evenly_to_the_rate(schedule: str) -> None:
 @pytest.mark.parametrize("steps", [1, 2, 5])
 @pytest.mark.parametrize("warmup", [0.0, 0.9])
 def test_a_very_short_run_has_a_schedule_too(schedule: str, steps: int, warmup: float) -> None:
-    config = TrainConfig().replace(schedule=schedule, warmup=warmup)
+    config = TrainSettings().replace(schedule=schedule, warmup=warmup)
     optimizer = optimizers.build(nn.Linear(1, 1).parameters(), config, device=CPU)
     found = optimizers.schedule(optimizer, config, steps=steps, steps_per_epoch=1)
 

@@ -150,7 +150,7 @@ def test_a_model_says_what_it_is_without_its_class(cli: Cli, net: Path) -> None:
     assert json.loads(cli("info", "own", "--json").out)["arch"] == "net.py:Net"
 
 
-def test_another_class_than_the_models_is_refused(cli: Cli) -> None:
+def test_another_class_than_the_models_is_rejected(cli: Cli) -> None:
     cli(*TRAIN, "--arch", "net.py:Net", "--name", "own", "-q")
 
     answer = cli("eval", "own", "--arch", "net.py:Ten")

@@ -42,20 +42,20 @@ def about(**changes: object) -> Metadata:
 
 def test_an_ensembles_probabilities_are_the_mean_of_its_members() -> None:
     members = [
-        classifier.Reader(fresh("linear"), temperature=0.5),
-        classifier.Reader(fresh("lenet5"), temperature=2.0),
+        classifier.Classifier(fresh("linear"), temperature=0.5),
+        classifier.Classifier(fresh("lenet5"), temperature=2.0),
     ]
 
-    logits, probabilities, known = classifier.Ensemble(members)(IMAGES)
+    logits, probabilities, familiarity = classifier.Ensemble(members)(IMAGES)
 
     of_members = [member(IMAGES) for member in members]
     torch.testing.assert_close(probabilities, (of_members[0][1] + of_members[1][1]) / 2)
-    torch.testing.assert_close(known, (of_members[0][2] + of_members[1][2]) / 2)
+    torch.testing.assert_close(familiarity, (of_members[0][2] + of_members[1][2]) / 2)
     torch.testing.assert_close(logits, probabilities.log())
 
 
 def test_an_ensembles_logits_are_finite_where_all_are_sure() -> None:
-    sure = classifier.Reader(fresh("linear"), temperature=1e-4)
+    sure = classifier.Classifier(fresh("linear"), temperature=1e-4)
 
     logits, probabilities, _ = classifier.Ensemble([sure, sure])(IMAGES)
 
@@ -73,11 +73,11 @@ def test_completing_a_net_leaves_its_answers_as_they_are(arch: str) -> None:
     reader, metadata = calibration.complete(
         net, about(), few, validation.take(slice(30), name="validation"), images_seen=1
     )
-    logits, probabilities, known = reader(IMAGES)
+    logits, probabilities, familiarity = reader(IMAGES)
 
     torch.testing.assert_close(logits, before)
     torch.testing.assert_close(probabilities, torch.softmax(before / metadata.temperature, dim=1))
-    assert ((known >= 0) & (known <= 1)).all()
+    assert ((familiarity >= 0) & (familiarity <= 1)).all()
     assert metadata.threshold is not None
     assert metadata.calibration_images == 30
     assert metadata.parameters > sum(item.numel() for item in net.parameters())
@@ -107,9 +107,9 @@ def test_without_validation_nothing_is_calibrated() -> None:
 
 
 def test_the_threshold_refuses_six_validation_images_in_a_thousand() -> None:
-    known = np.linspace(0, 1, 2001, dtype=np.float32)
+    familiarity = np.linspace(0, 1, 2001, dtype=np.float32)
 
-    assert (known < calibration.threshold(known)).sum() == 12
+    assert (familiarity < calibration.threshold(familiarity)).sum() == 12
 
 
 def test_the_same_seed_fits_the_same_reader() -> None:
@@ -132,12 +132,12 @@ def test_a_trained_model_knows_digits_from_what_is_none(
     assert threshold is not None
     strange = outliers.make(digits_test[0], list("0123456789"), 400, seed=99)
 
-    refused = (predict_all(predictor, strange, batch_size=256).known < threshold).mean()
+    refused = (predict_all(predictor, strange, batch_size=256).familiarity < threshold).mean()
     report, _ = measure(predictor, datasets.load("digits", "test"), model="it", batch_size=256)
 
     assert refused > 0.5  # a net of seconds, on 1,500 images
-    assert report.refused is not None
-    assert report.refused < 0.1  # other writers than those it was fitted on
+    assert report.rejected is not None
+    assert report.rejected < 0.1  # other writers than those it was fitted on
 
 
 def test_calibrating_makes_probabilities_hold_better(checkpoint_path: str) -> None:

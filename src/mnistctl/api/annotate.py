@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from mnistctl.api.predict import PictureReader, Reading
+from mnistctl.api.predict import PicturePredictor, PictureResult
 from mnistctl.errors import UsageError
 from mnistctl.models.predictor import predict_all
 from mnistctl.system import files
@@ -11,13 +11,13 @@ from mnistctl.system import files
 _ONE = ".png"
 
 
-def show_readings(
-    readings: Iterator[Reading],
-    reader: PictureReader,
+def annotate(
+    readings: Iterator[PictureResult],
+    reader: PicturePredictor,
     *,
     annotate: Path | None = None,
     explain: Path | None = None,
-) -> Iterator[Reading]:
+) -> Iterator[PictureResult]:
     """Hand readings on, and write pictures of each that could be read.
 
     Args:
@@ -58,7 +58,7 @@ def _path(target: Path, file: str, number: int, taken: set[Path]) -> Path:
     return path
 
 
-def _annotated(reading: Reading, reader: PictureReader) -> bytes:
+def _annotated(reading: PictureResult, reader: PicturePredictor) -> bytes:
     from mnistctl.evaluation import overlays  # matplotlib, 0.3 s
 
     return overlays.annotated(
@@ -66,7 +66,7 @@ def _annotated(reading: Reading, reader: PictureReader) -> bytes:
     )
 
 
-def _explained(reading: Reading, reader: PictureReader) -> bytes:
+def _explained(reading: PictureResult, reader: PicturePredictor) -> bytes:
     from mnistctl.evaluation import overlays
 
     if reading.is_split:

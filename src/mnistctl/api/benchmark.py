@@ -30,8 +30,7 @@ from mnistctl.errors import CheckFailedError, MissingExtraError, MnistctlError, 
 from mnistctl.evaluation.report import check_split
 from mnistctl.models import checkpoint, formats
 from mnistctl.models.predictor import Predictor, predict_all
-from mnistctl.run import run_folder
-from mnistctl.run.progress import SILENT, Watcher
+from mnistctl.run import progress, run_folder
 from mnistctl.system import files, provenance
 from mnistctl.types import Images
 
@@ -46,7 +45,7 @@ _PACKAGES = ("mnistctl", "torch", "onnxruntime", "openvino", "numpy")
 
 
 @dataclass(frozen=True)
-class Measured:
+class FormatResult:
     """One format; figures are None where it failed."""
 
     format: str
@@ -64,7 +63,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Benchmark:
+class BenchmarkResult:
     """A model in several formats, side by side."""
 
     model: str
@@ -73,7 +72,7 @@ class Benchmark:
     images: int
     machine: str
     versions: dict[str, str]
-    formats: list[Measured] = field(default_factory=list)
+    formats: list[FormatResult] = field(default_factory=list)
     chart: str | None = None  # the picture that was drawn
 
     def to_json(self) -> dict[str, Any]:
@@ -99,8 +98,7 @@ def benchmark(
     dataset: str | None = None,
     arch: str | None = None,
     data_dir: Path | None = None,
-    watcher: Watcher = SILENT,
-) -> Benchmark:
+) -> BenchmarkResult:
     """Measure a checkpoint in every format that it can be exported to, or an exported file alone.
 
     Other processes are started: a script that calls this does so under `if __name__ == "__main__"`.
@@ -112,7 +110,6 @@ def benchmark(
         dataset: another one than the model's own.
         arch: FILE.py:CLASS, for a model of a person's own class.
         data_dir: the data folder, if not the usual one.
-        watcher: hears which model it is, and how far it is.
 
     Raises:
         UsageError: an unknown format, or the chart exists.
@@ -127,24 +124,23 @@ def benchmark(
         files.check_new(chart)
     if dataset is not None:
         datasets.check_split(dataset, "test")
-    path = models.find(model, watcher=watcher)
+    path = models.find(model)
     kind, about = models.describe(path)
     is_named = names != list(formats.BENCHMARKED)
     if kind != formats.SAFETENSORS and is_named:
         raise UsageError(f"--format: {path} is an exported file; name the checkpoint it was made from")
-    split = split_of(about, "test", dataset, data_dir, watcher)
+    split = split_of(about, "test", dataset, data_dir)
     check_split(about.class_names, split)
     with tempfile.TemporaryDirectory() as folder:
         sources: dict[str, Path | MnistctlError] = {kind: path}
         if kind == formats.SAFETENSORS:
             options = {"dataset": dataset, "arch": arch, "data_dir": data_dir}
             sources = {
-                name: _source(path, name, Path(folder), options, watcher, is_named=is_named)
-                for name in names
+                name: _source(path, name, Path(folder), options, is_named=is_named) for name in names
             }
-        rows = _measure(sources, split.images, split.labels, arch, watcher)
+        rows = _measure(sources, split.images, split.labels, arch)
     machine = f"{os.cpu_count()} cores of {provenance.processor()}, Python {platform.python_version()}"
-    found = Benchmark(
+    found = BenchmarkResult(
         *(str(path), split.dataset, split.name, len(split.images), machine, _versions(), rows),
     )
     run = run_folder.of(path)
@@ -154,7 +150,7 @@ def benchmark(
     from mnistctl.evaluation import plots  # matplotlib, 0.4 s
 
     files.write_bytes(target, plots.benchmark_chart(found.to_json()))
-    return Benchmark(**(vars(found) | {"chart": str(target)}))
+    return BenchmarkResult(**(vars(found) | {"chart": str(target)}))
 
 
 def _source(
@@ -162,7 +158,6 @@ def _source(
     name: str,
     folder: Path,
     options: Mapping[str, Any],
-    watcher: Watcher,
     *,
     is_named: bool,
 ) -> Path | MnistctlError:
@@ -171,7 +166,7 @@ def _source(
         return path
     target = folder / f"model{formats.FORMATS[name].suffix}"
     try:
-        export(path, format=name, output=target, watcher=watcher, **options)
+        export(path, format=name, output=target, **options)
     except MissingExtraError as error:
         if is_named:
             raise
@@ -186,8 +181,7 @@ def _measure(
     images: Images,
     labels: Any,
     arch: str | None,
-    watcher: Watcher,
-) -> list[Measured]:
+) -> list[FormatResult]:
     """All formats in turns; one that fails does not stop the others."""
     failures: dict[str, Exception] = {
         name: source for name, source in sources.items() if isinstance(source, MnistctlError)
@@ -223,11 +217,11 @@ def _measure(
                     figures[name]["peak_mb"] = worker.submit(_peak_mb).result()
                 except Exception as error:  # whatever a runtime raises, or its end
                     failures[name] = error
-            watcher.progress("measuring", number + 2, _ROUNDS + 1)
+            progress.current().advance("measuring", number + 2, _ROUNDS + 1)
     return [
         _failed(name, failures[name])
         if name in failures
-        else Measured(
+        else FormatResult(
             format=name,
             status=DONE,
             latency_ms=1e3 * statistics.median(latencies[name]),
@@ -239,9 +233,9 @@ def _measure(
     ]
 
 
-def _failed(name: str, error: Exception) -> Measured:
+def _failed(name: str, error: Exception) -> FormatResult:
     status = NOT_INSTALLED if isinstance(error, MissingExtraError) else FAILED
-    return Measured(name, status, " ".join(str(error).split()) or type(error).__name__)
+    return FormatResult(name, status, " ".join(str(error).split()) or type(error).__name__)
 
 
 # What follows runs in the process of one format, which keeps these two.

@@ -14,13 +14,12 @@ from mnistctl.evaluation import metrics
 from mnistctl.evaluation.report import measure
 from mnistctl.models import formats
 from mnistctl.models.metadata import Metadata
-from mnistctl.run.progress import SILENT, Watcher
 
 SIGNIFICANCE = 0.05  # the share of comparisons of equal models that may be called different
 
 
 @dataclass(frozen=True)
-class Compared:
+class ModelSummary:
     """One model, and what it came to on the images that all were measured on."""
 
     model: str
@@ -54,7 +53,7 @@ class Comparison:
     dataset: str
     split: str
     images: int
-    models: list[Compared]
+    models: list[ModelSummary]
     differences: dict[str, list[Any]]  # setting -> its value in each model, where they differ
     pairs: list[Pair]
 
@@ -69,7 +68,6 @@ def compare(
     dataset: str | None = None,
     arch: str | Sequence[str] = (),
     data_dir: Path | None = None,
-    watcher: Watcher = SILENT,
 ) -> Comparison:
     """Measure models on the same test images, and say what differs.
 
@@ -78,7 +76,6 @@ def compare(
         dataset: whose test set to use; None: that of the dataset they were trained on.
         arch: FILE.py:CLASS, for models of a person's own classes; one for each class.
         data_dir: the data folder, if not the usual one.
-        watcher: hears of downloads.
 
     Raises:
         UsageError: fewer than two models, or they were trained on different datasets and none is
@@ -92,22 +89,22 @@ def compare(
         raise UsageError("compare: a model is named twice")
     if dataset is not None:
         datasets.check_split(dataset, "test")
-    paths = [models.find(model, prefer=formats.ONNX, watcher=watcher) for model in compared]
+    paths = [models.find(model, prefer=formats.ONNX) for model in compared]
     described = [models.describe(path) for path in paths]
     trained_on = {about.dataset["name"] for _, about in described}
     if dataset is None and len(trained_on) > 1:
         raise UsageError(
             f"compare: trained on {' and '.join(sorted(trained_on))}; choose one with --dataset"
         )
-    split = split_of(described[0][1], "test", dataset, data_dir, watcher)
+    split = split_of(described[0][1], "test", dataset, data_dir)
     rows, right = [], []
     for path, (format_name, about) in zip(paths, described, strict=True):
-        own = models.own_class(about, arch)
-        predictor = models.open_predictor(path, arch=own, watcher=watcher)
+        own = models.custom_class(about, arch)
+        predictor = models.open_predictor(path, arch=own)
         report, outputs = measure(predictor, split, model=str(path), batch_size=256)
         right.append(outputs.logits.argmax(axis=1) == split.labels)
         rows.append(
-            Compared(
+            ModelSummary(
                 model=str(path),
                 format=format_name,
                 bytes=models.size_of(path),
@@ -136,7 +133,7 @@ def _differences(described: Sequence[Metadata]) -> dict[str, list[Any]]:
     return {name: values for name, values in found.items() if any(v != values[0] for v in values)}
 
 
-def _pairs(rows: Sequence[Compared], right: Sequence[Any]) -> list[Pair]:
+def _pairs(rows: Sequence[ModelSummary], right: Sequence[Any]) -> list[Pair]:
     numbers = list(combinations(range(len(rows)), 2))
     only = [
         (int((right[first] & ~right[second]).sum()), int((right[second] & ~right[first]).sum()))

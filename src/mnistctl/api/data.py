@@ -9,7 +9,6 @@ import numpy as np
 from mnistctl import datasets
 from mnistctl.datasets import catalog
 from mnistctl.evaluation import plots
-from mnistctl.run.progress import SILENT, Watcher
 from mnistctl.system import files
 from mnistctl.types import Images
 
@@ -17,7 +16,7 @@ SAMPLES = 12  # a class, on the sheet
 
 
 @dataclass(frozen=True)
-class Survey:
+class DatasetSummary:
     """What a dataset holds."""
 
     dataset: str
@@ -37,8 +36,7 @@ def data(
     *,
     output: Path | None = None,
     data_dir: Path | None = None,
-    watcher: Watcher = SILENT,
-) -> Survey:
+) -> DatasetSummary:
     """Count a dataset's images by class and split, look for duplicates, draw a sheet of samples.
 
     Args:
@@ -46,7 +44,6 @@ def data(
         output: a new file for the sheet; None: `<dataset>-samples.png` in the working folder,
             drawn anew each time.
         data_dir: the data folder, if not the usual one.
-        watcher: hears of downloads, and of what is not as it should be.
 
     Raises:
         UsageError: no such dataset, or `output` exists.
@@ -55,8 +52,8 @@ def data(
     """
     if output is not None:
         files.check_new(output)
-    train, validation = datasets.load_for_training(dataset, data_dir=data_dir, watcher=watcher)
-    test = datasets.load(dataset, "test", data_dir=data_dir, watcher=watcher)
+    train, validation = datasets.load_for_training(dataset, data_dir=data_dir)
+    test = datasets.load(dataset, "test", data_dir=data_dir)
     names = list(train.class_names)
     counts = {
         split.name: dict(
@@ -72,7 +69,7 @@ def data(
     ]
     target = output or Path(f"{Path(dataset).resolve().name}-samples.png")
     files.write_bytes(target, plots.sample_sheet(samples, title=f"{dataset}: training images"))
-    return Survey(
+    return DatasetSummary(
         dataset=dataset,
         class_names=names,
         images=counts,
@@ -83,7 +80,7 @@ def data(
 
 
 @dataclass(frozen=True)
-class Listed:
+class DatasetInfo:
     """A dataset in the catalog, and what of it is on disk."""
 
     name: str
@@ -101,10 +98,10 @@ class Listed:
         return asdict(self)
 
 
-def list_datasets(*, data_dir: Path | None = None) -> list[Listed]:
+def list_datasets(*, data_dir: Path | None = None) -> list[DatasetInfo]:
     """Every dataset in the catalog, and whether its files are on disk (they are not read)."""
     return [
-        Listed(
+        DatasetInfo(
             name=dataset.name,
             summary=dataset.summary,
             classes=list(dataset.class_names),

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from mnistctl import datasets
-from mnistctl.datasets import catalog
-from mnistctl.errors import CheckFailedError, DataError, ModelError
+from mnistctl.datasets import catalog, verify
+from mnistctl.errors import CheckFailedError, ModelError
 from mnistctl.run import run_folder
-from mnistctl.run.progress import Watcher
 from mnistctl.system import provenance
 
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
@@ -65,16 +64,6 @@ class Diagnosis:
         """
         if self.problems:
             raise CheckFailedError(f"{len(self.problems)} amiss: {self.problems[0].what}")
-
-
-class _Warnings(Watcher):
-    """Keeps what is warned of."""
-
-    def __init__(self) -> None:
-        self.messages: list[str] = []
-
-    def warn(self, message: str) -> None:
-        self.messages.append(message)
 
 
 def doctor(*, data_dir: Path | None = None) -> Diagnosis:
@@ -173,13 +162,12 @@ def _state(dataset: catalog.Dataset, data_dir: Path | None) -> str:
     """How a dataset's files are; they are read and verified, not downloaded."""
     if not datasets.is_on_disk(dataset, data_dir):
         return "not here"
-    heard = _Warnings()
-    try:
-        for split in ("train", "test"):
-            datasets.load(dataset.name, split, data_dir=data_dir, watcher=heard)
-    except DataError:
+    folder = datasets.raw_folder(dataset, data_dir)
+    raw = {file for files in dataset.parts.values() for file in files}
+    states = {verify.status(folder / file.name, file) for file in raw}
+    if None in states:
         return "damaged"
-    return "unverified" if heard.messages else "verified"
+    return "unverified" if "unverified" in states else "verified"
 
 
 def _folder_problems(folder: Path) -> Iterator[Problem]:

@@ -5,7 +5,6 @@ from pathlib import Path
 from mnistctl import datasets
 from mnistctl.datasets import catalog, fetch
 from mnistctl.errors import DataError, UsageError
-from mnistctl.run.progress import SILENT, Watcher
 
 PATIENCE_S = 30.0  # until the first byte of a file, where somebody asked for it
 
@@ -16,7 +15,6 @@ def download(
     source: Path | str | None = None,
     mirror: str | None = None,
     data_dir: Path | None = None,
-    watcher: Watcher = SILENT,
 ) -> list[fetch.FetchedFile]:
     """Put a dataset's files into the data folder, verified; right ones are not fetched again.
 
@@ -25,7 +23,6 @@ def download(
         source: a folder or an address to take the files from instead of the mirrors.
         mirror: an address to try before the mirrors; None: the one in MNISTCTL_MIRROR.
         data_dir: the data folder, if not the usual one.
-        watcher: hears of the bytes as they arrive.
 
     Raises:
         UsageError: no such dataset, or one that needs no download.
@@ -47,5 +44,4 @@ def download(
         source=source,
         mirror=mirror,
         first_byte_timeout_s=PATIENCE_S,
-        watcher=watcher,
     )

@@ -13,7 +13,6 @@ from mnistctl.evaluation.report import Report, measure
 from mnistctl.models import checkpoint, formats
 from mnistctl.models.checkpoint import Checkpoint
 from mnistctl.models.metadata import Metadata
-from mnistctl.run.progress import SILENT, Watcher
 from mnistctl.system import provenance
 
 ENSEMBLE = "ensemble"  # the name of its architecture
@@ -22,7 +21,7 @@ _DIVIDING = ("split_seed", "validation_size", "subset")  # settings that divide 
 
 
 @dataclass(frozen=True)
-class Joined:
+class EnsembleFile:
     """An ensemble that was written. Validation figures are None without validation images."""
 
     path: str
@@ -31,7 +30,7 @@ class Joined:
     parameters: int
     validation_accuracy: float | None  # in [0, 1]
     validation_loss: float | None  # cross-entropy in nats
-    threshold: float | None  # on `known`
+    threshold: float | None  # on `familiarity`
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -45,8 +44,7 @@ def ensemble(
     force: bool = False,
     arch: str | Sequence[str] = (),
     data_dir: Path | None = None,
-    watcher: Watcher = SILENT,
-) -> Joined:
+) -> EnsembleFile:
     """Join models into one file; its probabilities are the mean of theirs.
 
     Args:
@@ -56,7 +54,6 @@ def ensemble(
         force: replace a file that exists.
         arch: FILE.py:CLASS, for models of a person's own classes; one for each class.
         data_dir: the data folder, if not the usual one.
-        watcher: hears of downloads.
 
     Raises:
         UsageError: fewer than two models, one named twice, they do not belong together, or the output
@@ -67,7 +64,7 @@ def ensemble(
     """
     if len(members) < 2:
         raise UsageError("ensemble: name two models or more")
-    paths = [models.find(member, watcher=watcher) for member in members]
+    paths = [models.find(member) for member in members]
     if len({path.resolve() for path in paths}) < len(paths):
         raise UsageError("ensemble: a model is named twice")
     for path in paths:
@@ -83,10 +80,10 @@ def ensemble(
         for name, tensor in member.tensors.items()
     }
     metadata = _metadata([member.metadata for member in opened])
-    own = models.own_class(metadata, arch)
-    metadata, report = _measured(Checkpoint(output, metadata, tensors, ""), own, data_dir, watcher)
+    own = models.custom_class(metadata, arch)
+    metadata, report = _measured(Checkpoint(output, metadata, tensors, ""), own, data_dir)
     checkpoint.save(output, tensors, metadata)
-    return Joined(
+    return EnsembleFile(
         path=str(output),
         bytes=output.stat().st_size,
         members=[str(path) for path in paths],
@@ -140,7 +137,9 @@ def _metadata(members: Sequence[Metadata]) -> Metadata:
 
 
 def _measured(
-    made: Checkpoint, arch: str | None, data_dir: Path | None, watcher: Watcher
+    made: Checkpoint,
+    arch: str | None,
+    data_dir: Path | None,
 ) -> tuple[Metadata, Report | None]:
     """The metadata with what the ensemble comes to on validation, if there is any."""
     import torch  # 1.2 s
@@ -148,7 +147,7 @@ def _measured(
     from mnistctl.nn import calibration, torch_predictor
 
     predictor = torch_predictor.from_checkpoint(made, device=torch.device("cpu"), arch=arch)
-    split = split_of(made.metadata, "validation", None, data_dir, watcher)
+    split = split_of(made.metadata, "validation", None, data_dir)
     if not len(split.images):
         return made.metadata, None
     report, outputs = measure(predictor, split, model=str(made.path), batch_size=256)
@@ -157,7 +156,7 @@ def _measured(
         dataclasses.replace(
             made.metadata,
             metrics=figures,
-            threshold=calibration.threshold(outputs.known),
+            threshold=calibration.threshold(outputs.familiarity),
             calibration_images=len(split.images),
         ),
         report,

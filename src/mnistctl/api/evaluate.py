@@ -10,7 +10,6 @@ from mnistctl.errors import UsageError
 from mnistctl.evaluation.report import Report, measure, measure_robustness, predictions_csv
 from mnistctl.models import formats
 from mnistctl.run import run_folder
-from mnistctl.run.progress import SILENT, Watcher
 from mnistctl.system import files
 
 
@@ -26,7 +25,6 @@ def evaluate(
     pictures: Path | None = None,
     arch: str | None = None,
     data_dir: Path | None = None,
-    watcher: Watcher = SILENT,
 ) -> Report:
     """Measure a model on a split: by default the test set of the dataset it was trained on.
 
@@ -43,7 +41,6 @@ def evaluate(
             of a run nothing is drawn.
         arch: FILE.py:CLASS, for a model of a person's own class.
         data_dir: the data folder, if not the usual one.
-        watcher: hears which model it is, and of downloads.
 
     Raises:
         UsageError: a value is wrong, `predictions` exists, or the dataset has other classes.
@@ -63,21 +60,19 @@ def evaluate(
         files.check_new(predictions)
     if pictures is not None:
         files.make_folder(pictures)
-    path = models.find(model, prefer=formats.ONNX, watcher=watcher)
-    predictor = models.open_predictor(path, arch=arch, watcher=watcher)
-    images_of = split_of(predictor.metadata, split, dataset, data_dir, watcher)
+    path = models.find(model, prefer=formats.ONNX)
+    predictor = models.open_predictor(path, arch=arch)
+    images_of = split_of(predictor.metadata, split, dataset, data_dir)
     report, outputs = measure(predictor, images_of, model=str(path), batch_size=batch_size)
     if predictions is not None:
         files.write_bytes(predictions, predictions_csv(images_of, outputs).encode())
     if robustness:
-        rows = measure_robustness(predictor, images_of, batch_size=batch_size, watcher=watcher)
+        rows = measure_robustness(predictor, images_of, batch_size=batch_size)
         report = dataclasses.replace(report, robustness=rows)
     run = run_folder.of(path)
     folder = run.folder if pictures is None and run is not None else pictures
     if plots and folder is not None:
         of = "" if dataset is None else f"{Path(dataset).resolve().name}-"
-        drawn = plot.draw_answers(
-            folder, report, images_of, outputs, prefix=f"{of}{split}-", watcher=watcher
-        )
+        drawn = plot.draw_answers(folder, report, images_of, outputs, prefix=f"{of}{split}-")
         report = dataclasses.replace(report, pictures=[str(picture) for picture in drawn])
     return report

@@ -1,6 +1,7 @@
 """`export`: a model in other formats, each checked before it gets its name."""
 
 import dataclasses
+import logging
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,19 +19,20 @@ from mnistctl.evaluation.report import check_split
 from mnistctl.models import checkpoint, formats
 from mnistctl.models.metadata import Metadata
 from mnistctl.models.predictor import Predictor
-from mnistctl.run.progress import SILENT, Watcher
 from mnistctl.system import files
 from mnistctl.types import Images
 
 if TYPE_CHECKING:
     from mnistctl.exports import Export
 
+_log = logging.getLogger(__name__)
+
 CALIBRATION_IMAGES = 1_000  # of training, that show int8 which values occur
 _LOOKED_AT = 256  # images, that the finished file is asked once more
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportedModel:
     """A file, or a folder, that was written after its check held."""
 
     path: str
@@ -55,8 +57,7 @@ def export(
     dataset: str | None = None,
     arch: str | None = None,
     data_dir: Path | None = None,
-    watcher: Watcher = SILENT,
-) -> list[Exported]:
+) -> list[ExportedModel]:
     """Write a model in other formats, each checked against PyTorch before it gets its name.
 
     Args:
@@ -70,7 +71,6 @@ def export(
         dataset: another one than the model's own to check it on.
         arch: FILE.py:CLASS, for a model of a person's own class.
         data_dir: the data folder, if not the usual one.
-        watcher: hears which model it is, of downloads, and of each file that is done.
 
     Raises:
         UsageError: an unknown format, opset or input, or the output exists.
@@ -88,14 +88,14 @@ def export(
     look_up("input", input, formats.INPUTS)
     if dataset is not None:
         datasets.check_split(dataset, "test")
-    path = models.find(model, watcher=watcher)
+    path = models.find(model)
     if models.format_of(path) != formats.SAFETENSORS:
         raise UsageError(f"{path}: already exported; name the checkpoint it was made from")
     targets = _targets(path, kinds, output)
     for name, target in targets.items():
         _check_target(target, path, kinds[name], force=force)
     opened = checkpoint.load(path)
-    split = split_of(opened.metadata, "test", dataset, data_dir, watcher)
+    split = split_of(opened.metadata, "test", dataset, data_dir)
 
     import torch  # 1.2 s
 
@@ -103,10 +103,10 @@ def export(
     from mnistctl.nn import torch_predictor
 
     def training_images() -> Images:
-        train = split_of(opened.metadata, "train", None, data_dir, watcher).images
+        train = split_of(opened.metadata, "train", None, data_dir).images
         return train[np.random.default_rng(0).permutation(len(train))[:CALIBRATION_IMAGES]]
 
-    models.warn_of_changed_source(opened, arch, watcher)
+    models.warn_of_changed_source(opened, arch)
     reference = torch_predictor.from_checkpoint(opened, device=torch.device("cpu"), arch=arch)
     check_split(reference.metadata.class_names, split)
     exporter = Exporter(reference, opset=opset, input_kind=input, training_images=training_images)
@@ -122,7 +122,7 @@ def export(
         except Exception as error:  # of an exporter or a runtime: the net is not for them
             reason = " ".join((str(error).strip() or type(error).__name__).split())[:200]
             raise CheckFailedError(f"{target}: cannot be made as '{name}' ({reason})") from error
-        watcher.note(f"{target}: checked and written")
+        _log.info(f"{target}: checked and written")
     return done
 
 
@@ -154,7 +154,7 @@ def _check_target(target: Path, path: Path, kind: formats.Format, *, force: bool
 
 def _write(
     made: "Export", target: Path, metadata: Metadata, reference: Predictor, split: datasets.Split
-) -> Exported:
+) -> ExportedModel:
     """Save it, check it, save it with what the check found, and look at that once more."""
     from mnistctl.exports import parity
 
@@ -178,7 +178,7 @@ def _write(
         if not same or final.metadata != finished:
             raise CheckFailedError(f"{target}: not written: it is not what was checked")
     size = sum(it.stat().st_size for it in (target, *target.rglob("*")) if it.is_file())
-    return Exported(str(target), name, size, found.to_json(), str(checked.graph_sha256))
+    return ExportedModel(str(target), name, size, found.to_json(), str(checked.graph_sha256))
 
 
 def _try(path: Path) -> None:

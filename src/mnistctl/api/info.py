@@ -7,11 +7,10 @@ from typing import Any
 from mnistctl.api import models
 from mnistctl.models import formats
 from mnistctl.models.metadata import Metadata
-from mnistctl.run.progress import SILENT, Watcher
 
 
 @dataclass(frozen=True)
-class Info:
+class ModelInfo:
     """What a model file is."""
 
     model: str
@@ -26,19 +25,19 @@ class Info:
         return about | self.metadata.to_json()
 
 
-def info(model: str | Path | None = None, *, watcher: Watcher = SILENT) -> Info:
+def info(model: str | Path | None = None) -> ModelInfo:
     """Say what a checkpoint or an exported file is, without loading its net.
 
     Raises:
         ModelError: no such model, or it cannot be opened.
     """
-    path = models.find(model, watcher=watcher)
+    path = models.find(model)
     format_name, metadata = models.describe(path)
     classes = len(metadata.class_names)
     signature = {
         "images": formats.INPUTS[metadata.export.get("input", formats.UINT8)][0],
         "logits": f"float32 (batch, {classes})",
         "probabilities": f"float32 (batch, {classes})",
-        "known": "float32 (batch,)",
+        "familiarity": "float32 (batch,)",
     }
-    return Info(str(path), format_name, models.size_of(path), signature, metadata)
+    return ModelInfo(str(path), format_name, models.size_of(path), signature, metadata)

@@ -1,6 +1,7 @@
 """`label`: a person's pictures, filed by class as an own dataset, ready to be trained on."""
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -8,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from mnistctl import images
-from mnistctl.api.predict import PictureReader, Reading, open_reader
+from mnistctl.api.predict import PicturePredictor, PictureResult, open_model
 from mnistctl.errors import PictureError, UsageError
-from mnistctl.run.progress import SILENT, Watcher
 from mnistctl.system import files
+
+_log = logging.getLogger(__name__)
 
 
 class Choice(Enum):
@@ -26,7 +28,7 @@ class Choice(Enum):
 class Question:
     """A picture that waits for its class."""
 
-    reading: Reading  # with the model's guess
+    reading: PictureResult  # with the model's guess
     place: int  # of the picture, counted from 0
     count: int  # of all pictures that wait
     class_names: tuple[str, ...]
@@ -37,7 +39,7 @@ Ask = Callable[[Question], str | Choice]
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelResult:
     """What was filed: (picture, its copy, class), in that order."""
 
     folder: Path
@@ -59,8 +61,7 @@ def label(
     model: str | Path | None = None,
     recursive: bool = False,
     arch: str | None = None,
-    watcher: Watcher = SILENT,
-) -> Labelled:
+) -> LabelResult:
     """Go through a folder of pictures and file a copy of each in the sub-folder of its class.
 
     What was filed before, by the SHA-256 of the file, is not asked again.
@@ -72,7 +73,6 @@ def label(
         model: what guesses; see `models.find`.
         recursive: whether folders in the folder are looked into.
         arch: FILE.py:CLASS, for a model of a person's own class.
-        watcher: hears which model it is, and which pictures cannot be read.
 
     Raises:
         UsageError: no such folder, or an answer that is no class.
@@ -81,7 +81,7 @@ def label(
     """
     if not folder.is_dir():
         raise UsageError(f"{folder}: not a folder")
-    reader = open_reader(model, reject=False, arch=arch, watcher=watcher)
+    reader = open_model(model, reject=False, arch=arch)
     class_names = tuple(reader.predictor.metadata.class_names)
     waiting = list(_waiting(folder, output, recursive=recursive))
     filed: list[tuple[Path, Path, str]] = []
@@ -89,7 +89,7 @@ def label(
     while place < len(waiting):
         reading = _guess(reader, waiting[place])
         if reading.error is not None:
-            watcher.warn(reading.error)
+            _log.warning(reading.error)
             place += 1
             continue
         answer = ask(Question(reading, place, len(waiting), class_names, bool(filed)))
@@ -109,7 +109,7 @@ def label(
             place += 1
         else:
             raise UsageError(f"unknown class '{answer}'; known: {', '.join(class_names)}")
-    return Labelled(output, class_names, tuple(filed), len(waiting))
+    return LabelResult(output, class_names, tuple(filed), len(waiting))
 
 
 def _waiting(folder: Path, output: Path, *, recursive: bool) -> Iterator[Path]:
@@ -122,7 +122,7 @@ def _waiting(folder: Path, output: Path, *, recursive: bool) -> Iterator[Path]:
             yield path
 
 
-def _guess(reader: PictureReader, picture: Path) -> Reading:
+def _guess(reader: PicturePredictor, picture: Path) -> PictureResult:
     (reading,) = reader.read([picture])
     return reading
 

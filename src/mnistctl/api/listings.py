@@ -1,19 +1,21 @@
 """`runs`, `recipes` and `archs`: what there is."""
 
+import logging
 import statistics
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from mnistctl.errors import ModelError, UsageError
 from mnistctl.run import run_folder
-from mnistctl.run.progress import SILENT, Watcher
 from mnistctl.settings import architectures
 from mnistctl.settings.recipes import RECIPES, Recipe, find_recipe, measured_runs
 from mnistctl.settings.train_settings import check_types
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
-class ListedRun:
+class RunInfo:
     """A run here, and what its saved model came to."""
 
     name: str
@@ -32,25 +34,25 @@ class ListedRun:
         return asdict(self)
 
 
-def runs(*, watcher: Watcher = SILENT) -> list[ListedRun]:
+def runs() -> list[RunInfo]:
     """The runs here that have a model, the newest first; a damaged one is warned of and left out."""
     listed = []
     for run in reversed(run_folder.find_all()):
         try:
             listed.append(_listed(run))
         except ModelError as error:
-            watcher.warn(str(error))
+            _log.warning(str(error))
     return listed
 
 
-def _listed(run: run_folder.Run) -> ListedRun:
+def _listed(run: run_folder.Run) -> RunInfo:
     config, epochs = run.read_config(), run.read_metrics()
     best = epochs[0]
     for epoch in epochs:
         best = epoch if epoch.is_better_than(best) else best
     try:
         check_types(config)
-        return ListedRun(
+        return RunInfo(
             name=run.folder.name,
             recipe=config.get("recipe"),
             arch=config["arch"],
@@ -67,7 +69,7 @@ def _listed(run: run_folder.Run) -> ListedRun:
 
 
 @dataclass(frozen=True)
-class ListedRecipe:
+class RecipeInfo:
     """A recipe, what its authors published, and what it was measured to do here.
 
     Accuracies are in [0, 1], over the seeds measured; None: not measured as it stands.
@@ -81,25 +83,25 @@ class ListedRecipe:
     std_test_accuracy: float | None  # of one seed: None
     mean_train_accuracy: float | None
     mean_validation_accuracy: float | None
-    settings: dict[str, Any]  # all of TrainConfig
+    settings: dict[str, Any]  # all of TrainSettings
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
 
 
-def recipes() -> list[ListedRecipe]:
+def recipes() -> list[RecipeInfo]:
     """Every recipe, with the figures that `scripts/measure_recipes.py` has measured of it."""
     return [_recipe(name, recipe) for name, recipe in RECIPES.items()]
 
 
-def _recipe(name: str, recipe: Recipe) -> ListedRecipe:
+def _recipe(name: str, recipe: Recipe) -> RecipeInfo:
     rows = measured_runs(name)
 
     def mean(figure: str) -> float | None:
         return statistics.fmean(row[figure] for row in rows) if rows else None
 
-    return ListedRecipe(
+    return RecipeInfo(
         name=name,
         summary=recipe.summary,
         published=recipe.published,
@@ -115,7 +117,7 @@ def _recipe(name: str, recipe: Recipe) -> ListedRecipe:
 
 
 @dataclass(frozen=True)
-class ListedArch:
+class ArchInfo:
     """An architecture as it comes, for 10 classes."""
 
     name: str
@@ -130,12 +132,12 @@ class ListedArch:
         return asdict(self)
 
 
-def archs() -> list[ListedArch]:
+def archs() -> list[ArchInfo]:
     """Every architecture that has a name here."""
     listed = []
     for name, size in architectures.sizes().items():
         known = architectures.ARCHITECTURES.get(name)
         summary = known.summary if known else ""
         arguments = architectures.to_json(known.arguments) if known else {}
-        listed.append(ListedArch(name, summary, arguments, *size))
+        listed.append(ArchInfo(name, summary, arguments, *size))
     return listed

@@ -1,5 +1,6 @@
 """Model files: finding the one that is meant, opening it by what it holds, saying what it is."""
 
+import logging
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,12 +13,13 @@ from mnistctl.models.formats import ONNX, OPENVINO, OPENVINO_FILE, SAFETENSORS, 
 from mnistctl.models.metadata import Metadata
 from mnistctl.models.predictor import Predictor
 from mnistctl.run import run_folder
-from mnistctl.run.progress import SILENT, Watcher
 from mnistctl.settings import architectures
 from mnistctl.system import files
 
+_log = logging.getLogger(__name__)
+
 BUNDLED = "bundled"  # the name of the model inside the package
-_BUNDLED_FOLDER = Path(__file__).parent / "bundled"
+_BUNDLED_FOLDER = Path(__file__).parents[1] / "bundled"
 
 
 def bundled(format_name: str) -> Path:
@@ -25,14 +27,13 @@ def bundled(format_name: str) -> Path:
     return _BUNDLED_FOLDER / f"model.{format_name}"
 
 
-def find(name: str | Path | None, *, prefer: str = SAFETENSORS, watcher: Watcher = SILENT) -> Path:
+def find(name: str | Path | None, *, prefer: str = SAFETENSORS) -> Path:
     """The model that is meant: a file, a run folder, a run's name, or "bundled".
 
     Args:
         name: what the user said; None: nothing, so the newest run here is meant, and where there is
             none the bundled model.
         prefer: which of the bundled model's two files is meant: ONNX, where torch need not be loaded.
-        watcher: hears which model it is when nothing was said.
 
     Raises:
         ModelError: there is none.
@@ -40,10 +41,10 @@ def find(name: str | Path | None, *, prefer: str = SAFETENSORS, watcher: Watcher
     known = run_folder.find_all()
     if name is None:
         if not known:
-            watcher.note("model: the one inside mnistctl, since there is no run here")
+            _log.info("model: the one inside mnistctl, since there is no run here")
             return bundled(prefer)
         path = known[-1].model_path
-        watcher.note(f"model: {path} (the newest run here)")
+        _log.info(f"model: {path} (the newest run here)")
         return path
     if not str(name):
         raise ModelError("the model's name is empty")
@@ -93,13 +94,12 @@ def format_of(path: Path) -> str:
     raise ModelError(f"{path}: neither a safetensors, nor an ONNX, nor an OpenVINO file")
 
 
-def open_predictor(path: Path, *, arch: str | None = None, watcher: Watcher = SILENT) -> Predictor:
+def open_predictor(path: Path, *, arch: str | None = None) -> Predictor:
     """Open a model file, ready to read images on the CPU; torch is imported only for a checkpoint.
 
     Args:
         path: of the file.
         arch: FILE.py:CLASS, for a checkpoint of a person's own class.
-        watcher: hears when that class is not what it was.
 
     Raises:
         ModelError: unreadable, damaged, or not one of this program's.
@@ -113,18 +113,18 @@ def open_predictor(path: Path, *, arch: str | None = None, watcher: Watcher = SI
 
     from mnistctl.nn import torch_predictor
 
-    warn_of_changed_source(opened, arch, watcher)
+    warn_of_changed_source(opened, arch)
     return torch_predictor.from_checkpoint(opened, device=torch.device("cpu"), arch=arch)
 
 
-def own_class(about: Metadata, given: str | Sequence[str]) -> str | None:
+def custom_class(about: Metadata, given: str | Sequence[str]) -> str | None:
     """Of FILE.py:CLASS once or several times, the one that a model means, if any.
 
     That is the very name it has, else the file that it was made with, else a class of its name.
     """
     nets = [about, *(Metadata.from_json(member) for member in about.members)]
-    about = next((net for net in nets if architectures.own_source(net.arch)), about)
-    own = architectures.own_source(about.arch)
+    about = next((net for net in nets if architectures.custom_source(net.arch)), about)
+    own = architectures.custom_source(about.arch)
     sources = [given] if isinstance(given, str) else given
     if own is None or about.arch in sources:
         return about.arch if own else None
@@ -136,15 +136,15 @@ def own_class(about: Metadata, given: str | Sequence[str]) -> str | None:
 
 def _sha256_of(source: str) -> str | None:
     """Of the file that FILE.py:CLASS names; None: there is none."""
-    named = architectures.own_source(source)
+    named = architectures.custom_source(source)
     return files.sha256(named[0].read_bytes()) if named and named[0].is_file() else None
 
 
-def warn_of_changed_source(opened: checkpoint.Checkpoint, arch: str | None, watcher: Watcher) -> None:
+def warn_of_changed_source(opened: checkpoint.Checkpoint, arch: str | None) -> None:
     """Say it when a person's own class is not the one that a checkpoint was made with."""
     stored, found = opened.metadata.config.get("arch_sha256"), _sha256_of(arch or "")
     if stored and found and found != stored:
-        watcher.warn(f"{arch} has changed since {opened.path} was made")
+        _log.warning(f"{arch} has changed since {opened.path} was made")
 
 
 def describe(path: Path) -> tuple[str, Metadata]:
@@ -177,7 +177,10 @@ def _open_export(path: Path, kind: str) -> Predictor:
 
 
 def split_of(
-    metadata: Metadata, split: str, dataset: str | None, data_dir: Path | None, watcher: Watcher
+    metadata: Metadata,
+    split: str,
+    dataset: str | None,
+    data_dir: Path | None,
 ) -> datasets.Split:
     """A split as the model's own run divided it, so that validation is what it did not learn from."""
     own = metadata.dataset["name"]
@@ -193,8 +196,7 @@ def split_of(
         validation_size=config.get("validation_size"),
         subset=config.get("subset"),
         split_seed=config.get("split_seed", 0),
-        watcher=watcher,
     )
     if is_own and split in ("train", "validation") and loaded.sha256 != metadata.dataset["sha256"]:
-        watcher.warn(f"{wanted} has changed since: {split} may not be what it was in training")
+        _log.warning(f"{wanted} has changed since: {split} may not be what it was in training")
     return loaded

@@ -1,5 +1,6 @@
 """`plot`: the pictures of runs; and those that `train` and `evaluate` draw."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,9 +16,10 @@ from mnistctl.evaluation import plots
 from mnistctl.evaluation.report import Report, measure
 from mnistctl.models.predictor import Outputs, Predictor
 from mnistctl.run import run_folder
-from mnistctl.run.progress import SILENT, Watcher
 from mnistctl.run.run_folder import Run
 from mnistctl.system import files
+
+_log = logging.getLogger(__name__)
 
 SHOWN = 40  # images on a sheet
 CURVES = "curves.png"
@@ -25,7 +27,7 @@ TOGETHER = run_folder.ROOT / "curves.png"  # of several runs
 
 
 @dataclass(frozen=True)
-class Plotted:
+class PlotResult:
     """Pictures that were drawn."""
 
     pictures: list[str]
@@ -41,8 +43,7 @@ def plot(
     output: Path | None = None,
     arch: str | Sequence[str] = (),
     data_dir: Path | None = None,
-    watcher: Watcher = SILENT,
-) -> Plotted:
+) -> PlotResult:
     """Draw the pictures of runs anew, and the curves of several over one another.
 
     Args:
@@ -50,7 +51,6 @@ def plot(
         output: where several runs' curves go; None: `runs/curves.png`, drawn anew each time.
         arch: FILE.py:CLASS, for runs of a person's own classes; one for each class.
         data_dir: the data folder, if not the usual one.
-        watcher: hears of runs of which only the curves can be drawn, and why.
 
     Raises:
         UsageError: `output` exists, or was given for a single run.
@@ -62,44 +62,44 @@ def plot(
         if len(named) < 2:
             raise UsageError(f"--output {output}: for the curves of several runs; name two or more")
         files.check_new(output)
-    found = [_run(name, watcher) for name in named or [None]]
+    found = [_run(name) for name in named or [None]]
     drawn: list[Path] = []
     if len(found) > 1:
         drawn.append(output or TOGETHER)
         files.write_bytes(drawn[-1], _curves(found, title=f"{len(found)} runs"))
     for run in found:
-        drawn += _write({run.folder / CURVES: _curves([run], title=run.folder.name)}, watcher)
+        drawn += _write({run.folder / CURVES: _curves([run], title=run.folder.name)})
         try:
             _, about = models.describe(run.model_path)
-            own = models.own_class(about, arch)
-            predictor = models.open_predictor(run.model_path, arch=own, watcher=watcher)
-            split = split_of(predictor.metadata, "validation", None, data_dir, watcher)
+            own = models.custom_class(about, arch)
+            predictor = models.open_predictor(run.model_path, arch=own)
+            split = split_of(predictor.metadata, "validation", None, data_dir)
         except (DataError, ModelError, UsageError) as error:
-            watcher.warn(f"only the curves of {run.folder}: {error}")
+            _log.warning(f"only the curves of {run.folder}: {error}")
             continue
-        drawn += _draw_validation(run, predictor, split, watcher)
-    return Plotted([str(path) for path in drawn])
+        drawn += _draw_validation(run, predictor, split)
+    return PlotResult([str(path) for path in drawn])
 
 
-def _run(name: str | Path | None, watcher: Watcher) -> Run:
-    path = models.find(name, watcher=watcher)
+def _run(name: str | Path | None) -> Run:
+    path = models.find(name)
     run = run_folder.of(path)
     if run is None:
         raise ModelError(f"{path}: not the model of a run, so there is nothing to draw")
     return run
 
 
-def draw_run(run: Run, predictor: Predictor, split: Split, watcher: Watcher) -> list[Path]:
+def draw_run(run: Run, predictor: Predictor, split: Split) -> list[Path]:
     """All pictures of a run: its curves, and its answers on its validation images, if it has any."""
-    drawn = _write({run.folder / CURVES: _curves([run], title=run.folder.name)}, watcher)
-    return drawn + _draw_validation(run, predictor, split, watcher)
+    drawn = _write({run.folder / CURVES: _curves([run], title=run.folder.name)})
+    return drawn + _draw_validation(run, predictor, split)
 
 
-def _draw_validation(run: Run, predictor: Predictor, split: Split, watcher: Watcher) -> list[Path]:
+def _draw_validation(run: Run, predictor: Predictor, split: Split) -> list[Path]:
     if not len(split.images):
         return []
     report, outputs = measure(predictor, split, model=str(run.folder), batch_size=256)
-    return draw_answers(run.folder, report, split, outputs, watcher=watcher)
+    return draw_answers(run.folder, report, split, outputs)
 
 
 def draw_answers(
@@ -109,7 +109,6 @@ def draw_answers(
     outputs: Outputs,
     *,
     prefix: str = "",
-    watcher: Watcher = SILENT,
 ) -> list[Path]:
     """What a model makes of a split it has read.
 
@@ -122,7 +121,6 @@ def draw_answers(
         split: of one image or more.
         outputs: of all its images.
         prefix: of the files' names.
-        watcher: hears of pictures that cannot be written; that fails nothing else.
     """
     names = split.class_names
     about = f"{_short(report.dataset)} {split.name}"
@@ -150,14 +148,14 @@ def draw_answers(
             report.robustness, sample, accuracy=report.accuracy, title=f"{about}: robustness"
         )
     named = {folder / f"{prefix}{name}.png": png for name, png in drawn.items()}
-    return _write(named, watcher)
+    return _write(named)
 
 
 def _curves(runs: Sequence[Run], *, title: str) -> bytes:
     return plots.curves([(run.folder.name, run.read_metrics()) for run in runs], title=title)
 
 
-def _write(pictures: dict[Path, bytes], watcher: Watcher) -> list[Path]:
+def _write(pictures: dict[Path, bytes]) -> list[Path]:
     """Write what can be written, and give that; a picture that cannot be is no reason to fail."""
     written = []
     for path, png in pictures.items():
@@ -165,7 +163,7 @@ def _write(pictures: dict[Path, bytes], watcher: Watcher) -> list[Path]:
             files.write_bytes(path, png)
             written.append(path)
         except WriteError as error:
-            watcher.warn(str(error))
+            _log.warning(str(error))
     return written
 
 

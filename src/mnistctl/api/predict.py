@@ -16,7 +16,7 @@ from mnistctl.errors import BlankPictureError, PictureError, UsageError
 from mnistctl.images.segment import Box, Digit, Scores
 from mnistctl.models import formats
 from mnistctl.models.predictor import Prediction, Predictor, interpret, predict_all
-from mnistctl.run.progress import SILENT, Watcher
+from mnistctl.run import progress
 from mnistctl.types import IMAGE_SIZE, Images
 
 UNREADABLE = "?"  # in a number: something that is no digit
@@ -28,7 +28,7 @@ _LEAST_LIKELY = 1e-6  # of a digit: how certain a model may be that something is
 
 
 @dataclass(frozen=True)
-class Found:
+class Detection:
     """One digit of a picture, and what a model reads in it."""
 
     box: Box  # in the picture's own pixels, upright
@@ -42,12 +42,12 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Reading:
+class PictureResult:
     """What a model reads in one picture, or why it could not be read."""
 
     file: str
     source: Path | bytes = field(repr=False)
-    digits: tuple[Found, ...] = ()  # one; with `split` as many as there are, in reading order
+    digits: tuple[Detection, ...] = ()  # one; with `split` as many as there are, in reading order
     is_split: bool = False
     error: str | None = None
     truth: str | None = None  # the class that the file's or the folder's name says, if asked for
@@ -72,7 +72,7 @@ class Reading:
         return self.truth is not None and self.error is None and self.text == self.truth
 
     def to_json(self) -> dict[str, Any]:
-        """The file, and what `Found` has, of one digit or of several; or the file and the error."""
+        """The file, and what `Detection` has, of one digit or of several; or the file and the error."""
         values: dict[str, Any] = {"file": self.file}
         if self.truth is not None:
             values["truth"] = self.truth
@@ -95,8 +95,7 @@ def predict(
     recursive: bool = False,
     labels_from_names: bool = False,
     arch: str | None = None,
-    watcher: Watcher = SILENT,
-) -> list[Reading]:
+) -> list[PictureResult]:
     """Read pictures of digits; one that cannot be read does not stop the others.
 
     Args:
@@ -104,30 +103,25 @@ def predict(
             several.
         model: see `models.find`.
         top: how many of the likeliest classes to give, 1 or more.
-        threshold: in [0, 1]: a picture whose `known` is below is refused; None: the model's own.
+        threshold: in [0, 1]: a picture whose `familiarity` is below is refused; None: the model's own.
         reject: whether pictures that are blank or look like nothing it was taught are refused at all;
             one that is still has its best guess.
         split: whether a picture may hold several digits.
         recursive: whether folders in a folder are looked into.
         labels_from_names: whether names say what is right: see `label_in_name`.
         arch: FILE.py:CLASS, for a model of a person's own class.
-        watcher: hears which model it is, and how far it is.
 
     Raises:
         UsageError: `top` is below 1, or `threshold` not in [0, 1], or given with `reject` off.
         ModelError: no such model, or it cannot be opened.
     """
-    reader = open_reader(
-        model, top=top, threshold=threshold, reject=reject, split=split, arch=arch, watcher=watcher
-    )
+    reader = open_model(model, top=top, threshold=threshold, reject=reject, split=split, arch=arch)
     if isinstance(pictures, str | Path):
         pictures = [pictures]
-    return list(
-        reader.read(pictures, recursive=recursive, labels_from_names=labels_from_names, watcher=watcher)
-    )
+    return list(reader.read(pictures, recursive=recursive, labels_from_names=labels_from_names))
 
 
-def open_reader(
+def open_model(
     model: str | Path | None = None,
     *,
     top: int = 3,
@@ -135,8 +129,7 @@ def open_reader(
     reject: bool = True,
     split: bool = False,
     arch: str | None = None,
-    watcher: Watcher = SILENT,
-) -> "PictureReader":
+) -> "PicturePredictor":
     """A model, ready to read pictures one by one; for the arguments and errors see `predict`."""
     if top < 1:
         raise UsageError(f"--top {top}: expected 1 or more")
@@ -144,16 +137,16 @@ def open_reader(
         raise UsageError(f"--threshold {threshold}: expected a value between 0 and 1")
     if threshold is not None and not reject:
         raise UsageError("--threshold and --no-reject: choose one")
-    path = models.find(model, prefer=formats.ONNX, watcher=watcher)
-    predictor = models.open_predictor(path, arch=arch, watcher=watcher)
+    path = models.find(model, prefer=formats.ONNX)
+    predictor = models.open_predictor(path, arch=arch)
     if threshold is None:
         threshold = predictor.metadata.threshold
-    return PictureReader(predictor, top=top, threshold=threshold, reject=reject, split=split)
+    return PicturePredictor(predictor, top=top, threshold=threshold, reject=reject, split=split)
 
 
 @dataclass(frozen=True)
-class PictureReader:
-    """Reads pictures as they come; nothing of those before is kept."""
+class PicturePredictor:
+    """Reads pictures one by one with an open model; results are not kept."""
 
     predictor: Predictor
     top: int
@@ -167,20 +160,19 @@ class PictureReader:
         *,
         recursive: bool = False,
         labels_from_names: bool = False,
-        watcher: Watcher = SILENT,
-    ) -> Iterator[Reading]:
+    ) -> Iterator[PictureResult]:
         """What is read in each picture, in the order given; for the arguments see `predict`."""
         waiting = [reading for name in pictures for reading in _named(name, recursive)]
-        for reading in self._read(waiting, watcher):
+        for reading in self._read(waiting):
             yield self._with_truth(reading) if labels_from_names else reading
 
-    def read_files(self, contents: Sequence[bytes]) -> list[Reading]:
+    def read_files(self, contents: Sequence[bytes]) -> list[PictureResult]:
         """What is read in pictures that are in memory, each the bytes of a file; they are numbered."""
         return list(
-            self._read([Reading(str(place), content) for place, content in enumerate(contents)])
+            self._read([PictureResult(str(place), content) for place, content in enumerate(contents)])
         )
 
-    def _read(self, waiting: Sequence[Reading], watcher: Watcher = SILENT) -> Iterator[Reading]:
+    def _read(self, waiting: Sequence[PictureResult]) -> Iterator[PictureResult]:
         done, count = 0, 1
         with ThreadPoolExecutor(_WORKERS) as pool:
             ahead = self._look_ahead(pool, waiting[:count])
@@ -190,18 +182,18 @@ class PictureReader:
                 count = min(2 * count, _MOST_AT_ONCE)
                 ahead = self._look_ahead(pool, waiting[done : done + count])  # while the model reads
                 yield from self._predict(looked)
-                watcher.progress("reading", done, len(waiting))
+                progress.current().advance("reading", done, len(waiting))
 
     def _look_ahead(
-        self, pool: ThreadPoolExecutor, waiting: Sequence[Reading]
-    ) -> list[Future[list[tuple[Reading, list[Digit]]]]]:
+        self, pool: ThreadPoolExecutor, waiting: Sequence[PictureResult]
+    ) -> list[Future[list[tuple[PictureResult, list[Digit]]]]]:
         """Look at pictures side by side; small ones in one thread, as others would only hinder it."""
         is_large = sum(map(_size, waiting)) > _LARGE_FILE * len(waiting)
         each = -(-len(waiting) // _WORKERS) if is_large else len(waiting)
         parts = [waiting[start : start + each] for start in range(0, len(waiting), each or 1)]
         return [pool.submit(lambda part: [self._look(one) for one in part], part) for part in parts]
 
-    def _look(self, reading: Reading) -> tuple[Reading, list[Digit]]:
+    def _look(self, reading: PictureResult) -> tuple[PictureResult, list[Digit]]:
         """The digits that are found in a picture."""
         if reading.error is not None:
             return reading, []
@@ -222,12 +214,12 @@ class PictureReader:
         """The log-likelihood that each of N images is one whole digit."""
         outputs = predict_all(self.predictor, found, batch_size=_MOST_AT_ONCE)
         likely = outputs.probabilities.max(axis=1)
-        if self.threshold is not None:  # else `known` is no measure
-            likely = likely * outputs.known
+        if self.threshold is not None:  # else `familiarity` is no measure
+            likely = likely * outputs.familiarity
         likelihoods: Scores = np.log(np.maximum(likely, _LEAST_LIKELY))
         return likelihoods
 
-    def _predict(self, looked: Sequence[tuple[Reading, list[Digit]]]) -> Iterator[Reading]:
+    def _predict(self, looked: Sequence[tuple[PictureResult, list[Digit]]]) -> Iterator[PictureResult]:
         every = [digit.image for _, digits in looked for digit in digits]
         predictions: Iterator[Prediction] = iter(())
         if every:
@@ -243,10 +235,10 @@ class PictureReader:
                 )
             )
         for reading, digits in looked:
-            found = (Found(box, line, image, next(predictions)) for box, image, line in digits)
+            found = (Detection(box, line, image, next(predictions)) for box, image, line in digits)
             yield replace(reading, digits=tuple(found))
 
-    def _with_truth(self, reading: Reading) -> Reading:
+    def _with_truth(self, reading: PictureResult) -> PictureResult:
         truth = label_in_name(Path(reading.file), self.predictor.metadata.class_names)
         if truth is None and reading.error is None:
             reading = replace(reading, digits=(), error=f"{reading.file}: its name has no label")
@@ -264,7 +256,7 @@ def label_in_name(path: Path, class_names: Sequence[str]) -> str | None:
     return next((word for word in (*words[:1], *words[-1:]) if word in class_names), None)
 
 
-def _size(reading: Reading) -> int:
+def _size(reading: PictureResult) -> int:
     """Of a picture's file, in bytes; 0 where there is none."""
     if isinstance(reading.source, bytes):
         return len(reading.source)
@@ -274,14 +266,14 @@ def _size(reading: Reading) -> int:
         return 0
 
 
-def _named(name: str | Path, recursive: bool) -> list[Reading]:
+def _named(name: str | Path, recursive: bool) -> list[PictureResult]:
     """What is to be read for a name: a reading for each picture, without digits yet."""
     text = str(name)
     if not text:
-        return [Reading(text, b"", error="a picture's name is empty")]
+        return [PictureResult(text, b"", error="a picture's name is empty")]
     if text == "-":
-        return [Reading(text, sys.stdin.buffer.read())]
+        return [PictureResult(text, sys.stdin.buffer.read())]
     try:
-        return [Reading(str(path), path) for path in images.find_files(text, recursive=recursive)]
+        return [PictureResult(str(path), path) for path in images.find_files(text, recursive=recursive)]
     except (PictureError, OSError, ValueError) as error:
-        return [Reading(text, b"", error=str(error))]
+        return [PictureResult(text, b"", error=str(error))]

@@ -1,6 +1,7 @@
 """`train`: from a recipe and what is given in its place to a run folder with a model."""
 
 import contextlib
+import logging
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,9 +14,10 @@ from mnistctl.api.training import resume as resuming
 from mnistctl.errors import ModelError, UsageError
 from mnistctl.models import checkpoint
 from mnistctl.run import run_folder, tracking
-from mnistctl.run.progress import SILENT, Watcher
 from mnistctl.settings import architectures
 from mnistctl.system import files, signals, torchrun
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,12 @@ def train(
     plots: bool = True,
     track: str | None = None,
     data_dir: Path | None = None,
-    watcher: Watcher = SILENT,
     **settings: Any,
 ) -> TrainResult:
     """Train a net by a recipe, with what is given in its place.
 
     Under torchrun all processes call this with the same arguments and get the same result; the first
-    one alone writes and tells the watcher.
+    one alone writes and shows progress.
 
     Args:
         arch: a name in `architectures.ARCHITECTURES`, `torchvision:NAME`, or `FILE.py:CLASS` for a
@@ -87,8 +88,7 @@ def train(
         plots: whether to draw the run's pictures.
         track: "tensorboard" writes for TensorBoard besides, into the run's folder.
         data_dir: the data folder, if not the usual one.
-        watcher: hears of progress.
-        settings: any field of `config.TrainConfig` (`epochs`, `seed`, `optimizer`, `rotate`, …),
+        settings: any field of `config.TrainSettings` (`epochs`, `seed`, `optimizer`, `rotate`, …),
             and any argument of the net (`hidden`, `dropout`, …).
 
     Raises:
@@ -102,7 +102,7 @@ def train(
         WriteError: the disk is full, say; what was saved before still stands, and the run can go on.
     """
     started = time.perf_counter()
-    if not torchrun.leads():
+    if not torchrun.is_leader():
         return _result_of(followers.follow(data_dir))
     options = {"arch": arch, "recipe": recipe, "dataset": dataset, "init": init, **settings}
     resuming.interval(save_every)
@@ -112,32 +112,30 @@ def train(
     with contextlib.ExitStack() as stack:
         run = saved = None
         if resume is None:
-            chosen, opened, is_named = run_settings.choose(config, options, watcher)
+            chosen, opened, is_named = run_settings.choose(config, options)
             if is_named:
                 chosen = chosen.replace(dataset=datasets.canonical(chosen.dataset))
             if name is not None:
                 run_folder.check_new(name)
-            _tell_of_interrupted(watcher)
+            _tell_of_interrupted()
         else:
             run = resuming.find(resume)
             stack.enter_context(run.locked())
             chosen, is_finished = resuming.config_of(run, options)
             if is_finished:
                 done = _result_of(run)
-                watcher.note(f"{run.folder} is finished ({done.epochs} epochs); --epochs N goes on")
+                _log.info(f"{run.folder} is finished ({done.epochs} epochs); --epochs N goes on")
                 followers.tell_others(run, followers.FINISHED)
                 return done
             saved, is_named = resuming.load(run), True
-            opened = None if saved else run_settings.open_begun(chosen, watcher)
+            opened = None if saved else run_settings.open_begun(chosen)
         from mnistctl.nn import (  # torch, 1.2 s: after all that can be checked without
             devices,
             distributed,
         )
 
         place = devices.resolve(chosen.device)
-        chosen, train_split, validation_split = preparing.training_data(
-            chosen, is_named, data_dir, watcher
-        )
+        chosen, train_split, validation_split = preparing.training_data(chosen, is_named, data_dir)
         if chosen.patience and not len(validation_split.images):
             raise UsageError(f"--patience {chosen.patience}: there are no validation images to go by")
         group = distributed.join()
@@ -148,15 +146,15 @@ def train(
             run = run_folder.create(name=name, dataset=chosen.dataset, arch=chosen.arch)
             stack.enter_context(run.locked())
         else:
-            resuming.prepare(run, saved, chosen, train_split, place, watcher)
+            resuming.prepare(run, saved, chosen, train_split, place)
         files.write_json(run.config_path, chosen.to_json())
         followers.tell_others(
-            run, followers.GOES_ON if saved else followers.BEGUN, data_sha256=train_split.sha256
+            run, followers.RESUMED if saved else followers.STARTED, data_sha256=train_split.sha256
         )
         try:
             tracker = stack.enter_context(tracking.open_tracker(track, run, chosen))
             job = session.Job(
-                *(run, chosen, train_split, validation_split, place, group, watcher),
+                *(run, chosen, train_split, validation_split, place, group),
                 *(interrupt, tracker),
                 save_every=save_every,
                 saved=saved,
@@ -169,12 +167,12 @@ def train(
         # All is saved now: were one process to end before, torchrun would end the others.
         if job.is_told_to_stop():
             raise session.interrupted(run, last, best, interrupt)
-        own = chosen.arch if architectures.own_source(chosen.arch) else None
+        own = chosen.arch if architectures.custom_source(chosen.arch) else None
         metadata = checkpoint.load(run.model_path).metadata
         pictures: list[Path] = []
         if plots:
             predictor = models.open_predictor(run.model_path, arch=own)
-            pictures = plot.draw_run(run, predictor, validation_split, watcher)
+            pictures = plot.draw_run(run, predictor, validation_split)
         result = TrainResult(
             run=str(run.folder),
             recipe=chosen.recipe,
@@ -208,10 +206,10 @@ def _result_of(run: run_folder.Run) -> TrainResult:
         raise ModelError(f"{run.result_path}: of another version of mnistctl") from error
 
 
-def _tell_of_interrupted(watcher: Watcher) -> None:
+def _tell_of_interrupted() -> None:
     """Say it when the newest run here was cut short: nobody need begin again."""
     run = run_folder.newest()
     if run is not None and run.is_cut_short():
-        watcher.note(
+        _log.info(
             f"{run.folder} was cut short; to go on with it: mnistctl train --resume {run.folder.name}"
         )

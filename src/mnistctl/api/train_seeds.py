@@ -1,5 +1,6 @@
 """`train_seeds`: one training run after another, that differ in their seed alone."""
 
+import logging
 import statistics
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,8 +9,9 @@ from mnistctl.api.train import TrainResult, train
 from mnistctl.api.training import run_settings
 from mnistctl.errors import UsageError
 from mnistctl.run import run_folder
-from mnistctl.run.progress import SILENT
 from mnistctl.system import torchrun
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,20 +47,17 @@ def train_seeds(
     """
     if seeds < 1:
         raise UsageError(f"--seeds {seeds}: expected 1 or more")
-    watcher = options.get("watcher", SILENT) if torchrun.leads() else SILENT
-    chosen, _, _ = run_settings.choose(
-        options.get("config"), {"seed": options.pop("seed", None)}, SILENT
-    )
+    chosen, _, _ = run_settings.choose(options.get("config"), {"seed": options.pop("seed", None)})
     numbers = range(chosen.seed, chosen.seed + seeds)
     names = [None if name is None else f"{name}-seed{number}" for number in numbers]
     for each in names:
-        if each is not None and torchrun.leads():
+        if each is not None and torchrun.is_leader():
             run_folder.check_new(each)
     found = []
     for number, each in zip(numbers, names, strict=True):
         found.append(train(arch, seed=number, name=each, **options))
         # Said at once: another one may fail.
-        watcher.note(f"seed {number}: {found[-1].run}")
+        _log.info(f"seed {number}: {found[-1].run}")
     accuracies = [
         result.validation_accuracy for result in found if result.validation_accuracy is not None
     ]

@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _fail(message: str, exit_code: int) -> int:
     line = " ".join(message.split())
-    if line and torchrun.is_first_to_tell():  # it is empty when Typer has shown its help instead
+    if line and torchrun.is_first_to_report():  # it is empty when Typer has shown its help instead
         print(f"mnistctl: {line}", file=sys.stderr)
     return exit_code
 

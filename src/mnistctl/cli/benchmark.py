@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import RenderableType
 
-from mnistctl.cli import progress, render
+from mnistctl.cli import display, render
 from mnistctl.cli.options import (
+    CustomClassOption,
     DataDirOption,
     JsonOption,
     ModelArgument,
-    OwnClassOption,
     QuietOption,
     dataset_option,
 )
 from mnistctl.models import formats
 
 if TYPE_CHECKING:
-    from mnistctl.api.benchmark import Benchmark, Measured
+    from mnistctl.api.benchmark import BenchmarkResult, FormatResult
 
 
 def benchmark(
@@ -39,7 +39,7 @@ def benchmark(
     dataset: Annotated[
         str | None, dataset_option("What to read.", "what the model was trained on")
     ] = None,
-    arch: OwnClassOption = None,
+    arch: CustomClassOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -48,7 +48,7 @@ def benchmark(
     import mnistctl
 
     names = formats.BENCHMARKED if format_names is None else format_names.split(",")
-    with progress.watcher(quiet=quiet) as watcher:
+    with display.live(quiet=quiet):
         found = mnistctl.benchmark(
             model,
             format=[name.strip() for name in names],
@@ -56,13 +56,12 @@ def benchmark(
             dataset=dataset,
             arch=arch,
             data_dir=data_dir,
-            watcher=watcher,
         )
     render.show(found, _render, as_json=as_json)
     found.require()
 
 
-def _render(found: "Benchmark") -> Iterator[RenderableType]:
+def _render(found: "BenchmarkResult") -> Iterator[RenderableType]:
     versions = ", ".join(f"{name} {number}" for name, number in found.versions.items())
     yield f"{found.model}, {found.images:,} {found.split} images of {found.dataset}"
     yield f"{found.machine}, {versions}\n"
@@ -81,7 +80,7 @@ def _render(found: "Benchmark") -> Iterator[RenderableType]:
         yield f"\n{found.chart}"
 
 
-def _cells(row: "Measured") -> Iterator[str]:
+def _cells(row: "FormatResult") -> Iterator[str]:
     yield "–" if row.bytes is None else render.size(row.bytes)
     yield render.percent(row.accuracy)
     for value, shown in (

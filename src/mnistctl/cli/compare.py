@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import RenderableType
 
-from mnistctl.cli import progress, render
+from mnistctl.cli import display, render
 from mnistctl.cli.options import (
+    CustomClassesOption,
     DataDirOption,
     JsonOption,
-    OwnClassesOption,
     QuietOption,
     complete_runs,
     dataset_option,
@@ -28,7 +28,7 @@ def compare(
     dataset: Annotated[
         str | None, dataset_option("What to compare them on.", "what they were trained on")
     ] = None,
-    arch: OwnClassesOption = None,
+    arch: CustomClassesOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -36,10 +36,8 @@ def compare(
     """Compare models on the same test images: what differs, and is it more than chance?"""
     import mnistctl
 
-    with progress.watcher(quiet=quiet) as watcher:
-        comparison = mnistctl.compare(
-            models, dataset=dataset, arch=arch or (), data_dir=data_dir, watcher=watcher
-        )
+    with display.live(quiet=quiet):
+        comparison = mnistctl.compare(models, dataset=dataset, arch=arch or (), data_dir=data_dir)
     render.show(comparison, _render, as_json=as_json)
 
 

@@ -8,11 +8,11 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from mnistctl.cli import progress, render, terminal_art
+from mnistctl.cli import display, render, terminal_art
 from mnistctl.cli.options import DataDirOption, JsonOption, QuietOption, dataset_option
 
 if TYPE_CHECKING:
-    from mnistctl.api.data import Survey
+    from mnistctl.api.data import DatasetSummary
 
 _SHOWN_CLASSES, _SHOWN_SAMPLES = 12, 5  # in the terminal; the picture has all
 
@@ -32,12 +32,12 @@ def data(
     """Show what a dataset holds: samples, counts per class and split, duplicates."""
     import mnistctl
 
-    with progress.watcher(quiet=quiet) as watcher:
-        survey = mnistctl.data(dataset, output=path, data_dir=data_dir, watcher=watcher)
+    with display.live(quiet=quiet):
+        survey = mnistctl.data(dataset, output=path, data_dir=data_dir)
     render.show(survey, _render, as_json=as_json)
 
 
-def _render(survey: "Survey") -> Iterator[RenderableType]:
+def _render(survey: "DatasetSummary") -> Iterator[RenderableType]:
     shown = render.table("class", "")
     for name, images in survey.samples[:_SHOWN_CLASSES]:
         drawn = [terminal_art.dotted(image) for image in images[:_SHOWN_SAMPLES]]

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 from rich.console import RenderableType
 
-from mnistctl.cli import progress, render
+from mnistctl.cli import display, render
 from mnistctl.cli.options import DataDirOption, DatasetArgument, JsonOption, QuietOption
 
 if TYPE_CHECKING:
-    from mnistctl.api.data import Listed
+    from mnistctl.api.data import DatasetInfo
     from mnistctl.datasets.fetch import FetchedFile
 
 T = TypeVar("T", bound=render.Result)
@@ -40,10 +40,8 @@ def download(
         found = mnistctl.list_datasets(data_dir=data_dir)
         render.show_all(found, _render_list, as_json=as_json)
         return
-    with progress.watcher(quiet=quiet) as watcher:
-        files = mnistctl.download(
-            dataset, source=source, mirror=mirror, data_dir=data_dir, watcher=watcher
-        )
+    with display.live(quiet=quiet):
+        files = mnistctl.download(dataset, source=source, mirror=mirror, data_dir=data_dir)
     render.show_all(files, _render_files, as_json=as_json)
 
 
@@ -59,7 +57,7 @@ def _render_files(files: "Sequence[FetchedFile]") -> Iterator[RenderableType]:
         yield f"\nVerified, in {folder}"
 
 
-def _render_list(found: "Sequence[Listed]") -> Iterator[RenderableType]:
+def _render_list(found: "Sequence[DatasetInfo]") -> Iterator[RenderableType]:
     table = render.table("dataset", "here", "classes", "licence", "what it is")
     for column in table.columns[1:]:
         column.justify = "left"

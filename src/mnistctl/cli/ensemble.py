@@ -8,18 +8,18 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from mnistctl.cli import progress, render
+from mnistctl.cli import display, render
 from mnistctl.cli.options import (
+    CustomClassesOption,
     DataDirOption,
     ForceOption,
     JsonOption,
-    OwnClassesOption,
     QuietOption,
     complete_runs,
 )
 
 if TYPE_CHECKING:
-    from mnistctl.api.ensemble import Joined
+    from mnistctl.api.ensemble import EnsembleFile
 
 
 def ensemble(
@@ -34,7 +34,7 @@ def ensemble(
         "ensemble.safetensors"
     ),
     force: ForceOption = False,
-    arch: OwnClassesOption = None,
+    arch: CustomClassesOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -42,19 +42,18 @@ def ensemble(
     """Join models into one, whose probabilities are the mean of theirs."""
     import mnistctl
 
-    with progress.watcher(quiet=quiet) as watcher:
+    with display.live(quiet=quiet):
         joined = mnistctl.ensemble(
             models,
             output=path,
             force=force,
             arch=arch or (),
             data_dir=data_dir,
-            watcher=watcher,
         )
     render.show(joined, _render, as_json=as_json)
 
 
-def _render(joined: "Joined") -> Iterator[RenderableType]:
+def _render(joined: "EnsembleFile") -> Iterator[RenderableType]:
     about = f"  {len(joined.members)} models, {joined.parameters:,} parameters, "
     yield Text.assemble((joined.path, "bold"), about, render.size(joined.bytes))
     if joined.validation_accuracy is not None:

@@ -9,12 +9,12 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mnistctl.cli import progress, render
+from mnistctl.cli import display, render
 from mnistctl.cli.options import (
+    CustomClassOption,
     DataDirOption,
     JsonOption,
     ModelArgument,
-    OwnClassOption,
     PlotsOption,
     QuietOption,
     dataset_option,
@@ -50,7 +50,7 @@ def evaluate(
         Path | None,
         typer.Option(help="Draw pictures into this folder.", show_default="the run's, if it is a run"),
     ] = None,
-    arch: OwnClassOption = None,
+    arch: CustomClassOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -58,7 +58,7 @@ def evaluate(
     """Measure a model: accuracy, figures per class, and what it confuses."""
     import mnistctl
 
-    with progress.watcher(quiet=quiet) as watcher:
+    with display.live(quiet=quiet):
         report = mnistctl.evaluate(
             model,
             dataset=dataset,
@@ -70,7 +70,6 @@ def evaluate(
             pictures=pictures,
             arch=arch,
             data_dir=data_dir,
-            watcher=watcher,
         )
     render.show(report, _render, as_json=as_json)
     report.require(min_accuracy)
@@ -83,7 +82,7 @@ def _render(report: "Report") -> Iterator[RenderableType]:
         f" of {report.images:,} {report.split} images of {report.dataset} (95% interval "
         f"{render.percent(low)} to {render.percent(high)}), loss {report.loss:.4f}",
     )
-    refused = "nothing" if report.refused is None else render.percent(report.refused)
+    refused = "nothing" if report.rejected is None else render.percent(report.rejected)
     yield (
         f"expected calibration error {render.percent(report.calibration_error)}; "
         f"refuses {refused} of these images\n"

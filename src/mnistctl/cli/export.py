@@ -8,20 +8,20 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from mnistctl.cli import progress, render
+from mnistctl.cli import display, render
 from mnistctl.cli.options import (
+    CustomClassOption,
     DataDirOption,
     ForceOption,
     JsonOption,
     ModelArgument,
-    OwnClassOption,
     QuietOption,
     dataset_option,
 )
 from mnistctl.models import formats
 
 if TYPE_CHECKING:
-    from mnistctl.api.export import Exported
+    from mnistctl.api.export import ExportedModel
 
 
 def _formats(incomplete: str) -> list[tuple[str, str]]:
@@ -56,7 +56,7 @@ def export(
     dataset: Annotated[
         str | None, dataset_option("What to check it on.", "what the model was trained on")
     ] = None,
-    arch: OwnClassOption = None,
+    arch: CustomClassOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -64,7 +64,7 @@ def export(
     """Export a model to other formats, each checked against PyTorch on all test images."""
     import mnistctl
 
-    with progress.watcher(quiet=quiet) as watcher:
+    with display.live(quiet=quiet):
         exported = mnistctl.export(
             model,
             format=[name.strip() for name in format_names.split(",")],
@@ -75,7 +75,6 @@ def export(
             dataset=dataset,
             arch=arch,
             data_dir=data_dir,
-            watcher=watcher,
         )
     if as_json:
         render.show_json([file.to_json() for file in exported])
@@ -83,7 +82,7 @@ def export(
         render.show_parts(_render(file))
 
 
-def _render(file: "Exported") -> Iterator[RenderableType]:
+def _render(file: "ExportedModel") -> Iterator[RenderableType]:
     about = f"  {file.format}, {render.size(file.bytes)}\n"
     yield Text.assemble((file.path, "bold"), about)
     parity = file.parity
@@ -93,9 +92,9 @@ def _render(file: "Exported") -> Iterator[RenderableType]:
     for name, title, shown in (
         ("max_logit_difference", "largest logit difference", "{:.1e}"),
         ("max_probability_difference", "largest probability difference", "{:.1e}"),
-        ("max_known_difference", "largest difference of known", "{:.1e}"),
+        ("max_familiarity_difference", "largest difference of familiarity", "{:.1e}"),
         ("disagreements", "images with another answer", "{:,.0f}"),
-        ("refusals_changed", "images refused by one of them only", "{:,.0f}"),
+        ("rejections_changed", "images refused by one of them only", "{:,.0f}"),
     ):
         most = parity["limits"].get(name)
         limit = "" if most is None else f" (at most {shown.format(most)})"

@@ -8,13 +8,13 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mnistctl.cli import progress, render
+from mnistctl.cli import display, render
 from mnistctl.cli.options import JsonOption, ModelArgument, QuietOption
 from mnistctl.errors import UsageError
 from mnistctl.models import formats
 
 if TYPE_CHECKING:
-    from mnistctl.api.info import Info
+    from mnistctl.api.info import ModelInfo
     from mnistctl.models.metadata import Metadata
 
 
@@ -29,18 +29,18 @@ def info(
 
     if card and as_json:
         raise UsageError("--card and --json: choose one; the card is in the JSON too")
-    with progress.watcher(quiet=quiet) as watcher:
-        found = mnistctl.info(model, watcher=watcher)
+    with display.live(quiet=quiet):
+        found = mnistctl.info(model)
     if card and not found.metadata.card:
         raise UsageError(f"{found.model}: has no model card")
     render.show(found, _render_card if card else _render, as_json=as_json)
 
 
-def _render_card(info: "Info") -> Iterator[RenderableType]:
+def _render_card(info: "ModelInfo") -> Iterator[RenderableType]:
     yield info.metadata.card
 
 
-def _render(info: "Info") -> Iterator[RenderableType]:
+def _render(info: "ModelInfo") -> Iterator[RenderableType]:
     about = info.metadata
     table = Table(box=None, pad_edge=False, show_header=False)
     net = [about.arch, *(f"{name} {value}" for name, value in about.arch_args.items())]

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from mnistctl.cli import progress, render, terminal_art
-from mnistctl.cli.options import JsonOption, ModelOption, OwnClassOption, QuietOption
+from mnistctl.cli import display, render, terminal_art
+from mnistctl.cli.options import CustomClassOption, JsonOption, ModelOption, QuietOption
 
 if TYPE_CHECKING:
-    from mnistctl.api.label import Choice, Labelled, Question
+    from mnistctl.api.label import Choice, LabelResult, Question
 
 # A name of a class is typed; what else may be done has keys that no name has.
 _CHOICES = {" ": "skip", "\x7f": "undo", "\b": "undo", "\x1b": "quit"}
@@ -26,7 +26,7 @@ def label(
     recursive: Annotated[
         bool, typer.Option("--recursive", "-r", help="Look into folders inside the folder.")
     ] = False,
-    arch: OwnClassOption = None,
+    arch: CustomClassOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -36,14 +36,13 @@ def label(
     """
     import mnistctl
 
-    with progress.watcher(quiet=quiet) as watcher:
+    with display.live(quiet=quiet):
         labelled = mnistctl.label(
             *(folder, _ask),
             output=output_folder,
             model=model,
             recursive=recursive,
             arch=arch,
-            watcher=watcher,
         )
     render.show(labelled, lambda done: [_summary(done)], as_json=as_json)
 
@@ -97,7 +96,7 @@ def _key(class_names: tuple[str, ...]) -> str:
         return "quit"
 
 
-def _summary(labelled: "Labelled") -> str:
+def _summary(labelled: "LabelResult") -> str:
     if not labelled.waited:
         return "nothing to label: every picture has been filed"
     counts = labelled.to_json()

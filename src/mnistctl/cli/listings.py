@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 from rich.console import RenderableType
 from rich.text import Text
 
-from mnistctl.cli import progress, render
+from mnistctl.cli import display, render
 from mnistctl.cli.options import JsonOption, QuietOption
 
 if TYPE_CHECKING:
-    from mnistctl.api.listings import ListedArch, ListedRecipe, ListedRun
+    from mnistctl.api.listings import ArchInfo, RecipeInfo, RunInfo
 
 
 def runs(as_json: JsonOption = False, quiet: QuietOption = False) -> None:
     """List the runs here, the newest first."""
     import mnistctl
 
-    with progress.watcher(quiet=quiet) as watcher:
-        found = mnistctl.runs(watcher=watcher)
+    with display.live(quiet=quiet):
+        found = mnistctl.runs()
     render.show_all(found, _render_runs, as_json=as_json)
 
 
@@ -36,7 +36,7 @@ def archs(as_json: JsonOption = False, quiet: QuietOption = False) -> None:
     render.show_all(mnistctl.archs(), _render_archs, as_json=as_json)
 
 
-def _render_runs(found: "Sequence[ListedRun]") -> Iterator[RenderableType]:
+def _render_runs(found: "Sequence[RunInfo]") -> Iterator[RenderableType]:
     if not found:
         yield "no runs here; 'mnistctl train' makes one"
         return
@@ -56,7 +56,7 @@ def _render_runs(found: "Sequence[ListedRun]") -> Iterator[RenderableType]:
     yield table
 
 
-def _render_recipes(found: "Sequence[ListedRecipe]") -> Iterator[RenderableType]:
+def _render_recipes(found: "Sequence[RecipeInfo]") -> Iterator[RenderableType]:
     for recipe in found:
         published = f"; published: {recipe.published}" if recipe.published else ""
         yield Text.assemble((recipe.name, "bold"), f": {recipe.summary}{published}")
@@ -78,7 +78,7 @@ def _render_recipes(found: "Sequence[ListedRecipe]") -> Iterator[RenderableType]
     yield "  mnistctl train --recipe NAME"
 
 
-def _render_archs(found: "Sequence[ListedArch]") -> Iterator[RenderableType]:
+def _render_archs(found: "Sequence[ArchInfo]") -> Iterator[RenderableType]:
     for arch in found:
         if arch.summary:
             yield Text.assemble((arch.name, "bold"), f": {arch.summary}")

@@ -49,11 +49,11 @@ ArchOption = Annotated[
         show_default="the recipe's, or cnn",
     ),
 ]
-OwnClassOption = Annotated[
+CustomClassOption = Annotated[
     str | None,
     typer.Option("--arch", help="FILE.py:CLASS, for a model of a class of your own; runs the file."),
 ]
-OwnClassesOption = Annotated[
+CustomClassesOption = Annotated[
     list[str] | None,
     typer.Option("--arch", help="FILE.py:CLASS, for models of classes of your own; runs the files."),
 ]

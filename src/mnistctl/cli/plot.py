@@ -5,8 +5,14 @@ from typing import Annotated
 
 import typer
 
-from mnistctl.cli import progress, render
-from mnistctl.cli.options import DataDirOption, JsonOption, OwnClassesOption, QuietOption, complete_runs
+from mnistctl.cli import display, render
+from mnistctl.cli.options import (
+    CustomClassesOption,
+    DataDirOption,
+    JsonOption,
+    QuietOption,
+    complete_runs,
+)
 
 
 def plot(
@@ -23,7 +29,7 @@ def plot(
             "--output", "-o", help="The curves of several runs.", show_default="runs/curves.png"
         ),
     ] = None,
-    arch: OwnClassesOption = None,
+    arch: CustomClassesOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -31,8 +37,6 @@ def plot(
     """Draw runs' pictures anew, and the curves of several over one another."""
     import mnistctl
 
-    with progress.watcher(quiet=quiet) as watcher:
-        plotted = mnistctl.plot(
-            runs or (), output=path, arch=arch or (), data_dir=data_dir, watcher=watcher
-        )
+    with display.live(quiet=quiet):
+        plotted = mnistctl.plot(runs or (), output=path, arch=arch or (), data_dir=data_dir)
     render.show(plotted, lambda result: result.pictures, as_json=as_json)

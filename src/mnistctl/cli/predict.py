@@ -12,12 +12,12 @@ import typer
 from rich.cells import set_cell_size
 from rich.text import Text
 
-from mnistctl.cli import progress, render, terminal_art
-from mnistctl.cli.options import JsonOption, ModelOption, OwnClassOption, QuietOption
+from mnistctl.cli import display, render, terminal_art
+from mnistctl.cli.options import CustomClassOption, JsonOption, ModelOption, QuietOption
 from mnistctl.errors import PictureError, UsageError
 
 if TYPE_CHECKING:
-    from mnistctl.api.predict import Found, Reading
+    from mnistctl.api.predict import Detection, PictureResult
 
 _FILE_WIDTH = 40  # cells, of the column of file names; longer names push the rest aside
 
@@ -68,7 +68,7 @@ def predict(
             "--labels-from-names", help="Score against the labels in folders' or files' names."
         ),
     ] = False,
-    arch: OwnClassOption = None,
+    arch: CustomClassOption = None,
     as_json: JsonOption = False,
     as_jsonl: Annotated[
         bool, typer.Option("--jsonl", help="Print each picture's result as one line of JSON.")
@@ -84,27 +84,24 @@ def predict(
     names = [*(pictures or []), *(_listed(from_file) if from_file else [])]
     if not names:
         raise UsageError("no pictures: name some, or a file of names with --from-file")
-    # Results that appear on a terminal show the progress themselves; a bar would tear them.
-    silent = quiet or sys.stdout.isatty()
     summary = _Summary()
-    with progress.watcher(quiet=quiet) as watcher:
-        reader = mnistctl.open_reader(
+    # Results that appear on a terminal show the progress themselves; a bar would tear them.
+    with display.live(quiet=quiet, bars=not sys.stdout.isatty()):
+        reader = mnistctl.open_model(
             model,
             top=top,
             threshold=threshold,
             reject=reject,
             split=split,
             arch=arch,
-            watcher=watcher,
         )
         readings = reader.read(
             names,
             recursive=recursive,
             labels_from_names=labels_from_names,
-            watcher=progress.SILENT if silent else watcher,
         )
         shown = summary.counting(
-            mnistctl.show_readings(readings, reader, annotate=annotate, explain=explain)
+            mnistctl.annotate(readings, reader, annotate=annotate, explain=explain)
         )
         if as_json:
             _show_json(shown)
@@ -138,7 +135,7 @@ class _Summary:
         self._unread: list[str] = []
         self._answers: Counter[tuple[str, str]] = Counter()
 
-    def counting(self, readings: "Iterable[Reading]") -> "Iterator[Reading]":
+    def counting(self, readings: "Iterable[PictureResult]") -> "Iterator[PictureResult]":
         for reading in readings:
             self._pictures += 1
             if reading.error is not None:
@@ -179,7 +176,7 @@ class _Summary:
             raise typer.Exit(PictureError.exit_code)
 
 
-def _show_json(readings: "Iterable[Reading]") -> None:
+def _show_json(readings: "Iterable[PictureResult]") -> None:
     """A list, item by item as they come."""
     print("[", end="")
     for number, reading in enumerate(readings):
@@ -188,7 +185,7 @@ def _show_json(readings: "Iterable[Reading]") -> None:
     print("\n]", flush=True)
 
 
-def _show_csv(readings: "Iterable[Reading]", *, top: int, split: bool, with_truth: bool) -> None:
+def _show_csv(readings: "Iterable[PictureResult]", *, top: int, split: bool, with_truth: bool) -> None:
     """A row for each picture; for each digit where there may be several."""
     places = ["line", "left", "top", "width", "height"] if split else []
     answers = [
@@ -199,7 +196,7 @@ def _show_csv(readings: "Iterable[Reading]", *, top: int, split: bool, with_trut
     truth = ["truth"] if with_truth else []
     writer = csv.DictWriter(
         sys.stdout,
-        ["file", *places, *answers, "known", "reason", "error", *truth],
+        ["file", *places, *answers, "familiarity", "reason", "error", *truth],
         extrasaction="ignore",
         lineterminator="\n",
     )
@@ -213,14 +210,14 @@ def _show_csv(readings: "Iterable[Reading]", *, top: int, split: bool, with_trut
                 row
                 | dict(zip(places, [found.line, *found.box], strict=False))
                 | dict(zip(answers, cells, strict=False))
-                | {"known": guess.known, "reason": guess.reason}
+                | {"familiarity": guess.familiarity, "reason": guess.reason}
             )
         if not reading.digits:
             writer.writerow(row | {"reason": "" if reading.error else "blank"})
         sys.stdout.flush()
 
 
-def _show(readings: "Iterable[Reading]", *, preview: bool) -> None:
+def _show(readings: "Iterable[PictureResult]", *, preview: bool) -> None:
     """A line for each picture, as they come; one picture alone has no heading to it."""
     for number, reading in enumerate(readings):
         if reading.error is not None:
@@ -237,7 +234,7 @@ def _show(readings: "Iterable[Reading]", *, preview: bool) -> None:
             render.show_parts([_row(reading.file, reading.digits[0])])
 
 
-def _row(file: str, found: "Found") -> Text:
+def _row(file: str, found: "Detection") -> Text:
     guess = found.prediction
     name = file if len(file) > _FILE_WIDTH else set_cell_size(file, _FILE_WIDTH)
     if guess.rejected:
@@ -248,7 +245,7 @@ def _row(file: str, found: "Found") -> Text:
     return Text.assemble(name, "  ", (f"{guess.label:>5}", "bold"), f"  {share:>11}  {then}")
 
 
-def _number(reading: "Reading") -> Iterator[Text]:
+def _number(reading: "PictureResult") -> Iterator[Text]:
     """The number, and below it a line for each digit."""
     shown = reading.text.replace("\n", " / ") or "nothing on it"
     yield Text.assemble(reading.file, "  ", (shown, "bold"))

@@ -26,7 +26,9 @@ ResultT = TypeVar("ResultT", bound=Result)
 
 def console(*, stderr: bool = False) -> Console:
     """A console on stdout or stderr as they are now."""
-    return Console(stderr=stderr, highlight=False, markup=False)  # names may hold [brackets]
+    return Console(
+        stderr=stderr, highlight=False, markup=False, soft_wrap=stderr
+    )  # names may hold [brackets]
 
 
 def show(

@@ -8,7 +8,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from mnistctl.cli import progress, render, train_options
+from mnistctl.cli import display, render, train_options
 from mnistctl.cli.options import (
     ArchOption,
     DataDirOption,
@@ -131,14 +131,14 @@ def train(
     options = train_options.given(
         {key: value for key, value in context.params.items() if key not in _OTHERS}
     )
-    with progress.watcher(quiet=quiet) as watcher:
+    with display.live(quiet=quiet):
         if seeds != 1 and resume is not None:
             raise UsageError("--resume and --seeds: choose one")
         if seeds != 1:
-            series = mnistctl.train_seeds(seeds, **options, watcher=watcher)
+            series = mnistctl.train_seeds(seeds, **options)
         else:
-            result = mnistctl.train(**options, watcher=watcher)
-    if not torchrun.leads():
+            result = mnistctl.train(**options)
+    if not torchrun.is_leader():
         return
     if seeds != 1:
         render.show(series, _render_seeds, as_json=as_json)
@@ -160,7 +160,7 @@ def _render(result: "TrainResult") -> Iterator[RenderableType]:
     yield Text.assemble("saved in ", (result.run, "bold"))
     if result.pictures:
         yield f"pictures: {', '.join(Path(picture).name for picture in result.pictures)}"
-    own = f" --arch {result.arch}" if architectures.own_source(result.arch) else ""
+    own = f" --arch {result.arch}" if architectures.custom_source(result.arch) else ""
     yield "\nnext:"
     yield f"  mnistctl eval {result.run}{own}"
     yield f"  mnistctl predict digit.png --model {result.run}{own}"

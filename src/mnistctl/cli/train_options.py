@@ -1,4 +1,4 @@
-"""The options of `train` that are fields of `TrainConfig` or arguments of the net."""
+"""The options of `train` that are fields of `TrainSettings` or arguments of the net."""
 
 from typing import Annotated, Any
 

@@ -1,5 +1,6 @@
 """Datasets, ready to use: found or fetched, verified, divided into train, validation and test."""
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,9 +12,10 @@ import numpy.typing as npt
 from mnistctl.datasets import bundled_digits, catalog, fetch, idx, splits, user_folder, verify
 from mnistctl.datasets.catalog import Dataset
 from mnistctl.errors import UsageError, unknown_name
-from mnistctl.run.progress import SILENT, Watcher
 from mnistctl.system import files
 from mnistctl.types import Images
+
+_log = logging.getLogger(__name__)
 
 SPLITS = ("train", "validation", "test")
 
@@ -101,7 +103,6 @@ def load(
     validation_size: int | None = None,
     subset: int | None = None,
     split_seed: int = 0,
-    watcher: Watcher = SILENT,
 ) -> Split:
     """One split of a dataset, verified; missing files of one in the catalog are downloaded first.
 
@@ -113,7 +114,6 @@ def load(
             a folder without given splits, whose pictures are divided by their content.
         subset: how many of the others train has, every class in proportion; None: all.
         split_seed: which images those are.
-        watcher: hears of downloads, and of what is not as it should be.
 
     Raises:
         UsageError: an unknown dataset or split, or nothing left to train on.
@@ -128,12 +128,11 @@ def load(
             validation_size=validation_size,
             subset=subset,
             split_seed=split_seed,
-            watcher=watcher,
         )
         return train if split == "train" else validation
     if isinstance(dataset, Path):
-        return _of_own(dataset, ("test",), watcher)[0]
-    whole = _load_part(dataset, "test", data_dir, watcher)
+        return _of_own(dataset, ("test",))[0]
+    whole = _load_part(dataset, "test", data_dir)
     return whole.take(dataset.subsets[split], name=split) if split in dataset.subsets else whole
 
 
@@ -144,7 +143,6 @@ def load_for_training(
     validation_size: int | None = None,
     subset: int | None = None,
     split_seed: int = 0,
-    watcher: Watcher = SILENT,
 ) -> tuple[Split, Split]:
     """Train and validation, as `load` gives them; no test image is looked at."""
     dataset = find(name)
@@ -155,11 +153,11 @@ def load_for_training(
                     f"--validation-size: the pictures in {dataset} are divided by their content, a "
                     "tenth for validation; give them train/ and test/ folders to choose"
                 )
-            train, validation = _of_own(dataset, ("train", "validation"), watcher)
+            train, validation = _of_own(dataset, ("train", "validation"))
             return _some(train, subset, split_seed), validation
-        (whole,) = _of_own(dataset, ("train",), watcher)
+        (whole,) = _of_own(dataset, ("train",))
     else:
-        whole = _load_part(dataset, "train", data_dir, watcher)
+        whole = _load_part(dataset, "train", data_dir)
     rows = splits.hold_out(whole.labels, size=validation_size, split_seed=split_seed)
     train = _some(whole.take(rows[0], name="train"), subset, split_seed)
     return train, whole.take(rows[1], name="validation")
@@ -175,21 +173,21 @@ def _some(train: Split, subset: int | None, split_seed: int) -> Split:
     return train.take(rows, name="train")
 
 
-def _of_own(folder: Path, parts: tuple[str, ...], watcher: Watcher) -> list[Split]:
-    loaded = user_folder.load(folder, parts, watcher)
+def _of_own(folder: Path, parts: tuple[str, ...]) -> list[Split]:
+    loaded = user_folder.load(folder, parts)
     return [Split(str(folder), part, **vars(loaded[part])) for part in parts]
 
 
-def _load_part(dataset: Dataset, part: str, data_dir: Path | None, watcher: Watcher) -> Split:
+def _load_part(dataset: Dataset, part: str, data_dir: Path | None) -> Split:
     folder, name = raw_folder(dataset, data_dir), dataset.name
     wanted = dataset.parts[part]
     if not all((folder / file.name).is_file() for file in wanted):
-        fetch.fetch(dataset, folder, watcher=watcher)
+        fetch.fetch(dataset, folder)
     mend = f"'mnistctl download {name}' repairs it" if dataset.folder else "install mnistctl again"
     found = [verify.read(folder / file.name, file, mend=mend) for file in wanted]
     unverified = [file.name for file, item in zip(wanted, found, strict=True) if not item.verified]
     if unverified:
-        watcher.warn(
+        _log.warning(
             f"{', '.join(unverified)} in {folder}: unverified: no published hash vouches for what "
             "another tool unpacked; delete them to download them again"
         )

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import logging
 import os
 import time
 from dataclasses import asdict, dataclass
@@ -12,8 +13,10 @@ from urllib.parse import urlsplit
 from mnistctl.datasets import http, verify
 from mnistctl.datasets.catalog import Dataset, RawFile
 from mnistctl.errors import DataError, DownloadError
-from mnistctl.run.progress import SILENT, Watcher
+from mnistctl.run import progress
 from mnistctl.system import files
+
+_log = logging.getLogger(__name__)
 
 FIRST_BYTE_TIMEOUT_S = 10.0  # for one file, over all its mirrors, until the first byte arrives
 MIRROR_VARIABLE = "MNISTCTL_MIRROR"
@@ -42,7 +45,6 @@ def fetch(
     source: Path | str | None = None,
     mirror: str | None = None,
     first_byte_timeout_s: float | None = None,
-    watcher: Watcher = SILENT,
 ) -> list[FetchedFile]:
     """Put every file of a dataset into `folder`; what is there and right is left as it is.
 
@@ -54,7 +56,6 @@ def fetch(
         mirror: an address to try before the dataset's own mirrors; None: MNISTCTL_MIRROR. The
             archives are looked for in `<mirror>/<dataset>/` and in `<mirror>/`.
         first_byte_timeout_s: for one file, over all its mirrors; None: 10 seconds.
-        watcher: hears of bytes as they arrive.
 
     Raises:
         DataError: `source` lacks a file, or has a wrong one.
@@ -77,15 +78,14 @@ def fetch(
         with contextlib.suppress(Timeout):
             lock.acquire(timeout=0)
         if not lock.is_locked:
-            watcher.note(f"waiting for another process that downloads to {folder}")
+            _log.info(f"waiting for another process that downloads to {folder}")
             lock.acquire()
     except OSError as error:
         raise files.write_error(folder, error) from error
     try:
         files.remove_partials(folder)
         return [
-            _fetch_file(dataset, file, folder, source, mirrors, timeout_s, watcher)
-            for file in dataset.files
+            _fetch_file(dataset, file, folder, source, mirrors, timeout_s) for file in dataset.files
         ]
     finally:
         lock.release()
@@ -110,7 +110,6 @@ def _fetch_file(
     source: Path | str | None,
     mirrors: list[str],
     timeout_s: float,
-    watcher: Watcher,
 ) -> FetchedFile:
     place = folder / file.name
     if status := verify.status(place, file):
@@ -122,7 +121,7 @@ def _fetch_file(
     elif beside.is_file() and (found := _try(beside, file)) is not None:
         taken, origin, status = found, str(beside), "copied"
     else:
-        taken, origin = _download(dataset, file, mirrors, timeout_s, watcher)
+        taken, origin = _download(dataset, file, mirrors, timeout_s)
         status = "downloaded"
     verify.write(place, taken, file)
     return _fetched(file, folder, status if taken.verified else "unverified", origin)
@@ -167,7 +166,10 @@ def _host(url: str) -> str:
 
 
 def _download(
-    dataset: Dataset, file: RawFile, mirrors: list[str], timeout_s: float, watcher: Watcher
+    dataset: Dataset,
+    file: RawFile,
+    mirrors: list[str],
+    timeout_s: float,
 ) -> tuple[verify.Raw, str]:
     """The raw file from the first mirror that gives the right archive, and its address."""
     archive = f"{file.name}.gz"
@@ -177,9 +179,9 @@ def _download(
         url = mirror + archive
         share_s = (deadline - time.monotonic()) / (len(mirrors) - number)
         try:
-            progress = functools.partial(watcher.download, archive)
+            on_bytes = functools.partial(progress.current().download, archive)
             limit = file.size_bytes + _ARCHIVE_MARGIN
-            content = http.get(url, share_s, limit=limit, progress=progress)
+            content = http.get(url, share_s, limit=limit, progress=on_bytes)
             found = verify.unpack(content, file, name="its answer")
             if not found.verified:
                 raise DataError("not the published archive")

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,10 @@ import numpy.typing as npt
 from mnistctl import images
 from mnistctl.datasets import idx, splits
 from mnistctl.errors import DataError, PictureError
-from mnistctl.run.progress import Watcher
 from mnistctl.system import files
 from mnistctl.types import Images
+
+_log = logging.getLogger(__name__)
 
 MIN_CLASSES, MAX_CLASSES = 2, 100
 _IDX_NAMES = {
@@ -26,7 +28,7 @@ _IDX_NAMES = {
 
 @dataclass(frozen=True)
 class Part:
-    """Labelled images, and the SHA-256 of all they came from."""
+    """Labelled images, and the SHA-256 of the files they come from."""
 
     images: Images
     labels: npt.NDArray[np.int64]
@@ -34,14 +36,13 @@ class Part:
     sha256: str
 
 
-def load(folder: Path, parts: Collection[str], watcher: Watcher) -> dict[str, Part]:
+def load(folder: Path, parts: Collection[str]) -> dict[str, Part]:
     """Load parts of a folder: "train" and "test", and "validation" where it has no given splits.
 
     Args:
         folder: one sub-folder a class; or `train/` and `test/` with those in them; or IDX files
             named like MNIST's, packed or not.
         parts: which to load; the pictures of others are not decoded.
-        watcher: hears of pictures that cannot be read, which are left out.
 
     Raises:
         DataError: none of these layouts, not 2 to 100 classes, or a part without images.
@@ -49,15 +50,13 @@ def load(folder: Path, parts: Collection[str], watcher: Watcher) -> dict[str, Pa
     if _has_idx(folder):
         return {part: _load_idx(folder, part) for part in parts}
     if not has_given_splits(folder):
-        return _load_pictures(folder, _class_names(folder), parts, splits.by_content, watcher)
+        return _load_pictures(folder, _class_names(folder), parts, splits.by_content)
     class_names = _class_names(folder / "train")
     if strange := _sub_folders(folder / "test") - set(class_names):
         raise DataError(f"{folder / 'test'}: class '{min(strange)}' is not in train")
     loaded: dict[str, Part] = {}
     for part in parts:
-        loaded |= _load_pictures(
-            folder / part, class_names, {part}, functools.partial(_always, part), watcher
-        )
+        loaded |= _load_pictures(folder / part, class_names, {part}, functools.partial(_always, part))
     return loaded
 
 
@@ -99,7 +98,6 @@ def _load_pictures(
     class_names: tuple[str, ...],
     parts: Collection[str],
     part_of: Callable[[str], str],
-    watcher: Watcher,
 ) -> dict[str, Part]:
     """The pictures that belong to these parts, by the SHA-256 of their files."""
     found: dict[str, list[tuple[Images, int]]] = {part: [] for part in parts}
@@ -119,7 +117,7 @@ def _load_pictures(
             else:
                 digests[part].update(f"{name}/{sha256}\n".encode(errors="surrogateescape"))
     if unread:
-        watcher.warn(
+        _log.warning(
             f"left out, since they cannot be read: {len(unread)} of the pictures; the first: "
             f"{unread[0]}"
         )
@@ -129,7 +127,7 @@ def _load_pictures(
     learned = {label for _, label in found.get("train", [])}
     if "train" in parts and len(learned) < len(class_names):
         without = [name for label, name in enumerate(class_names) if label not in learned]
-        watcher.warn(f"{folder}: no picture to learn from for {', '.join(without)}; add more")
+        _log.warning(f"{folder}: no picture to learn from for {', '.join(without)}; add more")
     return {
         part: Part(
             np.stack([image for image, _ in pictures]),

@@ -16,7 +16,7 @@ from mnistctl.types import Floats, Images
 _MOST_BARS = 20  # classes
 _LARGEST = 2_048  # pixels of an annotated picture's longer side
 _LEAST_TEXT = 14  # pixels
-_READ, _REFUSED = plots.RIGHT, plots.WRONG
+_READ, _REJECTED = plots.RIGHT, plots.WRONG
 
 
 def annotated(source: Path | bytes, digits: Sequence[tuple[Box, Prediction]]) -> bytes:
@@ -41,7 +41,7 @@ def annotated(source: Path | bytes, digits: Sequence[tuple[Box, Prediction]]) ->
     for box, prediction in digits:
         left, top = box.left * scale, box.top * scale + room
         right, bottom = left + box.width * scale, top + box.height * scale
-        colour = _REFUSED if prediction.rejected else _READ
+        colour = _REJECTED if prediction.rejected else _READ
         width = max(2, size // 8)
         pen.rectangle([left - width, top - width, right + width, bottom + width], None, colour, width)
         text = "?" if prediction.rejected else prediction.label
@@ -102,7 +102,7 @@ def explained(
         answer = f"{prediction.reason}\nat best {answer}"
     shown = list(probabilities)[:_MOST_BARS]
     bars = axes[-1]
-    colour = _REFUSED if prediction.rejected else _READ
+    colour = _REJECTED if prediction.rejected else _READ
     bars.barh(
         [plots.short(name) for name, _ in shown], [100 * share for _, share in shown], color=colour
     )

@@ -13,7 +13,7 @@ from mnistctl.errors import CheckFailedError, UsageError
 from mnistctl.evaluation import metrics
 from mnistctl.evaluation.corruptions import CORRUPTIONS
 from mnistctl.models.predictor import Outputs, Predictor, predict_all
-from mnistctl.run.progress import Watcher
+from mnistctl.run import progress
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Report:
     most_confused: list[dict[str, Any]]  # label, predicted, images; the worst first
     calibration_error: float  # expected, over 15 bins
     reliability: list[dict[str, Any]]  # of each bin that has any: images, confidence, accuracy
-    refused: float | None  # share of the images, by the threshold on `known`; None: it has none
+    rejected: float | None  # share of the images, by the threshold on `familiarity`; None: it has none
     robustness: Sequence[dict[str, Any]] = ()  # corruption, strength, unit, accuracy; where asked for
     pictures: Sequence[str] = ()  # files that were drawn of it
 
@@ -99,24 +99,27 @@ def measure(
         most_confused=metrics.most_confused(confusion, class_names),
         calibration_error=metrics.expected_calibration_error(bins),
         reliability=bins,
-        refused=None if threshold is None else float((outputs.known < threshold).mean()),
+        rejected=None if threshold is None else float((outputs.familiarity < threshold).mean()),
     )
     return report, outputs
 
 
 def measure_robustness(
-    predictor: Predictor, split: Split, *, batch_size: int, watcher: Watcher
+    predictor: Predictor,
+    split: Split,
+    *,
+    batch_size: int,
 ) -> list[dict[str, Any]]:
     """Accuracy on a split's images, spoilt in every way of `corruptions` and at every strength."""
     trials = [(how, strength) for how in CORRUPTIONS for strength in how.strengths]
     rows = []
     for number, (how, strength) in enumerate(trials):
-        watcher.progress("robustness", number, len(trials))
+        progress.current().advance("robustness", number, len(trials))
         spoilt = how.corrupt(split.images, strength, np.random.default_rng(0))
         outputs = predict_all(predictor, spoilt, batch_size=batch_size)
         right = float((outputs.logits.argmax(axis=1) == split.labels).mean())
         rows.append({"corruption": how.name, "strength": strength, "unit": how.unit, "accuracy": right})
-    watcher.progress("robustness", len(trials), len(trials))
+    progress.current().advance("robustness", len(trials), len(trials))
     return rows
 
 
@@ -125,9 +128,9 @@ def predictions_csv(split: Split, outputs: Outputs) -> str:
     names = split.class_names
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["index", "label", "predicted", *(f"p_{name}" for name in names), "known"])
+    writer.writerow(["index", "label", "predicted", *(f"p_{name}" for name in names), "familiarity"])
     predicted = outputs.logits.argmax(axis=1)
     for index, row in enumerate(outputs.probabilities.tolist()):
-        known = float(outputs.known[index])
-        writer.writerow([index, names[split.labels[index]], names[predicted[index]], *row, known])
+        familiarity = float(outputs.familiarity[index])
+        writer.writerow([index, names[split.labels[index]], names[predicted[index]], *row, familiarity])
     return text.getvalue()

@@ -15,7 +15,7 @@ from mnistctl.nn.torch_predictor import TorchPredictor
 from mnistctl.types import Images
 
 
-class Opened(Predictor, Protocol):
+class ExportPredictor(Predictor, Protocol):
     """An exported model as its runtime has it."""
 
     @property
@@ -36,7 +36,7 @@ class Export(Protocol):
         """Write the file or the folder."""
         ...
 
-    def open(self, path: Path) -> Opened:
+    def open(self, path: Path) -> ExportPredictor:
         """What was saved, in the runtime that is to run it."""
         ...
 

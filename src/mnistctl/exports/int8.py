@@ -53,7 +53,7 @@ def quantize(model: onnx.ModelProto, images: Images, *, input_kind: str) -> onnx
             op_types_to_quantize=_QUANTIZED,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
-            # Logits, and what becomes `known`, leave the range that training images show.
+            # Logits, and what becomes `familiarity`, leave the range that training images show.
             extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]},
         )
         quantized = onnx.load(finished)

@@ -18,7 +18,7 @@ from mnistctl.models import formats
 from mnistctl.models.metadata import KEY, Metadata
 from mnistctl.models.onnx_predictor import INPUT_NAME, OnnxPredictor
 from mnistctl.models.predictor import Outputs
-from mnistctl.nn.classifier import Ensemble, Reader
+from mnistctl.nn.classifier import Classifier, Ensemble
 from mnistctl.nn.torch_predictor import TorchPredictor
 from mnistctl.system import signals
 from mnistctl.types import IMAGE_SIZE
@@ -40,12 +40,12 @@ def silenced() -> Iterator[None]:
 class OfPixels(nn.Module):
     """A reader of pixels in [0, 1], float32 (N, 1, 28, 28), as most programs have them."""
 
-    def __init__(self, reader: Reader | Ensemble) -> None:
+    def __init__(self, reader: Classifier | Ensemble) -> None:
         super().__init__()
         self.reader = reader
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Read; see `readers.Reads`."""
+        """Read; see `readers.ImageClassifier`."""
         return self.reader.of_pixels(images)
 
 
@@ -61,13 +61,13 @@ class _Half(nn.Module):
         return result.float()
 
 
-def in_half(reader: Reader | Ensemble) -> Reader | Ensemble:
+def in_half(reader: Classifier | Ensemble) -> Classifier | Ensemble:
     """A copy whose nets compute in float16; softmax and sigmoid stay float32."""
     halved = copy.deepcopy(reader)
     for module in list(halved.modules()):
-        if isinstance(module, Reader):
+        if isinstance(module, Classifier):
             module.net = _Half(module.net)
-            module.known = None if module.known is None else _Half(module.known)
+            module.familiarity = None if module.familiarity is None else _Half(module.familiarity)
     return halved
 
 

@@ -12,7 +12,7 @@ from mnistctl.models.predictor import Outputs, Predictor, predict_all
 
 BATCH_SIZES = (1, 7, 256)
 RELATIVE_TOLERANCE = 1e-4  # of the largest logit, and at least of 1
-# Of `known`, which is held against a threshold and decides nothing else. It magnifies what hardly
+# Of `familiarity`, which is held against a threshold and decides nothing else. It magnifies what hardly
 # changes in a net, and with that its rounding: of a deep net after five steps by 1e-4.
 KNOWN_TOLERANCE = 1e-3
 _ROUNDING = 1e-9  # of the difference of two accuracies
@@ -30,11 +30,11 @@ class Parity:
     max_logit_difference: float
     mean_logit_difference: float
     max_probability_difference: float
-    max_known_difference: float
+    max_familiarity_difference: float
     argmax_agreement: float  # share of images, in [0, 1]
     disagreements: int  # images whose argmax differs
     disagreements_beyond_tolerance: int  # of them, those that rounding in float32 cannot explain
-    refusals_changed: int  # images that one of the two refuses and the other does not
+    rejections_changed: int  # images that one of the two refuses and the other does not
     reference_accuracy: float
     exported_accuracy: float
     accuracy_loss: float  # of the worst batch size; below 0 it is a gain
@@ -93,7 +93,9 @@ def compare(
         name: max(float(item.max()) for item in of_batches) for name, of_batches in differences.items()
     }
     refusals = [
-        (output.known < threshold) != (wanted.known < threshold) if threshold is not None else False
+        (output.familiarity < threshold) != (wanted.familiarity < threshold)
+        if threshold is not None
+        else False
         for output in found
     ]
     accuracy = float((label == split.labels).mean())
@@ -107,11 +109,11 @@ def compare(
         max_logit_difference=largest["logits"],
         mean_logit_difference=max(float(item.mean()) for item in differences["logits"]),
         max_probability_difference=largest["probabilities"],
-        max_known_difference=largest["known"],
+        max_familiarity_difference=largest["familiarity"],
         argmax_agreement=float(1 - differs.mean()),
         disagreements=int(differs.sum()),
         disagreements_beyond_tolerance=int((differs & is_clear).sum()),
-        refusals_changed=max(int(np.sum(changed)) for changed in refusals),
+        rejections_changed=max(int(np.sum(changed)) for changed in refusals),
         reference_accuracy=accuracy,
         exported_accuracy=min(accuracies),
         accuracy_loss=accuracy - min(accuracies),
@@ -121,7 +123,7 @@ def compare(
 
 def _limits(kind: Format, *, tolerance: float, images: int) -> dict[str, float]:
     """What a format may differ by on so many images; one of them always may."""
-    refusals = {"refusals_changed": max(1, int(kind.max_refusals_changed * images))}
+    refusals = {"rejections_changed": max(1, int(kind.max_rejections_changed * images))}
     if kind.max_disagreement is not None:
         return {"disagreements": max(1, int(kind.max_disagreement * images)), **refusals}
     if kind.max_accuracy_loss is not None:
@@ -129,7 +131,7 @@ def _limits(kind: Format, *, tolerance: float, images: int) -> dict[str, float]:
     return {
         "max_logit_difference": tolerance,
         "max_probability_difference": tolerance,
-        "max_known_difference": KNOWN_TOLERANCE,
+        "max_familiarity_difference": KNOWN_TOLERANCE,
         "disagreements_beyond_tolerance": 0,
     }
 

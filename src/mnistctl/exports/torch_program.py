@@ -42,12 +42,12 @@ class TorchProgram:
         with path.open("wb") as file, silenced():
             torch.export.save(self._program, file, extra_files={_ENTRY: entry})
 
-    def open(self, path: Path) -> "OwnProgram":
+    def open(self, path: Path) -> "LoadedProgram":
         """The file that this process has just saved."""
-        return OwnProgram(path)
+        return LoadedProgram(path)
 
 
-class OwnProgram:
+class LoadedProgram:
     """A program behind the Predictor protocol."""
 
     def __init__(self, path: Path) -> None:

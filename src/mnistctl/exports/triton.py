@@ -40,7 +40,7 @@ def config(input_kind: str, *, classes: int) -> str:
         for name, size, reshape in (
             ("logits", classes, ""),
             ("probabilities", classes, ""),
-            ("known", 1, " reshape: { shape: [ ] }"),
+            ("familiarity", 1, " reshape: { shape: [ ] }"),
         )
     )
     return f"""name: "{NAME}"

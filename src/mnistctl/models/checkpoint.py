@@ -1,6 +1,6 @@
 """Checkpoints: one safetensors file with the weights and everything there is to know about them.
 
-Reading and verifying one takes NumPy alone.
+PictureResult and verifying one takes NumPy alone.
 """
 
 from dataclasses import dataclass
@@ -35,13 +35,13 @@ class Checkpoint:
             ModelError: the net is a person's own class, and nobody has named it again.
             UsageError: `arch` is not the net's.
         """
-        own = architectures.own_source(named)
+        own = architectures.custom_source(named)
         if own is not None and arch is None:
             raise ModelError(
                 f"{self.path}: its net is a class of somebody's own, and opening a model runs no code "
                 f"by itself; if you trust the file, add --arch {named}"
             )
-        given = architectures.own_source(arch or "")
+        given = architectures.custom_source(arch or "")
         if arch is not None and arch != named and not (own and given and given[1] == own[1]):
             raise UsageError(f"--arch {arch}: {self.path} is a '{named}'")
         return named if arch is None else arch

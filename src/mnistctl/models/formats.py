@@ -32,7 +32,7 @@ class Format:
     files: tuple[str, ...] = ()  # of a folder: what lies in it
     max_disagreement: float | None = None  # share of the images whose answer may be another
     max_accuracy_loss: float | None = None  # of an accuracy in [0, 1]
-    max_refusals_changed: float = 0.002  # share of the images; of an inexact one
+    max_rejections_changed: float = 0.002  # share of the images; of an inexact one
 
     @property
     def is_folder(self) -> bool:

@@ -24,7 +24,7 @@ _MAX_HEADER_BYTES = 4 << 20
 Tensors = Mapping[str, npt.NDArray[Any]]
 
 
-class Signed(NamedTuple):
+class HashedTensors(NamedTuple):
     """What a file that was verified holds."""
 
     values: dict[str, Any]  # its metadata
@@ -49,7 +49,7 @@ def save(path: Path, tensors: Tensors, values: Mapping[str, Any]) -> None:
     files.write_bytes(path, to_safetensors(dict(tensors), metadata={KEY: entry}))
 
 
-def load(path: Path) -> Signed:
+def load(path: Path) -> HashedTensors:
     """Open a file and verify it.
 
     Raises:
@@ -82,7 +82,7 @@ def load(path: Path) -> Signed:
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
             raise ModelError(f"{path}: {name} holds values that are not finite")
-    return Signed(values, tensors, stored)
+    return HashedTensors(values, tensors, stored)
 
 
 def _read_header(content: bytes, path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, Self
 from mnistctl.errors import ModelError
 from mnistctl.models import formats
 
-FORMAT_VERSION = 3  # 2 had no `known` among its tensors; 1 had them in another order
+FORMAT_VERSION = 4  # files of builds before 0.1 have 1 to 3; they are not read
 KEY = "mnistctl"  # the one entry in a file's own metadata that holds all of this as JSON
 
 
@@ -17,20 +17,23 @@ KEY = "mnistctl"  # the one entry in a file's own metadata that holds all of thi
 class Metadata:
     """Everything about a model but its weights."""
 
+    task: str = "digit"  # what the model reads; another kind of model has another task
     arch: str
     arch_args: dict[str, Any]
-    parameters: int  # of the net, and of what gives `known`
+    parameters: int  # of the net, and of what gives `familiarity`
     dataset: dict[str, Any]  # name, and the SHA-256 of its raw content
     class_names: list[str]
-    config: dict[str, Any]  # TrainConfig.to_json()
+    config: dict[str, Any]  # TrainSettings.to_json()
     metrics: dict[str, Any]  # of the saved weights: losses, accuracies, epoch, train_seconds
     versions: dict[str, str]  # package -> version that made it
     created: str  # ISO 8601, UTC
     git_commit: str | None = None  # of the folder it was trained in
     temperature: float = 1.0  # probabilities = softmax(logits / temperature)
-    threshold: float | None = None  # `known` below it is refused; None: nothing is
+    threshold: float | None = None  # `familiarity` below it is refused; None: nothing is
     calibration_images: int = 0  # of validation, that temperature and threshold were fitted on
-    known_layers: list[str] = field(default_factory=list)  # whose inputs `known` is computed from
+    familiarity_layers: list[str] = field(
+        default_factory=list
+    )  # whose inputs `familiarity` is computed from
     card: str = ""  # what a person should know before using it, in Markdown
     members: list[dict[str, Any]] = field(default_factory=list)  # of an ensemble: their metadata
     format_version: int = FORMAT_VERSION
@@ -96,6 +99,7 @@ class Metadata:
 
 
 _TYPES: dict[str, type | tuple[type, ...]] = {
+    "task": str,
     "arch": str,
     "arch_args": dict,
     "parameters": int,
@@ -109,7 +113,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "temperature": (int, float),
     "threshold": (int, float, type(None)),
     "calibration_images": int,
-    "known_layers": list,
+    "familiarity_layers": list,
     "card": str,
     "members": list,
     "format_version": int,
@@ -127,7 +131,7 @@ def _fits(value: Any, name: str) -> bool:
             isinstance(value, int | float | None) for value in metrics.values()
         ),
         "temperature": lambda temperature: temperature > 0,
-        "known_layers": lambda names: all(isinstance(name, str) for name in names),
+        "familiarity_layers": lambda names: all(isinstance(name, str) for name in names),
         "export": _is_export,
         "config": lambda config: (
             isinstance(config.get("validation_size"), int | None)

@@ -15,7 +15,7 @@ class Outputs(NamedTuple):
 
     logits: Floats  # (N, C)
     probabilities: Floats  # (N, C), each row sums to 1
-    known: Floats  # (N,) in [0, 1]: how much an image looks like anything the model was taught
+    familiarity: Floats  # (N,) in [0, 1]: how much an image looks like anything the model was taught
 
 
 class Predictor(Protocol):
@@ -43,7 +43,7 @@ class Prediction:
     label: str  # a class name
     probability: float
     top: tuple[tuple[str, float], ...]  # (class name, probability), the likeliest first
-    known: float  # see `Outputs`
+    familiarity: float  # see `Outputs`
     reason: str | None  # why it is refused, all the same; None: it is not
 
     @property
@@ -80,23 +80,23 @@ def interpret(
         outputs: of these images.
         class_names: C of them.
         top: how many of the likeliest classes each is to have, at most C.
-        threshold: on `known`: what is below is refused. None: nothing is for that.
+        threshold: on `familiarity`: what is below is refused. None: nothing is for that.
         reject: False: nothing is refused at all.
     """
     stranger = "not a digit" if are_digits(class_names) else "none of the classes"
     order = np.argsort(-outputs.probabilities, axis=1, kind="stable")[:, :top]
     predictions = []
-    for image, row, known, best in zip(
-        images, outputs.probabilities, outputs.known, order, strict=True
+    for image, row, familiarity, best in zip(
+        images, outputs.probabilities, outputs.familiarity, order, strict=True
     ):
         likeliest = tuple((class_names[index], float(row[index])) for index in best)
         reason = None
         if reject and not image.any():
             reason = "blank"
-        elif reject and threshold is not None and known < threshold:
+        elif reject and threshold is not None and familiarity < threshold:
             reason = stranger
         label, probability = likeliest[0]
-        predictions.append(Prediction(label, probability, likeliest, float(known), reason))
+        predictions.append(Prediction(label, probability, likeliest, float(familiarity), reason))
     return predictions
 
 

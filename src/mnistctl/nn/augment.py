@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mnistctl.settings.train_settings import TrainConfig
+from mnistctl.settings.train_settings import TrainSettings
 from mnistctl.types import IMAGE_SIZE
 
 _SMOOTHNESS = 4.0  # pixels: the standard deviation of what smooths an elastic displacement
@@ -38,7 +38,7 @@ class Draws(NamedTuple):
         )
 
 
-def draw(count: int, config: TrainConfig, device: torch.device) -> Draws:
+def draw(count: int, config: TrainSettings, device: torch.device) -> Draws:
     """Draw what the config needs for so many images, from torch's global generator of the device."""
 
     def uniform(*shape: int) -> Tensor:
@@ -57,12 +57,12 @@ def draw(count: int, config: TrainConfig, device: torch.device) -> Draws:
     )
 
 
-def apply(images: Tensor, config: TrainConfig, draws: Draws | None = None) -> Tensor:
+def apply(images: Tensor, config: TrainSettings, draws: Draws | None = None) -> Tensor:
     """Thicken, warp, add noise and erase, as the config says; what comes in from outside is paper.
 
     Args:
         images: float32 (N, 1, 28, 28), 0 = paper.
-        config: how far: see `TrainConfig`. All 0: the images as they are.
+        config: how far: see `TrainSettings`. All 0: the images as they are.
         draws: for these images; None: drawn now.
     """
     draws = draws or draw(len(images), config, images.device)
@@ -89,11 +89,11 @@ def _thicken(images: Tensor, pixels: Tensor) -> Tensor:
     return torch.where(pixels > 0, images.lerp(grown, pixels), images.lerp(shrunk, -pixels))
 
 
-def _warps(config: TrainConfig) -> bool:
+def _warps(config: TrainSettings) -> bool:
     return any((config.rotate, config.scale, config.shear, config.shift, config.elastic))
 
 
-def _maps(drawn: Tensor, config: TrainConfig) -> Tensor:
+def _maps(drawn: Tensor, config: TrainSettings) -> Tensor:
     """Affine maps, (N, 2, 3), from where a pixel goes to where it comes from."""
     amounts = drawn.mul(2).sub(1)
     angle = amounts[0] * math.radians(config.rotate)

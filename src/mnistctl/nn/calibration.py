@@ -12,26 +12,26 @@ from mnistctl.evaluation import metrics
 from mnistctl.models.metadata import Metadata
 from mnistctl.models.predictor import predict_all
 from mnistctl.nn import augment, batches, nets, outliers, torch_predictor
-from mnistctl.nn.classifier import Reader, known_classifier
-from mnistctl.settings.train_settings import TrainConfig
+from mnistctl.nn.classifier import Classifier, familiarity_head
+from mnistctl.settings.train_settings import TrainSettings
 from mnistctl.types import IMAGE_SIZE, Floats, Images
 
-REFUSED = 0.006  # of the validation images, by the threshold on `known`
+REJECTED = 0.006  # of the validation images, by the threshold on `familiarity`
 
 _FEWEST, _MOST = 20, 24_000  # pictures that are made up
 _PER_PICTURE = 50  # images trained on for each of them: so this takes a small part of the time
 _EPOCHS, _BATCH_SIZE = 13, 512
 _LEARNING_RATE, _WEIGHT_DECAY, _DROPOUT = 3e-3, 2.0, 0.2
 # Of what is made up; and of the digits, so that a turned one is no stranger.
-_AUGMENTED = TrainConfig(rotate=10, scale=0.1, shear=0.15, shift=1)
+_AUGMENTED = TrainSettings(rotate=10, scale=0.1, shear=0.15, shift=1)
 _MANY = 500  # images read at a time
-_MOST_LAYERS = 3  # whose inputs tell how much an image is known
+_MOST_LAYERS = 3  # whose inputs tell how much an image is familiarity
 
 
 def complete(
     net: nn.Module, metadata: Metadata, train: Split, validation: Split, *, images_seen: int
-) -> tuple[Reader, Metadata]:
-    """Make a reader of a trained net, with its `known`, its temperature and its threshold.
+) -> tuple[Classifier, Metadata]:
+    """Make a reader of a trained net, with its `familiarity`, its temperature and its threshold.
 
     Args:
         net: stays as it is.
@@ -46,15 +46,17 @@ def complete(
     net.eval()
     seed = int(metadata.config.get("seed", 0))
     layers = _telling_layers(net)
-    reader = Reader(net, known_layers=layers)
-    reader.known = _fit_known(reader, train, images_seen=images_seen, seed=seed)
+    reader = Classifier(net, familiarity_layers=layers)
+    reader.familiarity = _fit_familiarity(reader, train, images_seen=images_seen, seed=seed)
     metadata = dataclasses.replace(
-        metadata, known_layers=layers, parameters=sum(item.numel() for item in reader.parameters())
+        metadata,
+        familiarity_layers=layers,
+        parameters=sum(item.numel() for item in reader.parameters()),
     )
     if len(validation.images):
         device = next(net.parameters()).device
         predictor = torch_predictor.TorchPredictor(reader, metadata, device=device)
-        logits, _, known = predict_all(predictor, validation.images, batch_size=_MANY)
+        logits, _, familiarity = predict_all(predictor, validation.images, batch_size=_MANY)
         reader.temperature = metrics.fit_temperature(logits, validation.labels)
         probabilities = torch.softmax(torch.from_numpy(logits) / reader.temperature, dim=1).numpy()
         loss = metrics.cross_entropy(probabilities, validation.labels)
@@ -62,15 +64,15 @@ def complete(
             metadata,
             metrics=metadata.metrics | {"validation_loss": loss},
             temperature=reader.temperature,
-            threshold=threshold(known),
+            threshold=threshold(familiarity),
             calibration_images=len(validation.images),
         )
     return reader, metadata
 
 
-def threshold(known: Floats) -> float:
-    """Where to begin to refuse: below it lies `REFUSED` of the validation images' `known`, (N,)."""
-    return float(np.quantile(known, REFUSED))
+def threshold(familiarity: Floats) -> float:
+    """Where to begin to refuse: below it lies `REJECTED` of the validation images' `familiarity`, (N,)."""
+    return float(np.quantile(familiarity, REJECTED))
 
 
 def _telling_layers(net: nn.Module) -> list[str]:
@@ -98,7 +100,7 @@ def _sees_images(net: nn.Module, name: str, pixels: Tensor) -> bool:
     return len(seen) == 1 and len(seen[0]) in (2, 3, 4) and seen[0][0] == len(pixels)
 
 
-def _fit_known(reader: Reader, train: Split, *, images_seen: int, seed: int) -> nn.Module:
+def _fit_familiarity(reader: Classifier, train: Split, *, images_seen: int, seed: int) -> nn.Module:
     """A classifier of the net's features: of training images, or of pictures that are made up?
 
     Source: Hendrycks et al. 2019, "Deep Anomaly Detection with Outlier Exposure".
@@ -119,7 +121,7 @@ def _fit_known(reader: Reader, train: Split, *, images_seen: int, seed: int) -> 
 
 
 @torch.no_grad()
-def _features(reader: Reader, images: Images, device: torch.device) -> tuple[Tensor, Tensor]:
+def _features(reader: Classifier, images: Images, device: torch.device) -> tuple[Tensor, Tensor]:
     """Of images as they are, and of the same augmented: (N, F) each."""
     plain, augmented = [], []
     for part in torch.tensor(images).split(_MANY):
@@ -136,7 +138,7 @@ def _classify(features: Tensor, truth: Tensor) -> nn.Module:
     # Some features hardly change: rounding must not look like news.
     spread = spread + 0.1 * features.abs().mean() + 1e-12
     features = (features - mean) / spread
-    made = known_classifier(features.shape[1]).to(features.device)
+    made = familiarity_head(features.shape[1]).to(features.device)
     steps = max(100, _EPOCHS * len(features) // _BATCH_SIZE)
     optimizer = optim.AdamW(
         made.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY, fused=True

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from mnistctl.nn import nets
 
-_PLACES = 3  # both ways, that maps are pooled to for `known`
+_PLACES = 3  # both ways, that maps are pooled to for `familiarity`
 
 
-class Reads(Protocol):
+class ImageClassifier(Protocol):
     """What reads raw images, uint8 (N, 28, 28).
 
-    Gives logits (N, C), probabilities (N, C), the softmax of logits / temperature, and known (N,), all
+    Gives logits (N, C), probabilities (N, C), the softmax of logits / temperature, and familiarity (N,), all
     float32.
     """
 
@@ -32,15 +32,15 @@ class Reads(Protocol):
         ...
 
 
-class Reader(nn.Module):
+class Classifier(nn.Module):
     """A net that reads raw images.
 
     Args:
         net: takes normalised images, float32 (N, 1, 28, 28); gives logits (N, C).
         temperature: above 1 the answers are less sure than the net, below 1 surer.
-        known: takes features (N, F), gives (N, 1), of which a sigmoid is `known`; None: `known` is
+        familiarity: takes features (N, F), gives (N, 1), of which a sigmoid is `familiarity`; None: `familiarity` is
             the largest probability.
-        known_layers: the layers of the net whose inputs, pooled, are those features; without any they
+        familiarity_layers: the layers of the net whose inputs, pooled, are those features; without any they
             are the logits.
 
     Raises:
@@ -52,38 +52,38 @@ class Reader(nn.Module):
         net: nn.Module,
         *,
         temperature: float = 1.0,
-        known: nn.Module | None = None,
-        known_layers: Sequence[str] = (),
+        familiarity: nn.Module | None = None,
+        familiarity_layers: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.net = net
         self.temperature = temperature
-        self.known = known
-        self.known_layers = tuple(known_layers)
+        self.familiarity = familiarity
+        self.familiarity_layers = tuple(familiarity_layers)
         self._seen: dict[str, Tensor] = {}  # what goes into those layers, while the net reads
-        for name in known_layers:
+        for name in familiarity_layers:
             net.get_submodule(name).register_forward_pre_hook(functools.partial(self._see, name))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """See `Reads`."""
+        """See `ImageClassifier`."""
         return self.of_pixels(nets.scale_pixels(images))
 
     def of_pixels(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The same of pixels in [0, 1], float32 (N, 1, 28, 28)."""
         logits, features = self.features(nets.normalise(pixels))
         probabilities = torch.softmax(logits / self.temperature, dim=1)
-        if self.known is None:
+        if self.familiarity is None:
             return logits, probabilities, probabilities.amax(dim=1)
-        return logits, probabilities, torch.sigmoid(self.known(features).squeeze(1))
+        return logits, probabilities, torch.sigmoid(self.familiarity(features).squeeze(1))
 
     def features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (N, C), and the features (N, F) that `known` is computed from.
+        """Logits (N, C), and the features (N, F) that `familiarity` is computed from.
 
         Args:
             pixels: normalised, float32 (N, 1, 28, 28).
         """
         logits: Tensor = self.net(pixels)
-        seen = [_pooled(self._seen.pop(name)) for name in self.known_layers]
+        seen = [_pooled(self._seen.pop(name)) for name in self.familiarity_layers]
         return logits, torch.cat(seen, dim=1) if seen else logits
 
     def _see(self, name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -99,30 +99,30 @@ def _pooled(values: Tensor) -> Tensor:
 
 
 class Ensemble(nn.Module):
-    """Readers whose probabilities and `known` are averaged; logits are the logarithm of that mean."""
+    """Readers whose probabilities and `familiarity` are averaged; logits are the logarithm of that mean."""
 
     temperature = 1.0
 
-    def __init__(self, members: Sequence["Reader | Ensemble"]) -> None:
+    def __init__(self, members: Sequence["Classifier | Ensemble"]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """See `Reads`."""
+        """See `ImageClassifier`."""
         return self.of_pixels(nets.scale_pixels(images))
 
     def of_pixels(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The same of pixels in [0, 1], float32 (N, 1, 28, 28)."""
-        logs, known = [], []
+        logs, familiarity = [], []
         for member in self.members:
-            assert isinstance(member, Reader | Ensemble)  # noqa: S101 - for the type checker
+            assert isinstance(member, Classifier | Ensemble)  # noqa: S101 - for the type checker
             logits, _, of_member = member.of_pixels(pixels)
             logs.append(torch.log_softmax(logits / member.temperature, dim=1))
-            known.append(of_member)
+            familiarity.append(of_member)
         mean = torch.logsumexp(torch.stack(logs), dim=0) - math.log(len(logs))
-        return mean, mean.exp(), torch.stack(known).mean(dim=0)
+        return mean, mean.exp(), torch.stack(familiarity).mean(dim=0)
 
 
-def known_classifier(features: int, *, hidden: int = 32) -> nn.Sequential:
-    """What turns features into `known`, with fresh weights: float32 (N, F) -> (N, 1)."""
+def familiarity_head(features: int, *, hidden: int = 32) -> nn.Sequential:
+    """What turns features into `familiarity`, with fresh weights: float32 (N, F) -> (N, 1)."""
     return nn.Sequential(nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, 1))

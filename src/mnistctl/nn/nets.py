@@ -110,7 +110,7 @@ def build(arch: str, *, arch_args: Mapping[str, Any], classes: int) -> nn.Module
     Raises:
         UsageError: a person's own class that is not there, or does not give such logits.
     """
-    if source := architectures.own_source(arch):
+    if source := architectures.custom_source(arch):
         return custom_net.build(*source, arch_args=arch_args, classes=classes)
     if architectures.is_torchvision(arch):
         net = torchvision_nets.build(arch, classes=classes)
@@ -125,7 +125,7 @@ def build_shapes(arch: str, *, arch_args: Mapping[str, Any], classes: int) -> nn
 
     A person's own class is built for real: only it knows what it keeps besides its weights.
     """
-    if architectures.own_source(arch):
+    if architectures.custom_source(arch):
         return build(arch, arch_args=arch_args, classes=classes)
     with _EmptyOnMeta():
         net = build(arch, arch_args=arch_args, classes=classes)

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn, optim
 from torch.optim import lr_scheduler
 
-from mnistctl.settings.train_settings import TrainConfig
+from mnistctl.settings.train_settings import TrainSettings
 
 
 def build(
-    parameters: Iterable[nn.Parameter], config: TrainConfig, *, device: torch.device
+    parameters: Iterable[nn.Parameter], config: TrainSettings, *, device: torch.device
 ) -> optim.Optimizer:
     """The optimizer a config names; fused into one kernel where PyTorch can.
 
@@ -55,7 +55,7 @@ def build(
 
 
 def schedule(
-    optimizer: optim.Optimizer, config: TrainConfig, *, steps: int, steps_per_epoch: int
+    optimizer: optim.Optimizer, config: TrainSettings, *, steps: int, steps_per_epoch: int
 ) -> lr_scheduler.LRScheduler:
     """The schedule a config names, to be stepped after every step of the optimizer.
 

@@ -1,6 +1,6 @@
-"""Pictures that are none of a dataset's classes, made up: what `known` is fitted to tell apart.
+"""Pictures that are none of a dataset's classes, made up: what `familiarity` is fitted to tell apart.
 
-That is outlier exposure. Whoever measures `known` takes other letters, fonts and generators.
+That is outlier exposure. Whoever measures `familiarity` takes other letters, fonts and generators.
 
 Source: Hendrycks et al. 2019, "Deep Anomaly Detection with Outlier Exposure".
 """
@@ -21,7 +21,7 @@ from mnistctl.models.predictor import are_digits
 from mnistctl.types import IMAGE_SIZE, Images
 
 # Neither a digit nor like one: B, D, O, S, Z, l and their like are left out. So is about half of the
-# other Latin letters, on which `scripts/measure_refusal.py` measures.
+# other Latin letters, on which `scripts/measure_rejection.py` measures.
 LETTERS = (
     "ACEMPUXacdmpurxΔΛΞΠΣΦΨΩαλμπψωДЖЛФЦШЩЪЫЮЯджлфцшщюяЂЊҖѢѪאגדהלמצקרשת"
     '#%&@+*=$€<>^~;:"√∞∑∇≠±÷×∩⊂⊃⊥∈∀∃→↑↺⇒★☺♣♥♪♯☎✓✗◆▲◐'

@@ -24,7 +24,7 @@ class TorchPredictor:
 
     def __init__(
         self,
-        reader: classifier.Reader | classifier.Ensemble,
+        reader: classifier.Classifier | classifier.Ensemble,
         metadata: Metadata,
         *,
         device: torch.device,
@@ -112,7 +112,7 @@ def from_checkpoint(
 
 def _shapes(
     checkpoint: Checkpoint, about: Metadata, tensors: Mapping[str, npt.NDArray[Any]], arch: str | None
-) -> classifier.Reader | classifier.Ensemble:
+) -> classifier.Classifier | classifier.Ensemble:
     """A reader, or an ensemble of them, without weights."""
     if about.members:
         parts = [Metadata.from_json(member) for member in about.members]
@@ -122,7 +122,7 @@ def _shapes(
                     checkpoint,
                     part,
                     _under(tensors, f"members.{number}."),
-                    arch if architectures.own_source(part.arch) else None,
+                    arch if architectures.custom_source(part.arch) else None,
                 )
                 for number, part in enumerate(parts)
             ]
@@ -135,13 +135,16 @@ def _shapes(
         raise ModelError(
             f"{checkpoint.path}: '{named}' cannot be built as it says ({error})"
         ) from error
-    of_known = _under(tensors, "known.")
-    known = None
-    if "0.weight" in of_known and of_known["0.weight"].ndim == 2:
-        hidden, features = of_known["0.weight"].shape
-        known = classifier.known_classifier(features, hidden=hidden).to("meta")
-    return classifier.Reader(
-        net, temperature=about.temperature, known=known, known_layers=about.known_layers
+    familiarity_tensors = _under(tensors, "familiarity.")
+    familiarity = None
+    if "0.weight" in familiarity_tensors and familiarity_tensors["0.weight"].ndim == 2:
+        hidden, features = familiarity_tensors["0.weight"].shape
+        familiarity = classifier.familiarity_head(features, hidden=hidden).to("meta")
+    return classifier.Classifier(
+        net,
+        temperature=about.temperature,
+        familiarity=familiarity,
+        familiarity_layers=about.familiarity_layers,
     )
 
 

@@ -23,12 +23,12 @@ from mnistctl.nn import (
 )
 from mnistctl.nn.training_state import State
 from mnistctl.run.epoch import Epoch
-from mnistctl.settings.train_settings import TrainConfig
+from mnistctl.settings.train_settings import TrainSettings
 
 _EVALUATION_BATCH = 500  # small enough for a processor's cache
 
 
-class Done(NamedTuple):
+class EpochResult(NamedTuple):
     """An epoch that is over."""
 
     epoch: Epoch
@@ -36,7 +36,7 @@ class Done(NamedTuple):
     state: Callable[[], State]  # where training has come to
 
 
-def plan_steps(config: TrainConfig, images: int, *, processes: int = 1) -> tuple[int, int, int]:
+def plan_steps(config: TrainSettings, images: int, *, processes: int = 1) -> tuple[int, int, int]:
     """How a run divides: (images a step, steps an epoch, steps in all).
 
     Raises:
@@ -52,7 +52,7 @@ def plan_steps(config: TrainConfig, images: int, *, processes: int = 1) -> tuple
 
 def fit(
     net: nn.Module,
-    config: TrainConfig,
+    config: TrainSettings,
     train: Split,
     validation: Split,
     *,
@@ -60,7 +60,7 @@ def fit(
     group: distributed.Group = distributed.SOLO,
     start: State | None = None,
     on_step: Callable[[int, Callable[[], State]], bool] = lambda images, state: False,
-) -> Iterator[Done]:
+) -> Iterator[EpochResult]:
     """Train `net` in place, giving after each epoch what it came to, and the net that was measured.
 
     The caller may end the run early by asking no further.
@@ -185,7 +185,7 @@ def fit(
                 finished=seen == steps_per_epoch,
             )
             reported = True
-            yield Done(done, measured, state)
+            yield EpochResult(done, measured, state)
             if stopped:
                 return
             step, seen = step + seen, 0

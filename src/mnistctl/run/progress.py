@@ -1,31 +1,47 @@
-"""How the verbs tell whoever watches what they are doing; a face overrides what it shows."""
+"""Progress of long work: the library reports it, a user interface shows it.
+
+Messages in words are ordinary logging, under the logger "mnistctl".
+"""
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 from mnistctl.run.epoch import Epoch
 
 
-class Watcher:
-    """Hears of everything and shows nothing."""
-
-    def note(self, message: str) -> None:
-        """Something worth a line."""
-
-    def warn(self, message: str) -> None:
-        """Something worth a line that stands out."""
+class Progress:
+    """Shows nothing; a subclass overrides what it displays."""
 
     def download(self, file: str, received: int, total: int | None) -> None:
-        """Bytes of a file that have arrived, of how many if that is known."""
+        """`received` bytes of a file have arrived, of `total` if that is known."""
 
-    def progress(self, what: str, done: int, total: int) -> None:
-        """So many parts of something long are done."""
+    def advance(self, task: str, done: int, total: int) -> None:
+        """`done` of `total` parts of a task are done."""
 
     def training(self, images: int) -> None:
-        """Training begins, and will see so many images in all."""
+        """Training begins and will process `images` images in total."""
 
     def step(self, images: int) -> None:
-        """So many images have been seen."""
+        """A training step is done; `images` images have been processed so far."""
 
     def epoch(self, epoch: Epoch, *, best: bool) -> None:
-        """An epoch is over; `best` says that its model was kept."""
+        """An epoch is over; `best` says that its model was saved."""
 
 
-SILENT = Watcher()
+_current: ContextVar[Progress] = ContextVar("progress", default=Progress())  # noqa: B039
+
+
+def current() -> Progress:
+    """What shows the progress of this thread's work; nothing by default."""
+    return _current.get()
+
+
+@contextlib.contextmanager
+def shown_by(progress: Progress) -> Iterator[None]:
+    """Within this, `progress` is told of all progress."""
+    token = _current.set(progress)
+    try:
+        yield
+    finally:
+        _current.reset(token)

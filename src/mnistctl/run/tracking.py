@@ -9,7 +9,7 @@ from typing import Any
 from mnistctl.errors import MissingExtraError, unknown_name
 from mnistctl.run.epoch import Epoch
 from mnistctl.run.run_folder import Run
-from mnistctl.settings.train_settings import TrainConfig
+from mnistctl.settings.train_settings import TrainSettings
 
 TRACKERS = ("tensorboard",)
 
@@ -24,7 +24,7 @@ class Tracker:
 class _TensorBoard(Tracker):
     """Scalars by epoch, and the settings with what they came to."""
 
-    def __init__(self, writer: Any, config: TrainConfig) -> None:
+    def __init__(self, writer: Any, config: TrainSettings) -> None:
         self._writer = writer
         self._config = config
 
@@ -61,7 +61,7 @@ def check(track: str | None) -> None:
 
 
 @contextlib.contextmanager
-def open_tracker(track: str | None, run: Run, config: TrainConfig) -> Iterator[Tracker]:
+def open_tracker(track: str | None, run: Run, config: TrainSettings) -> Iterator[Tracker]:
     """The tracker of this name, writing into the run's folder; see `check`."""
     if track is None:
         yield Tracker()

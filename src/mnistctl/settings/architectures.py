@@ -78,7 +78,7 @@ def is_torchvision(name: str) -> bool:
     return name.startswith(TORCHVISION)
 
 
-def own_source(name: str) -> tuple[Path, str] | None:
+def custom_source(name: str) -> tuple[Path, str] | None:
     """The file and the class that FILE.py:CLASS names; None for any other kind of name."""
     file, colon, class_name = name.rpartition(":")
     return (Path(file), class_name) if colon and file.endswith(".py") else None
@@ -90,7 +90,7 @@ def resolve(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: the architecture or one of the arguments is unknown, or a value is wrong.
     """
-    if own_source(name) is not None:
+    if custom_source(name) is not None:
         return dict(arguments)  # what the class takes, only the class knows
     if is_torchvision(name):
         look_up("architecture", name, sizes())

@@ -12,12 +12,12 @@ from typing import Any
 
 from mnistctl.errors import look_up
 from mnistctl.settings import architectures
-from mnistctl.settings.train_settings import TrainConfig
+from mnistctl.settings.train_settings import TrainSettings
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings, as they differ from those of `TrainConfig`, and what they stand for."""
+    """Settings, as they differ from those of `TrainSettings`, and what they stand for."""
 
     summary: str
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -167,17 +167,17 @@ def is_current(row: Mapping[str, Any], name: str) -> bool:
     return all(config.get(key) == value for key, value in row["config"].items())
 
 
-def find_recipe(name: str) -> TrainConfig:
+def find_recipe(name: str) -> TrainSettings:
     """The settings of this recipe.
 
     Raises:
         UsageError: there is none; the message names the nearest.
     """
     settings = look_up("recipe", name, RECIPES).settings
-    return TrainConfig().replace(**{"recipe": name, "min_steps": FEWEST_STEPS, **settings})
+    return TrainSettings().replace(**{"recipe": name, "min_steps": FEWEST_STEPS, **settings})
 
 
-def for_arch(arch: str) -> TrainConfig:
+def for_arch(arch: str) -> TrainSettings:
     """The settings an architecture goes by when nothing else is said.
 
     Raises:
@@ -186,4 +186,4 @@ def for_arch(arch: str) -> TrainConfig:
     architectures.resolve(arch, {})
     if arch in RECIPES:
         return find_recipe(arch)
-    return TrainConfig().replace(arch=arch, min_steps=FEWEST_STEPS, **ANY_NET)
+    return TrainSettings().replace(arch=arch, min_steps=FEWEST_STEPS, **ANY_NET)

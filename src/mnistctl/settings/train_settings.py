@@ -1,4 +1,4 @@
-"""TrainConfig: every choice that decides a training run, checked once, then frozen."""
+"""TrainSettings: every choice that decides a training run, checked once, then frozen."""
 
 import dataclasses
 import json
@@ -32,7 +32,7 @@ SCHEDULES: dict[str, Mapping[str, Any]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainSettings:
     """Every choice that decides a run; the same config, machine and versions give the same weights.
 
     Raises:
@@ -179,12 +179,12 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def check_types(values: Mapping[str, Any]) -> None:
-    """Check that settings are of the types that `TrainConfig` has for them.
+    """Check that settings are of the types that `TrainSettings` has for them.
 
     Raises:
         UsageError: one is not.
     """
-    hints = get_type_hints(TrainConfig)
+    hints = get_type_hints(TrainSettings)
     for name, value in values.items():
         if name in hints and not _is_a(value, hints[name]):
             option = "--" + name.replace("_", "-")

@@ -26,12 +26,12 @@ def local_rank() -> int:
     return int(os.environ["LOCAL_RANK"]) if _is_launched() else 0
 
 
-def leads() -> bool:
+def is_leader() -> bool:
     """Whether this is the process that writes and shows."""
     return rank() == 0
 
 
-def is_first_to_tell() -> bool:
+def is_first_to_report() -> bool:
     """Whether none of the others has said why they end; true once for all of them, and of one alone.
 
     What one of them meets ends all, and one line is enough.

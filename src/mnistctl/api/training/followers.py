@@ -5,11 +5,10 @@ from pathlib import Path
 from mnistctl.api.training import preparing, resume, run_settings, session
 from mnistctl.errors import DataError
 from mnistctl.run import run_folder, tracking
-from mnistctl.run.progress import SILENT
-from mnistctl.settings.train_settings import TrainConfig
+from mnistctl.settings.train_settings import TrainSettings
 from mnistctl.system import signals, torchrun
 
-BEGUN, GOES_ON, FINISHED = "begun", "goes-on", "finished"
+STARTED, RESUMED, FINISHED = "begun", "goes-on", "finished"
 
 
 def tell_others(run: run_folder.Run, state: str, *, data_sha256: str = "") -> None:
@@ -39,11 +38,11 @@ def follow(data_dir: Path | None) -> run_folder.Run:
     if state == FINISHED:
         return run
     with signals.deferred() as interrupt:
-        config = TrainConfig(**run.read_config())
+        config = TrainSettings(**run.read_config())
         place = devices.resolve(config.device)
-        saved = resume.load(run) if state == GOES_ON else None
-        opened = None if saved else run_settings.open_begun(config, SILENT)
-        train_split, validation_split = preparing.load(config, data_dir, SILENT)
+        saved = resume.load(run) if state == RESUMED else None
+        opened = None if saved else run_settings.open_begun(config)
+        train_split, validation_split = preparing.load(config, data_dir)
         if train_split.sha256 != data_sha256:
             raise DataError(
                 f"the data of '{config.dataset}' are not the same in all processes: SHA-256 "
@@ -51,7 +50,7 @@ def follow(data_dir: Path | None) -> run_folder.Run:
             )
         net = preparing.build_net(config, opened, train_split.class_names).to(place)
         job = session.Job(
-            *(run, config, train_split, validation_split, place, group, SILENT),
+            *(run, config, train_split, validation_split, place, group),
             *(interrupt, tracking.Tracker()),
             saved=saved,
         )

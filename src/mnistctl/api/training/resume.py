@@ -1,5 +1,6 @@
 """Going on with a run that was cut short, and saving where it has come to."""
 
+import logging
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -13,16 +14,17 @@ from mnistctl.errors import ModelError, UsageError
 from mnistctl.models import hashed_safetensors
 from mnistctl.run import run_folder
 from mnistctl.run.epoch import Epoch
-from mnistctl.run.progress import Watcher
 from mnistctl.run.run_folder import Run
 from mnistctl.settings import architectures
-from mnistctl.settings.train_settings import TrainConfig
+from mnistctl.settings.train_settings import TrainSettings
 from mnistctl.system import files, provenance, torchrun
 
 if TYPE_CHECKING:
     import torch
 
     from mnistctl.nn.training_state import State
+
+_log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 _MAY_CHANGE = ("epochs", "min_steps", "device")
@@ -59,7 +61,7 @@ def save(
     state: "State",
     standing: Standing,
     *,
-    config: TrainConfig,
+    config: TrainSettings,
     data_sha256: str,
     surroundings: dict[str, str],
 ) -> None:
@@ -117,7 +119,7 @@ def surroundings(device: "torch.device") -> dict[str, str]:
     }
 
 
-def standing_of(saved: Saved | None, config: TrainConfig) -> Standing:
+def standing_of(saved: Saved | None, config: TrainSettings) -> Standing:
     """Which epochs were the best of a run that goes on; to another length with new patience."""
     if saved is None:
         return Standing()
@@ -144,7 +146,7 @@ def find(name: str | Path) -> Run:
     raise UsageError(f"--resume {name}: no such run; known here: {known or 'none'}")
 
 
-def config_of(run: Run, options: dict[str, Any]) -> tuple[TrainConfig, bool]:
+def config_of(run: Run, options: dict[str, Any]) -> tuple[TrainSettings, bool]:
     """The settings to go on with, and whether the run has come to its end by them already.
 
     They are the run's, with another length or device if that is asked for.
@@ -158,7 +160,7 @@ def config_of(run: Run, options: dict[str, Any]) -> tuple[TrainConfig, bool]:
         ModelError: its settings cannot be read.
     """
     try:
-        begun = TrainConfig(**run.read_config())
+        begun = TrainSettings(**run.read_config())
     except TypeError as error:
         raise ModelError(f"{run.config_path}: not the settings of a run ({error})") from error
     asked = {name: value for name, value in options.items() if value is not None}
@@ -180,9 +182,9 @@ def config_of(run: Run, options: dict[str, Any]) -> tuple[TrainConfig, bool]:
     return chosen, run.result_path.is_file() and is_same_length
 
 
-def _check_source(begun: TrainConfig, arch: str | None, run: Run) -> None:
+def _check_source(begun: TrainSettings, arch: str | None, run: Run) -> None:
     """Check a person's own class: a run folder alone runs no code, and it must be what it was."""
-    source = architectures.own_source(begun.arch)
+    source = architectures.custom_source(begun.arch)
     if source is None:
         return
     if arch is None:
@@ -197,10 +199,9 @@ def _check_source(begun: TrainConfig, arch: str | None, run: Run) -> None:
 def prepare(
     run: Run,
     saved: Saved | None,
-    config: TrainConfig,
+    config: TrainSettings,
     train: datasets.Split,
     device: "torch.device",
-    watcher: Watcher,
 ) -> None:
     """Make a run's folder ready to go on, after checking that it goes on with what it began with.
 
@@ -213,7 +214,7 @@ def prepare(
 
     _, _, steps = plan_steps(config, len(train.images), processes=torchrun.processes())
     if saved is None:
-        watcher.note(f"{run.folder}: nothing was saved yet, so it begins again")
+        _log.info(f"{run.folder}: nothing was saved yet, so it begins again")
         run.cut_metrics(0)
         return
     if saved.data_sha256 != train.sha256:
@@ -230,12 +231,12 @@ def prepare(
     now = surroundings(device)
     changed = [name for name, value in now.items() if saved.surroundings.get(name) != value]
     if changed:
-        watcher.warn(
+        _log.warning(
             f"begun with another {', '.join(changed)}: the weights will not be the same bit for bit"
         )
     if _length(config.to_json()) != _length(saved.config):
-        watcher.note(f"{steps:,} steps in all now: the schedule is that of a run so long")
-    watcher.note(f"going on with {run.folder} after step {state.steps:,} of {steps:,}")
+        _log.info(f"{steps:,} steps in all now: the schedule is that of a run so long")
+    _log.info(f"going on with {run.folder} after step {state.steps:,} of {steps:,}")
     # An epoch that was cut short comes again, whole; unless it is the last.
     run.cut_metrics(state.epoch if state.steps < steps else state.epoch + 1)
     files.remove(run.result_path)

@@ -1,5 +1,6 @@
 """What a run is to be: from a recipe, a file of settings, a model to start from, and options."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -7,15 +8,17 @@ from mnistctl.api import models
 from mnistctl.errors import ModelError, UsageError
 from mnistctl.models import checkpoint, formats
 from mnistctl.models.checkpoint import Checkpoint
-from mnistctl.run.progress import Watcher
 from mnistctl.settings import architectures, recipes, train_settings
-from mnistctl.settings.train_settings import TrainConfig
+from mnistctl.settings.train_settings import TrainSettings
 from mnistctl.system import files
+
+_log = logging.getLogger(__name__)
 
 
 def choose(
-    file: Path | str | None, options: dict[str, Any], watcher: Watcher
-) -> tuple[TrainConfig, Checkpoint | None, bool]:
+    file: Path | str | None,
+    options: dict[str, Any],
+) -> tuple[TrainSettings, Checkpoint | None, bool]:
     """The settings of a run, and the model it starts from, if any.
 
     A recipe comes first: the one named, else the architecture's own. What the file says replaces the
@@ -23,8 +26,7 @@ def choose(
 
     Args:
         file: TOML, or the `config.json` of a run.
-        options: fields of `TrainConfig` and arguments of the net; None: not given.
-        watcher: hears when a person's own class is not what it was.
+        options: fields of `TrainSettings` and arguments of the net; None: not given.
 
     Returns:
         The settings, the model, and whether the dataset was named by anybody.
@@ -40,7 +42,7 @@ def choose(
     if "init" in asked:
         written = {name: value for name, value in written.items() if name != "init_sha256"}
     named = {**written, **asked}
-    opened = open_init(named.get("init"), named.get("arch"), watcher)
+    opened = open_init(named.get("init"), named.get("arch"))
     base = _base(named.get("recipe"), named.get("arch"), opened)
     for values in (written, asked):
         kept = {name: value for name, value in values.items() if name not in ("recipe", "init")}
@@ -52,10 +54,10 @@ def choose(
         if written.get("init_sha256") not in (None, opened.sha256):
             raise UsageError(f"--init {opened.path}: not the model that {file} names (SHA-256)")
         base = base.replace(init=str(opened.path), init_sha256=opened.sha256)
-    return _with_source(base, written, watcher), opened, "dataset" in named
+    return _with_source(base, written), opened, "dataset" in named
 
 
-def _base(recipe: str | None, arch: str | None, opened: Checkpoint | None) -> TrainConfig:
+def _base(recipe: str | None, arch: str | None, opened: Checkpoint | None) -> TrainSettings:
     """The recipe's settings; those for a model that has learned already, where it starts from one."""
     if opened is not None:
         arch = arch or opened.metadata.arch
@@ -69,36 +71,36 @@ def _base(recipe: str | None, arch: str | None, opened: Checkpoint | None) -> Tr
     return base.replace(arch=arch, arch_args=opened.metadata.arch_args)
 
 
-def _with_source(chosen: TrainConfig, written: dict[str, Any], watcher: Watcher) -> TrainConfig:
+def _with_source(chosen: TrainSettings, written: dict[str, Any]) -> TrainSettings:
     """The settings with the SHA-256 of a person's own class as it is now."""
-    source = architectures.own_source(chosen.arch)
+    source = architectures.custom_source(chosen.arch)
     if source is None:
         return chosen
     if not source[0].is_file():
         raise UsageError(f"--arch {chosen.arch}: {source[0]}: no such file")
     found = files.sha256(source[0].read_bytes())
     if written.get("arch_sha256") not in (None, found) and written.get("arch") == chosen.arch:
-        watcher.warn(f"{source[0]} has changed since those settings were written")
+        _log.warning(f"{source[0]} has changed since those settings were written")
     return chosen.replace(arch_sha256=found)
 
 
-def open_begun(begun: TrainConfig, watcher: Watcher) -> Checkpoint | None:
+def open_begun(begun: TrainSettings) -> Checkpoint | None:
     """The checkpoint that a run began from, if any.
 
     Raises:
         UsageError: it is not what it was.
     """
-    opened = open_init(begun.init, begun.arch, watcher)
+    opened = open_init(begun.init, begun.arch)
     if opened is not None and opened.sha256 != begun.init_sha256:
         raise UsageError(f"{opened.path}: not the model that the run began from (SHA-256)")
     return opened
 
 
-def open_init(init: str | Path | None, arch: str | None, watcher: Watcher) -> Checkpoint | None:
+def open_init(init: str | Path | None, arch: str | None) -> Checkpoint | None:
     """The checkpoint to start from, if any."""
     if init is None:
         return None
-    path = models.find(init, watcher=watcher)
+    path = models.find(init)
     if models.format_of(path) != formats.SAFETENSORS:
         raise UsageError(f"--init {path}: an exported file; name the checkpoint it was made from")
     opened = checkpoint.load(path)
@@ -109,5 +111,5 @@ def open_init(init: str | Path | None, arch: str | None, watcher: Watcher) -> Ch
         architectures.resolve(named, opened.metadata.arch_args)
     except UsageError as error:
         raise ModelError(f"{path}: {error}") from error
-    models.warn_of_changed_source(opened, arch, watcher)
+    models.warn_of_changed_source(opened, arch)
     return opened

@@ -1,6 +1,7 @@
 """A training run on its way: epochs, the best model, where it has come to, and its end."""
 
 import dataclasses
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,11 +12,10 @@ from mnistctl.api.training import resume
 from mnistctl.errors import DivergedError, InterruptedRunError, LostProcessError, WriteError
 from mnistctl.models import checkpoint
 from mnistctl.models.metadata import Metadata
-from mnistctl.run import run_folder, tracking
+from mnistctl.run import progress, run_folder, tracking
 from mnistctl.run.epoch import Epoch
-from mnistctl.run.progress import Watcher
 from mnistctl.settings import architectures
-from mnistctl.settings.train_settings import TrainConfig
+from mnistctl.settings.train_settings import TrainSettings
 from mnistctl.system import provenance, signals
 
 if TYPE_CHECKING:
@@ -23,18 +23,19 @@ if TYPE_CHECKING:
 
     from mnistctl.nn import distributed, training_state
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Job:
     """A run on its way."""
 
     run: run_folder.Run
-    config: TrainConfig
+    config: TrainSettings
     train: datasets.Split
     validation: datasets.Split
     device: "torch.device"
     group: "distributed.Group"  # whose first process alone writes and shows
-    watcher: Watcher
     interrupt: signals.Interrupt
     tracker: tracking.Tracker
     save_every: str | None = None  # see `resuming.interval`
@@ -67,7 +68,7 @@ def fit(net: "torch.nn.Module", job: Job) -> tuple[Epoch, Epoch]:
         git_commit=provenance.git_commit(),
     )
     batch_size, _, steps = trainer.plan_steps(config, len(job.train.images))
-    job.watcher.training(steps * batch_size)
+    progress.current().training(steps * batch_size)
     standing = resume.standing_of(job.saved, config)
     surroundings = resume.surroundings(job.device)
     last, kept = None, standing.best
@@ -85,7 +86,7 @@ def fit(net: "torch.nn.Module", job: Job) -> tuple[Epoch, Epoch]:
     saver = resume.Saver(job.save_every, write)
 
     def on_step(images: int, state: Callable[[], "training_state.State"]) -> bool:
-        job.watcher.step(images)
+        progress.current().step(images)
         is_told = job.is_told_to_stop()
         if leads:
             saver.step(state, at_once=is_told)
@@ -119,12 +120,12 @@ def fit(net: "torch.nn.Module", job: Job) -> tuple[Epoch, Epoch]:
                     metadata = dataclasses.replace(
                         about, metrics=epoch.to_json(), created=provenance.now()
                     )
-                    reader = classifier.Reader(measured)
+                    reader = classifier.Classifier(measured)
                     checkpoint.save(run.model_path, torch_predictor.state_of(reader), metadata)
-                job.watcher.epoch(epoch, best=kept is epoch)
+                progress.current().epoch(epoch, best=kept is epoch)
                 saver.save(state)
             if config.patience and epoch.epoch - standing.gained >= config.patience:
-                job.watcher.note(f"no better epoch for {config.patience}: stopped early")
+                _log.info(f"no better epoch for {config.patience}: stopped early")
                 break
         assert kept is not None  # noqa: S101 - a run has a step or more, so an epoch
         if not job.is_told_to_stop() and leads:
@@ -138,7 +139,7 @@ def fit(net: "torch.nn.Module", job: Job) -> tuple[Epoch, Epoch]:
     return last or run.read_metrics()[-1], kept
 
 
-def _is_enough(saved: resume.Saved | None, standing: resume.Standing, config: TrainConfig) -> bool:
+def _is_enough(saved: resume.Saved | None, standing: resume.Standing, config: TrainSettings) -> bool:
     """Whether a run that goes on had lost its patience already."""
     if saved is None or not config.patience:
         return False
@@ -162,13 +163,13 @@ def _require_finite(
 
 
 def _complete(job: Job, last: Epoch) -> None:
-    """Give the saved model what it needs to be honest: its temperature, its `known`, its threshold."""
+    """Give the saved model what it needs to be honest: its temperature, its `familiarity`, its threshold."""
     from mnistctl.nn import calibration, torch_predictor
 
     path = job.run.model_path
-    own = job.config.arch if architectures.own_source(job.config.arch) else None
+    own = job.config.arch if architectures.custom_source(job.config.arch) else None
     saved = torch_predictor.from_checkpoint(checkpoint.load(path), device=job.device, arch=own)
-    job.watcher.note(f"calibrating on {len(job.validation.images):,} validation images")
+    _log.info(f"calibrating on {len(job.validation.images):,} validation images")
     seen = last.steps * min(job.config.batch_size, len(job.train.images))
     reader, metadata = calibration.complete(
         saved.reader.get_submodule("net"), saved.metadata, job.train, job.validation, images_seen=seen

@@ -1,9 +1,9 @@
 """Measure how a model takes what is not a digit: pictures of eight kinds, and real test digits.
 
-    python scripts/measure_refusal.py [MODEL] [--each 650]
+    python scripts/measure_rejection.py [MODEL] [--each 650]
 
 Every picture goes the way of any picture (`images.read`). Letters, fonts and generators are others than
-those that `known` is fitted on (`mnistctl.images.outliers`). Needs `pip install --group measure`, and
+those that `familiarity` is fitted on (`mnistctl.images.outliers`). Needs `pip install --group measure`, and
 MNIST in the data folder, of whose test images digits, pairs and pieces are taken.
 """
 
@@ -263,15 +263,19 @@ def measure(predictor: Predictor, digits: datasets.Split, *, each: int) -> dict[
         random = np.random.default_rng(1)
         seen = [read(draw(random)) for _ in range(each)]
         inked = [image for image in seen if image is not None]
-        known = predict_all(predictor, np.stack(inked), batch_size=256).known if inked else np.zeros(0)
-        refused[name] = float(((known < threshold).sum() + len(seen) - len(inked)) / each)
-    known = predict_all(predictor, digits.images, batch_size=256).known
+        familiarity = (
+            predict_all(predictor, np.stack(inked), batch_size=256).familiarity
+            if inked
+            else np.zeros(0)
+        )
+        refused[name] = float(((familiarity < threshold).sum() + len(seen) - len(inked)) / each)
+    familiarity = predict_all(predictor, digits.images, batch_size=256).familiarity
     return {
         "pictures": each * len(refused),
         "refused": float(np.mean(list(refused.values()))),
         "refused_by_kind": refused,
         "digits": len(digits.images),
-        "digits_refused": float((known < threshold).mean()),
+        "digits_rejected": float((familiarity < threshold).mean()),
     }
 
 
@@ -283,7 +287,7 @@ def render(found: dict[str, Any]) -> Iterator[str]:
     for name, share in found["refused_by_kind"].items():
         yield f"| {name} | {each:,} | {100 * share:.1f}% |"
     yield f"| **all of these** | {found['pictures']:,} | {100 * found['refused']:.1f}% |"
-    yield f"| **MNIST test images** | {found['digits']:,} | {100 * found['digits_refused']:.2f}% |"
+    yield f"| **MNIST test images** | {found['digits']:,} | {100 * found['digits_rejected']:.2f}% |"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
