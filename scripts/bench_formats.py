@@ -19,7 +19,7 @@ CHART = Path(__file__).parents[1] / "docs" / "formats.png"
 def main() -> None:
     """Measure all and write the section."""
     CHART.unlink(missing_ok=True)
-    command = (*bench.MNISTCTL, "benchmark", "bundled", "--chart", str(CHART), "--json", "--quiet")
+    command = (*bench.MNISTCTL, "benchmark", "bundled", "--output", str(CHART), "--json", "--quiet")
     found = json.loads(bench.measure(command).stdout)
     lines = [
         "`mnistctl benchmark bundled`: each format in a process of its own, in turns; accuracy and "

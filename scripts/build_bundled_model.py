@@ -1,10 +1,12 @@
 """Build the model inside the package, and its card.
 
-    python scripts/build_bundled_model.py [--run RUN]
+    python scripts/build_bundled_model.py [--run RUN | --keep-weights]
 
-Trains the recipe `small` with seed 0, fixed beforehand, or takes a run that did; calibrates it; exports
-it with its check; measures both; writes `src/mnistctl/bundled/` and `docs/model-card.md`, which is also
-in the files' own metadata. MNIST must be in the data folder, and `pip install --group measure` done.
+Trains the recipe `small` with seed 0, which was fixed beforehand, or takes a finished run of it; then
+calibrates the model. With --keep-weights it takes the weights and the calibration of the bundled model
+as they are. The script exports the model, evaluates both files, and writes `src/mnistctl/bundled/` and
+`docs/model-card.md`. The card is also in the metadata of both files. MNIST must be in the data folder,
+and `pip install --group measure` done.
 """
 
 import argparse
@@ -26,176 +28,228 @@ from mnistctl.errors import UsageError
 from mnistctl.evaluation.report import Report
 from mnistctl.models import checkpoint, formats
 from mnistctl.models.checkpoint import Checkpoint
+from mnistctl.models.metadata import Metadata
 from mnistctl.nn import calibration, nets, outliers, torch_predictor
 from mnistctl.settings import recipes
 from mnistctl.system import files
 
 RECIPE, SEED = "small", 0
 CARD = Path(__file__).parents[1] / "docs" / "model-card.md"
-EACH = 1_000  # pictures of each kind that is to be refused
-MOST_BYTES, MOST_PARAMETERS, LEAST_ACCURACY = 2_500_000, 300_000, 0.9975
+PICTURES_PER_KIND = 1_000  # of what must be rejected
+MAX_BYTES, MAX_PARAMETERS, MIN_ACCURACY = 2_500_000, 300_000, 0.9975
 
 
-def trained(run: str | None) -> Checkpoint:
-    """The checkpoint of the run that is named, or of a new one."""
-    wanted = recipes.find_recipe(RECIPE).replace(seed=SEED, dataset="mnist").to_json()
+def train(run: str | None) -> Checkpoint:
+    """The calibrated checkpoint of this run, or of a new one."""
+    settings = recipes.find_recipe(RECIPE).replace(seed=SEED, dataset="mnist").to_json()
     if run is None:
         run = mnistctl.train(recipe=RECIPE, seed=SEED, dataset="mnist", plots=False).run
-    found = checkpoint.load(models.find(run))
-    differs = [name for name, value in wanted.items() if found.metadata.config.get(name) != value]
-    if differs:
-        raise UsageError(f"{run}: not the recipe '{RECIPE}' with seed {SEED}: {differs[0]} differs")
-    return calibrated(found)
+    trained = checkpoint.load(models.find_model(run))
+    config = trained.metadata.config
+    differences = [name for name, value in settings.items() if config.get(name) != value]
+    if differences:
+        raise UsageError(f"{run}: not the recipe '{RECIPE}' with seed {SEED}: {differences[0]} differs")
+    return calibrate(trained)
 
 
-def calibrated(found: Checkpoint) -> Checkpoint:
-    """The same net, calibrated as this version does it, whichever trained it."""
-    train, validation = datasets.load_for_training("mnist")
-    net = torch_predictor.from_checkpoint(found, device=torch.device("cpu")).reader.get_submodule("net")
-    reader, metadata = calibration.complete(
-        net,
-        found.metadata,
-        train,
-        validation,
-        images_seen=found.metadata.metrics["steps"] * found.metadata.config["batch_size"],
+def calibrate(trained: Checkpoint) -> Checkpoint:
+    """The same network, calibrated by this version of mnistctl."""
+    train_split, validation_split = datasets.load_for_training("mnist")
+    predictor = torch_predictor.from_checkpoint(trained, device=torch.device("cpu"))
+    classifier, metadata = calibration.calibrate(
+        predictor.classifier.get_submodule("net"),
+        trained.metadata,
+        train_split,
+        validation_split,
+        images_seen=trained.metadata.metrics["steps"] * trained.metadata.config["batch_size"],
     )
-    return Checkpoint(found.path, metadata, torch_predictor.state_of(reader), "")
+    return Checkpoint(trained.path, metadata, torch_predictor.to_arrays(classifier), "")
 
 
-def card(model: Checkpoint, report: Report, refusal: dict[str, Any]) -> Iterator[str]:
-    """The model card's lines."""
-    about = model.metadata
-    config = recipes.find_recipe(RECIPE)
-    shapes = nets.build_shapes(about.arch, arch_args=about.arch_args, classes=len(about.class_names))
-    low, high = report.accuracy_interval
-    made = {name: about.versions[name] for name in ("mnistctl", "torch", "numpy", "python")}
+def card(metadata: Metadata, report: Report, rejection: dict[str, Any]) -> Iterator[str]:
+    """The lines of the model card."""
     yield from (
-        "# Model card: the digit reader inside mnistctl",
+        "# Model card: the bundled digit classifier of mnistctl",
         "",
-        "Reads one handwritten digit, 28×28 grey pixels, and says how sure it is and how much the "
-        "picture looks like a digit at all. Made by `python scripts/build_bundled_model.py`; every "
-        "figure here was measured by that script on the very weights it describes.",
+        "The model reads one handwritten digit from a 28×28 grey image. It returns a probability for "
+        "each digit, and how much the image resembles a digit at all (`familiarity`). "
+        "`python scripts/build_bundled_model.py` made this card and measured every number in it on "
+        "exactly these weights.",
         "",
+    )
+    yield from facts(metadata)
+    yield from accuracy(metadata, report)
+    yield from calibration_section(report)
+    yield from (
+        "",
+        "## Rejection",
+        "",
+        "Measured by `scripts/measure_rejection.py`, with letters, fonts and generators that were not "
+        "used to fit `familiarity`. Letters that look like a digit are left out; the script lists "
+        "them.",
+        "",
+        *measure_rejection.render(rejection),
+    )
+    yield from robustness(report)
+    yield from limitations()
+
+
+def facts(metadata: Metadata) -> Iterator[str]:
+    """The table of what the model is."""
+    settings = recipes.find_recipe(RECIPE)
+    net = nets.build_shapes(
+        metadata.arch, arch_args=metadata.arch_args, classes=len(metadata.class_names)
+    )
+    parameters, multiply_adds = count(net)
+    packages = ("mnistctl", "torch", "numpy", "python")
+    rejected = f"{100 * calibration.REJECTED_SHARE:g}%"
+    yield from (
         "| | |",
         "| --- | --- |",
-        f"| net | `{about.arch}`: {json.dumps(about.arch_args)} |",
-        f"| parameters | {about.parameters:,}, of which {count(shapes)[0]:,} of the net |",
-        f"| multiply-adds an image | {count(shapes)[1] / 1e6:.1f} million for the net |",
-        "| takes | `images`: uint8 (batch, 28, 28), 0 = paper, 255 = ink |",
-        "| gives | `logits` and `probabilities`: float32 (batch, 10); `familiarity`: float32 (batch,) |",
-        f"| trained on | MNIST's {60_000 - about.calibration_images:,} training images that are not "
-        f"validation; raw data SHA-256 `{about.dataset['sha256']}` |",
-        f"| recipe | `{RECIPE}`, seed {SEED}, fixed beforehand; {config.epochs:g} epochs, "
-        f"{about.metrics['train_seconds']:.0f} s; the model is that of epoch "
-        f"{about.metrics['epoch']}, the best on validation |",
-        f"| made with | {', '.join(f'{name} {version}' for name, version in made.items())} |",
-        f"| temperature | {about.temperature:.4f}, fitted on {about.calibration_images:,} validation "
-        "images |",
-        f"| refuses | below `familiarity` {about.threshold:.4f}: that is {100 * calibration.REJECTED:g}% of "
-        "the validation images |",
+        f"| architecture | `{metadata.arch}`: {json.dumps(metadata.arch_args)} |",
+        f"| parameters | {metadata.parameters:,}, of which {parameters:,} in the network |",
+        f"| multiply-adds per image | {multiply_adds / 1e6:.1f} million in the network |",
+        "| input | `images`: uint8 (batch, 28, 28), 0 = paper, 255 = ink |",
+        "| output | `logits` and `probabilities`: float32 (batch, 10); `familiarity`: float32 (batch,) "
+        "|",
+        f"| training data | {60_000 - metadata.calibration_images:,} training images of MNIST, without "
+        f"the validation images; SHA-256 of the raw data `{metadata.dataset['sha256']}` |",
+        f"| training | recipe `{RECIPE}`, seed {SEED}, both fixed beforehand; {settings.epochs:g} "
+        f"epochs, {metadata.metrics['train_seconds']:.0f} s; epoch {metadata.metrics['epoch']} was the "
+        "best on validation |",
+        f"| versions | {', '.join(f'{name} {metadata.versions[name]}' for name in packages)} |",
+        f"| temperature | {metadata.temperature:.4f}, fitted on {metadata.calibration_images:,} "
+        "validation images |",
+        f"| rejection | `familiarity` below {metadata.threshold:.4f}, which rejects {rejected} of the "
+        "validation images |",
+    )
+
+
+def accuracy(metadata: Metadata, report: Report) -> Iterator[str]:
+    """The section on accuracy."""
+    low, high = report.accuracy_interval
+    yield from (
         "",
-        "## How well it reads",
+        "## Accuracy",
         "",
         f"**{100 * report.accuracy:.2f}%** of the {report.images:,} test images of MNIST (95% interval "
         f"{100 * low:.2f} to {100 * high:.2f}); cross-entropy {report.loss:.4f}. On the validation "
-        f"images {100 * about.metrics['validation_accuracy']:.2f}%. The test images chose nothing: "
-        "neither settings, nor epoch, nor temperature, nor threshold.",
+        f"images: {100 * metadata.metrics['validation_accuracy']:.2f}%. The test images were not used "
+        "to choose settings, epoch, temperature or threshold.",
         "",
         "| digit | images | precision | recall | F1 |",
         "| --- | --- | --- | --- | --- |",
     )
     for row in report.per_class:
-        figures = " | ".join(f"{100 * row[name]:.2f}%" for name in ("precision", "recall", "f1"))
-        yield f"| {row['label']} | {row['images']:,} | {figures} |"
+        shares = " | ".join(f"{100 * row[name]:.2f}%" for name in ("precision", "recall", "f1"))
+        yield f"| {row['label']} | {row['images']:,} | {shares} |"
     pairs = (f"{row['label']} as {row['predicted']} ({row['images']})" for row in report.most_confused)
+    yield from ("", f"Most confused: {', '.join(pairs)}.")
+
+
+def calibration_section(report: Report) -> Iterator[str]:
+    """The section on calibration."""
     yield from (
         "",
-        f"Most confused: {', '.join(pairs)}.",
-        "",
-        "## How far its probabilities hold",
+        "## Calibration",
         "",
         f"Expected calibration error on the test images, 15 bins: "
         f"**{100 * report.calibration_error:.2f}%**.",
         "",
-        "| said to be | images | right |",
+        "| mean probability | images | correct |",
         "| --- | --- | --- |",
     )
     for row in report.reliability:
-        yield (f"| {100 * row['confidence']:.1f}% | {row['images']:,} | {100 * row['accuracy']:.1f}% |")
+        yield f"| {100 * row['confidence']:.1f}% | {row['images']:,} | {100 * row['accuracy']:.1f}% |"
+
+
+def robustness(report: Report) -> Iterator[str]:
+    """The section on corrupted images."""
     yield from (
         "",
-        "## What it refuses",
+        "## Robustness",
         "",
-        "Measured by `scripts/measure_rejection.py`, on letters, fonts and generators other than those "
-        "that it was fitted on. Letters that look like a digit are left out: the script lists them.",
-        "",
-        *measure_rejection.render(refusal),
-        "",
-        "## How much it bears",
-        "",
-        "`mnistctl eval bundled --robustness`: accuracy on spoilt test images.",
+        "Accuracy on corrupted test images (`mnistctl eval bundled --robustness`).",
         "",
         "| corruption | strength: accuracy |",
         "| --- | --- |",
     )
-    lines: dict[str, list[str]] = {}
+    by_corruption: dict[str, list[str]] = {}
     for row in report.robustness:
         name = f"{row['corruption']}, {row['unit']}".removesuffix(", ")
-        lines.setdefault(name, []).append(f"{row['strength']:g}: {100 * row['accuracy']:.2f}%")
-    for name, shares in lines.items():
+        by_corruption.setdefault(name, []).append(f"{row['strength']:g}: {100 * row['accuracy']:.2f}%")
+    for name, shares in by_corruption.items():
         yield f"| {name} | {', '.join(shares)} |"
+
+
+def limitations() -> Iterator[str]:
+    """The sections on use and sources."""
     yield from (
         "",
-        "## What it is for, and what not",
+        "## Intended use and limitations",
         "",
-        "- For single digits, upright, 0 to 9, written by hand, on paper that has been told from the "
-        "ink: `mnistctl predict` does that. Printed digits are often read too; its data had none.",
-        "- MNIST was written by employees of the American Census Bureau and by American pupils, around "
-        "1990. Other habits (a 1 with a long upstroke, a crossed 7, other numerals) are rarer there "
-        "or missing, so expect more mistakes.",
-        "- It knows nothing of context: a postcode or a sum of money deserves a check of its own. Do "
-        "not let it decide alone where a misread digit does harm.",
-        f"- `familiarity` was fitted to {len(outliers.LETTERS)} letters and signs, scribbles, noise, blank "
-        "paper, lines, textures, pairs and pieces of digits. What is like none of these, nor like a "
-        "digit, may still pass.",
-        "- Faint, inverted or strongly blurred images are beyond it, as the table above shows.",
+        "- The model is for single, upright, handwritten digits from 0 to 9, as ink on removed paper. "
+        "`mnistctl predict` prepares pictures in this way. It often reads printed digits too, but the "
+        "training data has none.",
+        "- Employees of the American Census Bureau and American pupils wrote MNIST around 1990. Other "
+        "writing habits (a 1 with a long upstroke, a crossed 7, other numerals) are rare or missing "
+        "there. Expect more mistakes on them.",
+        "- The model has no context. Check postcodes and sums of money by other means. Do not let the "
+        "model decide alone where a misread digit does harm.",
+        f"- `familiarity` was fitted on {len(outliers.LETTERS)} letters and signs, scribbles, noise, "
+        "blank paper, lines, textures, pairs and pieces of digits. A picture of another kind may be "
+        "accepted.",
+        "- The model fails on very faint, inverted or strongly blurred images, as the table above "
+        "shows.",
         "",
-        "## Where it comes from",
+        "## Sources",
         "",
-        "Data: MNIST, LeCun, Cortes and Burges, of NIST's Special Databases 1 and 3. Letters for "
-        "fitting `familiarity`: DejaVu fonts, as matplotlib ships them. The model is under the licence of "
+        "Data: MNIST by LeCun, Cortes and Burges, from NIST's Special Databases 1 and 3. Letters for "
+        "fitting `familiarity`: the DejaVu fonts that matplotlib ships. The model has the licence of "
         "mnistctl.",
     )
 
 
-def main() -> None:
-    """Train or take, measure, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--run", help="a finished run of the recipe with that seed")
-    asked = parser.parse_args()
-    model = trained(asked.run)
+def write(model: Checkpoint) -> None:
+    """Evaluate the model; write both files and the card."""
     digits = datasets.load("mnist", "test")
     with tempfile.TemporaryDirectory() as folder:
         unfinished, exported = Path(folder) / "model.safetensors", Path(folder) / "model.onnx"
         checkpoint.save(unfinished, model.tensors, model.metadata)
         mnistctl.export(unfinished, output=exported)
-        report = mnistctl.evaluate(exported, robustness=True)
-        refusal = measure_rejection.measure(models.open_predictor(exported), digits, each=EACH)
-    text = "\n".join(card(model, report, refusal)) + "\n"
-    metadata = dataclasses.replace(model.metadata, card=text)
+        report = mnistctl.evaluate(exported, robustness=True, plots=False)
+        predictor = models.open_predictor(exported)
+        rejection = measure_rejection.measure(predictor, digits, each=PICTURES_PER_KIND)
+    text = "\n".join(card(model.metadata, report, rejection)) + "\n"
     target = models.bundled(formats.SAFETENSORS)
     files.make_folder(target.parent)
-    checkpoint.save(target, model.tensors, metadata)
+    checkpoint.save(target, model.tensors, dataclasses.replace(model.metadata, card=text))
     mnistctl.export(target, output=models.bundled(formats.ONNX), force=True)
     files.write_bytes(CARD, text.encode())
-    size = sum(models.bundled(name).stat().st_size for name in (formats.SAFETENSORS, formats.ONNX))
     print(text)
-    for what, value, holds in (
-        ("bytes", size, size <= MOST_BYTES),
-        ("parameters", metadata.parameters, metadata.parameters <= MOST_PARAMETERS),
-        ("test accuracy", report.accuracy, report.accuracy >= LEAST_ACCURACY),
+    size = sum(models.bundled(name).stat().st_size for name in (formats.SAFETENSORS, formats.ONNX))
+    parameters = model.metadata.parameters
+    for name, value, is_within in (
+        ("bytes", size, size <= MAX_BYTES),
+        ("parameters", parameters, parameters <= MAX_PARAMETERS),
+        ("test accuracy", report.accuracy, report.accuracy >= MIN_ACCURACY),
     ):
-        print(f"{what}: {value:,}{'' if holds else '  NOT WITHIN ITS LIMIT'}")
+        print(f"{name}: {value:,}{'' if is_within else '  OUTSIDE ITS LIMIT'}")
+
+
+def main() -> None:
+    """Train a model, or take one; evaluate it and write the files."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--run", help="a finished run of the recipe with that seed")
+    source.add_argument(
+        "--keep-weights", action="store_true", help="take the bundled model's weights and calibration"
+    )
+    arguments = parser.parse_args()
+    if arguments.keep_weights:
+        write(checkpoint.load(models.bundled(formats.SAFETENSORS)))
+    else:
+        write(train(arguments.run))
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def count(net: nn.Module) -> tuple[int, int]:
 def measure(name: str) -> architectures.Size:
     """The size of an architecture as it comes."""
     known = architectures.sizes()
-    for size in _INPUT_SIZES if architectures.is_torchvision(name) else _INPUT_SIZES[:1]:
+    for size in _INPUT_SIZES if architectures.Architecture.parse(name).is_torchvision else _INPUT_SIZES[:1]:
         known[name] = architectures.Size(size, 0, 0)
         arguments = architectures.resolve(name, {})
         try:

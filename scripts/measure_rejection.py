@@ -296,7 +296,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("model", nargs="?", help="as for `mnistctl eval`")
     parser.add_argument("--each", type=int, default=650, help="pictures of each kind")
     asked = parser.parse_args(arguments)
-    predictor = models.open_predictor(models.find(asked.model))
+    predictor = models.open_predictor(models.find_model(asked.model))
     digits = datasets.load("mnist", "test")
     print("\n".join(render(measure(predictor, digits, each=asked.each))))
 

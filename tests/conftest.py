@@ -1,8 +1,7 @@
-"""Fixtures: real parts, small data. No test reaches the network or the user's own folders."""
+"""Shared fixtures: real models and small data. No test reaches the network or the user's folders."""
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,22 +12,15 @@ from PIL import Image
 import mnistctl
 from mnistctl.cli import app
 from mnistctl.datasets import catalog
-from mnistctl.settings import recipes
-from mnistctl.settings.architectures import ARCHITECTURES
+from tests.helpers import Answer, Cli
 
 MNIST = os.environ.get("MNISTCTL_TEST_MNIST")
-
-# All of them; those that are not an architecture's own only with `-m slow`.
-RECIPES = [
-    pytest.param(name, marks=() if name in ARCHITECTURES else pytest.mark.slow)
-    for name in recipes.RECIPES
-]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "mnist" in item.keywords and not MNIST:
-            item.add_marker(pytest.mark.skip(reason="MNISTCTL_TEST_MNIST names no folder"))
+            item.add_marker(pytest.mark.skip(reason="MNISTCTL_TEST_MNIST is not set"))
         if "cuda" in item.keywords:
             import torch
 
@@ -37,65 +29,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def own_folders(
+def isolated_folders(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every test works in its own folder; an unmarked one that wants MNIST finds dead mirrors."""
+    """Run every test in its own folder. Only tests marked "mnist" get MNIST: all mirrors are dead."""
     monkeypatch.chdir(tmp_path)
     if "mnist" in request.keywords and MNIST:
         monkeypatch.setenv("MNISTCTL_DATA_DIR", str(request.getfixturevalue("mnist_dir")))
         return
     monkeypatch.setenv("MNISTCTL_DATA_DIR", str(tmp_path / "data"))
     dead = catalog.DATASETS | {
-        name: dataset_with(dataset, mirrors=("http://127.0.0.1:9/",))
+        name: replace(dataset, mirrors=("http://127.0.0.1:9/",))
         for name, dataset in catalog.DATASETS.items()
         if dataset.mirrors
     }
     monkeypatch.setattr(catalog, "DATASETS", dead)
 
 
-def dataset_with(dataset: catalog.Dataset, **changes: object) -> catalog.Dataset:
-    """A dataset with some fields changed."""
-    return catalog.Dataset(**{**vars(dataset), **changes})
-
-
-def tiny_dataset(*files: catalog.RawFile, **changes: object) -> catalog.Dataset:
-    """A dataset of these files, the same for train and test, in the folder Tiny/raw."""
-    made = catalog.Dataset(
-        name="tiny",
-        summary="",
-        class_names=("a", "b", "c"),
-        parts={"train": files, "test": files},
-        licence="",
-        citation="",
-        folder="Tiny/raw",
-    )
-    return dataset_with(made, **changes)
-
-
-def unmeasured() -> dict[str, str]:
-    """An environment without coverage, for a process that may not write where it wants to."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-
-
 @pytest.fixture(scope="session")
 def mnist_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with the real MNIST in it."""
+    """A data folder that contains MNIST."""
     folder = tmp_path_factory.mktemp("mnist")
     mnistctl.download("mnist", source=Path(MNIST or ""), data_dir=folder)
     return folder
-
-
-@dataclass
-class Answer:
-    """What a command said."""
-
-    code: int
-    out: str
-    err: str
-
-
-Cli = Callable[..., Answer]
 
 
 @pytest.fixture
@@ -113,15 +69,15 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
 
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run on the embedded digits, short but good enough to read them."""
-    before = Path.cwd()
+    """A short run on the bundled digits, whose model recognises them."""
+    working_folder = Path.cwd()
     folder = tmp_path_factory.mktemp("trained")
     os.chdir(folder)
     try:
         result = mnistctl.train("cnn", dataset="digits", device="cpu", epochs=6, batch_size=64)
         mnistctl.export(result.run)
     finally:
-        os.chdir(before)
+        os.chdir(working_folder)
     return folder / result.run
 
 
@@ -137,8 +93,7 @@ def onnx_path(run_folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def digits_test() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """The embedded digits' 297 test images and labels."""
-
+    """The 297 test images of the bundled digits, and their labels."""
     from mnistctl import datasets
 
     split = datasets.load("digits", "test")

@@ -8,7 +8,7 @@ import torch
 from mnistctl.errors import UsageError
 from mnistctl.nn import nets
 from mnistctl.settings import architectures
-from tests.test_readme import script
+from tests.helpers import load_script
 
 
 def test_every_classification_net_of_torchvision_has_a_name() -> None:
@@ -22,14 +22,14 @@ def test_every_classification_net_of_torchvision_has_a_name() -> None:
 
 @pytest.mark.parametrize("name", architectures.sizes())
 def test_every_net_reads_images_and_has_the_size_that_is_listed(name: str) -> None:
-    count = script("build_sizes").count
+    count = load_script("build_sizes").count
 
     net = nets.build_shapes(name, arch_args=architectures.resolve(name, {}), classes=10)
     logits = net.train()(torch.zeros(2, 1, 28, 28, device="meta"))
 
     assert logits.shape == (2, 10)
     assert (*count(net),) == architectures.sizes()[name][1:]
-    assert nets.head_of(net, classes=10) is not None
+    assert nets.find_head(net, classes=10) is not None
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from mnistctl.evaluation.corruptions import CORRUPTIONS
 from mnistctl.evaluation.report import measure
 from mnistctl.models import formats
 from mnistctl.settings import recipes
-from tests.conftest import Cli
+from tests.helpers import Cli
 
 ROOT = Path(__file__).parents[1]
 CARD = (ROOT / "docs" / "model-card.md").read_text(encoding="utf-8")
@@ -85,7 +85,7 @@ def test_it_reads_where_there_is_no_run(cli: Cli, picture: Path) -> None:
 
     assert answer.code == 0
     assert json.loads(answer.out)[0]["label"] == "3"
-    assert "the one inside mnistctl" in answer.err
+    assert "model: the bundled one" in answer.err
 
 
 def test_a_run_comes_first_and_its_name_still_means_it(cli: Cli, picture: Path) -> None:

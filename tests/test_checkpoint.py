@@ -78,21 +78,21 @@ def flipped(content: bytes, position: int) -> bytes:
 
 DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty": (lambda content: b"", "an empty file"),
-    "one byte": (lambda content: content[:1], "neither a safetensors, nor an ONNX|not a whole"),
+    "one byte": (lambda content: content[:1], "not a safetensors, ONNX or OpenVINO file|incomplete"),
     "the one byte that ONNX begins with": (
         lambda content: b"\x08",
-        "neither a safetensors, nor an ONNX",
+        "not a safetensors, ONNX or OpenVINO file",
     ),
-    "cut in the header": (lambda content: content[:100], "not a whole safetensors file"),
+    "cut in the header": (lambda content: content[:100], "incomplete safetensors file"),
     "cut in the weights": (lambda content: content[:-1], "damaged"),
     "longer": (lambda content: content + b"\0", "damaged"),
     "a web page": (lambda content: b"<!DOCTYPE html><html>404</html>", "a web page"),
     "a pickle": (lambda content: pickle.dumps({"weights": [1.0]}), "a pickle or PyTorch archive"),
-    "a text": (lambda content: b"hello, this is no model", "neither a safetensors, nor an ONNX"),
+    "a text": (lambda content: b"hello, this is no model", "not a safetensors, ONNX or OpenVINO file"),
     "a flipped bit in a weight": (lambda content: flipped(content, -5_000), "its SHA-256 is not"),
     "a giant header": (
         lambda content: struct.pack("<Q", 2**60) + content[8:],
-        "not a whole safetensors file",
+        "incomplete safetensors file",
     ),
     "a header that is no JSON": (lambda content: content[:8] + b"{" * (len(content) - 8), "damaged"),
     "deep JSON": (
@@ -101,7 +101,7 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     ),
     "another's": (
         lambda content: to_safetensors({"weight": np.ones(3, np.float32)}),
-        "not one that mnistctl made",
+        "not written by mnistctl",
     ),
     "another format version": (
         lambda content: resigned(content, format_version=99),
@@ -143,31 +143,31 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     ),
     "metadata that are a list": (
         lambda content: with_header(content, lambda header: header["__metadata__"].update({KEY: "[]"})),
-        "not one that mnistctl made",
+        "not written by mnistctl",
     ),
     "metadata that are no JSON": (
         lambda content: with_header(content, lambda header: header["__metadata__"].update({KEY: "{"})),
-        "not one that mnistctl made",
+        "not written by mnistctl",
     ),
     "no metadata": (
         lambda content: with_header(content, lambda header: header.pop("__metadata__")),
-        "not one that mnistctl made",
+        "not written by mnistctl",
     ),
     "no hash": (
         lambda content: with_header(
             content, lambda header: header["__metadata__"].update({KEY: '{"arch": "cnn"}'})
         ),
-        "not one that mnistctl made",
+        "not written by mnistctl",
     ),
     "a header that is a list": (
         lambda content: struct.pack("<Q", 2) + b"[]",
-        "neither a safetensors|damaged safetensors header",
+        "not a safetensors|damaged safetensors header",
     ),
     "a header longer than the file": (
         lambda content: struct.pack("<Q", len(content)) + content[8:],
-        "not a whole safetensors file",
+        "incomplete safetensors file",
     ),
-    "a header of no length": (lambda content: bytes(8) + content[8:], "not a whole safetensors file"),
+    "a header of no length": (lambda content: bytes(8) + content[8:], "incomplete safetensors file"),
     "a tensor missing": (lambda content: with_tensors(content, drop=True), "its SHA-256 is not"),
     "a tensor of another type": (
         lambda content: with_header(content, lambda header: first(header).update(dtype="I32")),
@@ -285,12 +285,12 @@ def resaved(path: Path, source: Path, **changes: Any) -> None:
     [
         (
             {"arch": "mlp", "arch_args": {"hidden": [8], "dropout": 0.0}, "familiarity_layers": []},
-            "not the weights of 'mlp'",
+            "its weights do not match 'mlp'",
         ),
-        ({"familiarity_layers": ["nowhere"]}, "cannot be built as it says"),
+        ({"familiarity_layers": ["nowhere"]}, "the model cannot be built"),
         ({"arch": "resnet"}, "unknown architecture 'resnet'"),
-        ({"arch_args": {"depth": 3}}, "'cnn' cannot be built as it says"),
-        ({"class_names": ["a", "b"]}, "not the weights of 'cnn'"),
+        ({"arch_args": {"depth": 3}}, "'cnn' cannot be built"),
+        ({"class_names": ["a", "b"]}, "its weights do not match 'cnn'"),
     ],
 )
 def test_a_checkpoint_of_another_net_is_rejected(
@@ -328,7 +328,7 @@ def test_weights_that_are_not_finite_are_rejected(checkpoint_path: Path, tmp_pat
     tensors[name] = np.full_like(tensors[name], np.nan)
     resaved(tmp_path / "model.safetensors", checkpoint_path, tensors=tensors)
 
-    with pytest.raises(ModelError, match=f"{name} holds values that are not finite"):
+    with pytest.raises(ModelError, match=f"'{name}' contains values that are not finite"):
         models.open_predictor(tmp_path / "model.safetensors")
 
 
@@ -337,7 +337,7 @@ def test_a_damaged_onnx_file_is_rejected_in_one_line(content: bytes, tmp_path: P
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
 
-    with pytest.raises(ModelError, match=r"model\.onnx: (an empty file|damaged or cut off)"):
+    with pytest.raises(ModelError, match=r"model\.onnx: (an empty file|damaged or truncated)"):
         models.open_predictor(path)
 
 
@@ -371,26 +371,26 @@ def test_a_model_is_found_by_file_folder_name_or_as_the_newest(run_folder: Path)
     os.utime("runs/first/model.safetensors", (2**31, 2**31))
     expected = Path("runs/first/model.safetensors")
 
-    assert models.find(expected) == expected
-    assert models.find("runs/first") == expected
-    assert models.find("first") == expected
-    assert models.find(None) == expected
+    assert models.find_model(expected) == expected
+    assert models.find_model("runs/first") == expected
+    assert models.find_model("first") == expected
+    assert models.find_model(None) == expected
 
 
 def test_a_folder_without_a_model_does_not_hide_a_run_of_its_name(run_folder: Path) -> None:
     lay_runs(run_folder, "mine")
     Path("mine").mkdir()
 
-    assert models.find("mine") == Path("runs/mine/model.safetensors")
+    assert models.find_model("mine") == Path("runs/mine/model.safetensors")
 
 
 def test_a_model_that_is_not_there_names_the_nearest_run(run_folder: Path) -> None:
-    assert models.find(None) == models.bundled("safetensors")
+    assert models.find_model(None) == models.bundled("safetensors")
 
     lay_runs(run_folder, "first")
     Path("empty").mkdir()
 
     with pytest.raises(ModelError, match=r"frist: no such file.*did you mean 'first'"):
-        models.find("frist")
+        models.find_model("frist")
     with pytest.raises(ModelError, match="empty: a folder without model"):
-        models.find("empty")
+        models.find_model("empty")

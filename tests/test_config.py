@@ -88,7 +88,7 @@ TEST_ACCURACY = {
 }
 
 
-@pytest.mark.parametrize("name", recipes.RECIPES)
+@pytest.mark.parametrize("name", recipes.read_all())
 def test_every_recipe_as_it_stands_was_measured_and_is_as_good_as_published(name: str) -> None:
     rows = recipes.measured_runs(name)
 

@@ -19,7 +19,7 @@ from mnistctl.errors import WriteError
 from mnistctl.models import checkpoint, hashed_safetensors
 from mnistctl.run.run_folder import Run
 from mnistctl.system import files
-from tests.test_resume import SMALL, Killed
+from tests.helpers import TINY_TRAINING, SimulatedKill
 
 RUN = Run(Path("runs/it"))
 
@@ -46,7 +46,7 @@ class Injected:
             if real.__name__ == "write_bytes":  # half of it is there
                 real(arguments[0], arguments[1][: len(arguments[1]) // 2])
             if self._how == "killed":
-                raise Killed
+                raise SimulatedKill
             full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             # The one of these that is ours says it as all of `files` does.
             raise files.write_error(arguments[0], full) if real.__name__ == "append_line" else full
@@ -76,7 +76,7 @@ def train_or_go_on() -> None:
     if begun:
         mnistctl.train(resume=RUN.folder.name, plots=False, save_every="4steps")
     else:
-        mnistctl.train(**SMALL, name=RUN.folder.name, save_every="4steps")
+        mnistctl.train(**TINY_TRAINING, name=RUN.folder.name, save_every="4steps")
 
 
 CASES = 58  # calls of an undisturbed run, which the test below holds
@@ -112,7 +112,7 @@ def test_a_failure_at_any_write_costs_nothing_that_was_saved(
         Injected(patched, at=at, how=how)
         try:
             train_or_go_on()
-        except (Killed, WriteError):
+        except (SimulatedKill, WriteError):
             pass
         else:  # a folder that cannot be flushed, as on some network file systems
             assert how == "full"

@@ -43,9 +43,9 @@ PARTS = """
 import copy
 import torch
 from torch import nn
-from mnistctl.nn import ranks
+from mnistctl.nn import distributed
 
-group = ranks.join()
+group = distributed.join()
 torch.manual_seed(group.rank)
 layer = nn.Linear(3, 3)
 group.prepare(layer)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_readme import ROOT, script
+from tests.helpers import ROOT, load_script
 
 TEXT = (ROOT / "docs" / "mnist.ipynb").read_text(encoding="utf-8")
 
@@ -23,7 +23,7 @@ def outputs_of(notebook: Any) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of the machinery that runs notebooks
 def test_the_notebook_runs_on_the_embedded_digits() -> None:
-    notebook = script("run_notebook").run(dataset="digits")
+    notebook = load_script("run_notebook").run(dataset="digits")
 
     printed = "".join(outputs_of(notebook))
     pictures = [

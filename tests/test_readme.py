@@ -1,27 +1,15 @@
 """What the README says is so."""
 
-import importlib.util
 import re
 import shutil
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from mnistctl.cli.app import app
-from tests.conftest import Cli
+from tests.helpers import ROOT, Cli, load_script
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def words(text: str) -> list[str]:
@@ -30,14 +18,14 @@ def words(text: str) -> list[str]:
 
 
 def test_the_usage_blocks_are_what_help_says() -> None:
-    usage = script("readme_usage")
+    usage = load_script("readme_usage")
     block = README.split(usage.BEGIN)[1].split(usage.END)[0]
 
     assert words(block) == words(usage.blocks())
 
 
 def test_every_command_is_in_the_table_and_has_a_usage_block() -> None:
-    usage = script("readme_usage")
+    usage = load_script("readme_usage")
     commands = [str(command.name) for command in app.registered_commands]
 
     assert sorted(commands) == sorted(usage.COMMANDS)
@@ -89,7 +77,7 @@ def test_the_ideas_that_are_shown_can_be_tried(cli: Cli) -> None:
 
 
 def test_the_table_of_recipes_is_what_was_measured() -> None:
-    measured = script("measure_recipes")
+    measured = load_script("measure_recipes")
     block = README.split(measured.BEGIN)[1].split(measured.END)[0]
 
     assert block.strip() == measured.table().strip()
@@ -98,7 +86,7 @@ def test_the_table_of_recipes_is_what_was_measured() -> None:
 def test_the_page_of_results_is_what_was_measured() -> None:
     page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 
-    assert page.splitlines() == list(script("measure_recipes").results())
+    assert page.splitlines() == list(load_script("measure_recipes").results())
 
 
 @pytest.mark.mnist
@@ -128,7 +116,7 @@ def test_the_embedded_digits_are_rebuilt_bit_for_bit_in_content() -> None:
 
     import numpy as np
 
-    built = script("build_digits")
+    built = load_script("build_digits")
     with (
         np.load(io.BytesIO(built.build())) as fresh,
         np.load(built.TARGET) as shipped,

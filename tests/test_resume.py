@@ -17,23 +17,9 @@ from mnistctl.errors import DivergedError, InterruptedRunError, ModelError, Usag
 from mnistctl.models import checkpoint, hashed_safetensors
 from mnistctl.run import progress
 from mnistctl.run.run_folder import Run
-from tests.conftest import Cli
+from tests.helpers import TINY_TRAINING, Cli, SimulatedKill
 
-SMALL: dict[str, Any] = {
-    "dataset": "digits",
-    "device": "cpu",
-    "subset": 300,
-    "batch_size": 50,
-    "epochs": 3,
-    "arch": "mlp",
-    "hidden": [16],
-    "plots": False,
-}  # 6 steps an epoch
 CNN = {"arch": "cnn", "widths": [4, 8], "kernels": [3], "hidden": [16], "rotate": 0.0}
-
-
-class Killed(BaseException):
-    """The end of a process, as far as what it leaves is concerned."""
 
 
 class KilledAt(progress.Progress):
@@ -46,12 +32,12 @@ class KilledAt(progress.Progress):
         """See `Progress.step`."""
         self._left -= 1
         if not self._left:
-            raise Killed
+            raise SimulatedKill
 
 
 def begin(step: int, name: str, **settings: Any) -> None:
     """Train until so many steps are done."""
-    with pytest.raises(Killed), progress.shown_by(KilledAt(step)):
+    with pytest.raises(SimulatedKill), progress.shown_by(KilledAt(step)):
         mnistctl.train(name=name, **settings)
 
 
@@ -114,7 +100,7 @@ FEW = ("adam, one-cycle", "all of it", "augmentation", "early stopping", "a cut-
 )
 def test_what_goes_on_is_what_never_stopped(case: str) -> None:
     step, settings = CASES[case]
-    settings = {**SMALL, **settings}
+    settings = {**TINY_TRAINING, **settings}
     if settings["arch"] != "mlp":
         settings.pop("rotate", None)
     whole = mnistctl.train(name="whole", **settings)
@@ -145,7 +131,7 @@ class InterruptedAt(progress.Progress):
 @pytest.mark.parametrize("step", [1, 3, 6, 8, 12, 18])
 def test_what_goes_on_after_ctrl_c_is_what_never_stopped(step: int) -> None:
     # A rate at which later epochs are worse, so that the model kept is not simply the last.
-    settings = {**SMALL, "learning_rate": 0.5}
+    settings = {**TINY_TRAINING, "learning_rate": 0.5}
     whole = mnistctl.train(name="whole", **settings)
     with pytest.raises(InterruptedRunError, match="go on with: mnistctl train --resume cut"):
         with progress.shown_by(InterruptedAt(step)):
@@ -163,17 +149,17 @@ def test_a_second_ctrl_c_stops_at_once_and_what_was_saved_goes_on() -> None:
                 os.kill(os.getpid(), signal.SIGINT)
                 os.kill(os.getpid(), signal.SIGINT)
 
-    whole = mnistctl.train(name="whole", **SMALL)
+    whole = mnistctl.train(name="whole", **TINY_TRAINING)
     with pytest.raises(InterruptedRunError, match="stopped at once") as stopped:
         with progress.shown_by(Impatient()):
-            mnistctl.train(name="cut", **SMALL)
+            mnistctl.train(name="cut", **TINY_TRAINING)
     assert stopped.value.exit_code == 130
 
     same(whole, mnistctl.train(resume="cut", plots=False))
 
 
 def test_a_run_that_stopped_early_goes_on_with_new_patience_when_more_is_asked_for() -> None:
-    settings = {**SMALL, "patience": 1, "epochs": 20, "learning_rate": 0.05}
+    settings = {**TINY_TRAINING, "patience": 1, "epochs": 20, "learning_rate": 0.05}
     early = mnistctl.train(name="early", **settings)
     assert early.epochs < 20
 
@@ -192,7 +178,7 @@ def test_weights_that_leave_the_numbers_in_the_last_step_are_not_kept(tmp_path: 
         "    def forward(self, images):\n"
         "        return images.flatten(1) @ self.weight.sqrt()\n"  # 0, whose slope is infinite
     )
-    settings = {key: value for key, value in SMALL.items() if key not in ("arch", "hidden")}
+    settings = {key: value for key, value in TINY_TRAINING.items() if key not in ("arch", "hidden")}
     # One step an epoch, and no validation: the loss alone would show it an epoch later.
     settings |= {"batch_size": 300, "validation_size": 0, "optimizer": "sgd"}
 
@@ -204,18 +190,18 @@ def test_weights_that_leave_the_numbers_in_the_last_step_are_not_kept(tmp_path: 
 
 
 def test_a_run_may_be_cut_short_again_and_again() -> None:
-    whole = mnistctl.train(name="whole", **SMALL)
-    begin(3, "cut", save_every="1steps", **SMALL)
+    whole = mnistctl.train(name="whole", **TINY_TRAINING)
+    begin(3, "cut", save_every="1steps", **TINY_TRAINING)
     for _ in range(4):
-        with pytest.raises(Killed), progress.shown_by(KilledAt(3)):
+        with pytest.raises(SimulatedKill), progress.shown_by(KilledAt(3)):
             mnistctl.train(resume="cut", save_every="1steps")
 
     same(whole, mnistctl.train(resume="cut", plots=False))
 
 
 def test_without_anything_saved_it_begins_again() -> None:
-    whole = mnistctl.train(name="whole", **SMALL)
-    begin(2, "cut", save_every="1h", **SMALL)
+    whole = mnistctl.train(name="whole", **TINY_TRAINING)
+    begin(2, "cut", save_every="1h", **TINY_TRAINING)
     assert not Path("runs/cut/last.safetensors").exists()
 
     same(whole, mnistctl.train(resume="cut", plots=False))
@@ -223,7 +209,7 @@ def test_without_anything_saved_it_begins_again() -> None:
 
 def test_it_goes_on_from_another_model_without_it(checkpoint_path: Path) -> None:
     start = shutil.copy(checkpoint_path, "start.safetensors")
-    settings = {key: value for key, value in SMALL.items() if key not in ("arch", "hidden")}
+    settings = {key: value for key, value in TINY_TRAINING.items() if key not in ("arch", "hidden")}
     whole = mnistctl.train(init=start, name="whole", **settings)
     begin(8, "cut", save_every="2steps", init=start, **settings)
     Path(start).unlink()
@@ -233,7 +219,7 @@ def test_it_goes_on_from_another_model_without_it(checkpoint_path: Path) -> None
 
 def test_it_begins_again_only_from_the_model_that_it_began_from(checkpoint_path: Path) -> None:
     start = shutil.copy(checkpoint_path, "start.safetensors")
-    settings = {key: value for key, value in SMALL.items() if key not in ("arch", "hidden")}
+    settings = {key: value for key, value in TINY_TRAINING.items() if key not in ("arch", "hidden")}
     begin(2, "cut", save_every="1h", init=start, **settings)
     other = mnistctl.train(init=start, **settings)
     shutil.copy(Path(other.run, "model.safetensors"), start)
@@ -243,7 +229,7 @@ def test_it_begins_again_only_from_the_model_that_it_began_from(checkpoint_path:
 
 
 def test_more_epochs_go_on_with_the_schedule_of_the_longer_run() -> None:
-    settings = {**SMALL, "schedule": "constant"}
+    settings = {**TINY_TRAINING, "schedule": "constant"}
     longer = mnistctl.train(name="longer", **{**settings, "epochs": 5})
     mnistctl.train(name="short", **settings)
 
@@ -254,7 +240,7 @@ def test_more_epochs_go_on_with_the_schedule_of_the_longer_run() -> None:
 
 
 def test_more_epochs_than_a_cut_short_one() -> None:
-    settings = {**SMALL, "schedule": "constant"}
+    settings = {**TINY_TRAINING, "schedule": "constant"}
     longer = mnistctl.train(name="longer", **{**settings, "epochs": 3})
     mnistctl.train(name="short", **{**settings, "epochs": 1.5})
 
@@ -262,7 +248,7 @@ def test_more_epochs_than_a_cut_short_one() -> None:
 
 
 def test_a_finished_run_says_so_and_gives_what_it_came_to(cli: Cli) -> None:
-    done = mnistctl.train(name="done", **SMALL)
+    done = mnistctl.train(name="done", **TINY_TRAINING)
 
     answer = cli("train", "--resume", "done", "--json")
 
@@ -287,7 +273,7 @@ REJECTED: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", REJECTED)
 def test_something_else_than_was_begun_is_rejected_with_the_difference(case: str) -> None:
     asked, message = REJECTED[case]
-    begin(8, "cut", save_every="1steps", **SMALL)
+    begin(8, "cut", save_every="1steps", **TINY_TRAINING)
     before = {path: path.read_bytes() for path in Path("runs/cut").iterdir()}
 
     with pytest.raises(UsageError, match=message):
@@ -297,7 +283,7 @@ def test_something_else_than_was_begun_is_rejected_with_the_difference(case: str
 
 
 def test_what_is_the_same_may_be_said_again(cli: Cli) -> None:
-    begin(8, "cut", save_every="1steps", **SMALL)
+    begin(8, "cut", save_every="1steps", **TINY_TRAINING)
 
     answer = cli("train", "--resume", "cut", "--arch", "mlp", "--hidden", "16", "--seed", "0", "-q")
 
@@ -305,7 +291,7 @@ def test_what_is_the_same_may_be_said_again(cli: Cli) -> None:
 
 
 def test_changed_data_are_rejected() -> None:
-    begin(8, "cut", save_every="1steps", **SMALL)
+    begin(8, "cut", save_every="1steps", **TINY_TRAINING)
     saved = hashed_safetensors.load(Path("runs/cut/last.safetensors"))
     hashed_safetensors.save(
         Path("runs/cut/last.safetensors"), saved.tensors, {**saved.values, "data_sha256": "0" * 64}
@@ -316,7 +302,7 @@ def test_changed_data_are_rejected() -> None:
 
 
 def test_other_versions_are_warned_of(cli: Cli) -> None:
-    begin(8, "cut", save_every="1steps", **SMALL)
+    begin(8, "cut", save_every="1steps", **TINY_TRAINING)
     saved = hashed_safetensors.load(Path("runs/cut/last.safetensors"))
     changed = {**saved.values["surroundings"], "torch": "1.0", "device": "cuda"}
     hashed_safetensors.save(
@@ -332,7 +318,7 @@ def test_other_versions_are_warned_of(cli: Cli) -> None:
 
 
 def test_a_damaged_state_is_rejected(cli: Cli) -> None:
-    begin(8, "cut", save_every="1steps", **SMALL)
+    begin(8, "cut", save_every="1steps", **TINY_TRAINING)
     path = Path("runs/cut/last.safetensors")
     path.write_bytes(path.read_bytes()[:-9])
 
@@ -341,7 +327,7 @@ def test_a_damaged_state_is_rejected(cli: Cli) -> None:
 
 
 def test_a_state_is_not_taken_for_a_model(cli: Cli) -> None:
-    begin(8, "cut", save_every="1steps", **SMALL)
+    begin(8, "cut", save_every="1steps", **TINY_TRAINING)
 
     answer = cli("eval", "runs/cut/last.safetensors", "-q")
 
@@ -357,7 +343,7 @@ def test_an_own_class_is_named_again(tmp_path: Path) -> None:
         "    def __init__(self, classes):\n"
         "        super().__init__(nn.Flatten(), nn.Linear(784, classes))\n"
     )
-    settings = {key: value for key, value in SMALL.items() if key not in ("arch", "hidden")}
+    settings = {key: value for key, value in TINY_TRAINING.items() if key not in ("arch", "hidden")}
     arch = f"{source}:Net"
     begin(8, "cut", save_every="1steps", arch=arch, **settings)
 
@@ -369,7 +355,7 @@ def test_an_own_class_is_named_again(tmp_path: Path) -> None:
 
 
 def test_a_run_that_was_cut_short_is_named_with_its_way_out(cli: Cli) -> None:
-    begin(8, "cut", save_every="1steps", **SMALL)
+    begin(8, "cut", save_every="1steps", **TINY_TRAINING)
     train = ("train", "--arch", "linear", "--dataset", "digits", "--epochs", "1", "--no-plots")
 
     taken, other = cli(*train, "--name", "cut"), cli(*train, "--name", "other")
@@ -390,7 +376,7 @@ def test_an_interval_that_is_none_is_said_at_once(every: str, cli: Cli) -> None:
 
 
 def test_a_run_that_another_process_trains_is_left_alone() -> None:
-    begin(8, "cut", save_every="1steps", **SMALL)
+    begin(8, "cut", save_every="1steps", **TINY_TRAINING)
 
     with (
         Run(Path("runs/cut")).locked(),

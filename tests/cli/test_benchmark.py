@@ -8,7 +8,7 @@ from PIL import Image
 
 from mnistctl.api import benchmark
 from mnistctl.models import formats
-from tests.conftest import Cli
+from tests.helpers import Cli
 
 FEW = "safetensors,onnx,torch"
 FIGURES = (
@@ -70,7 +70,7 @@ def test_formats_of_an_exported_file_are_not_chosen(cli: Cli, onnx_path: Path) -
     answer = cli("benchmark", onnx_path, "--format", "onnx-int8")
 
     assert answer.code == 2
-    assert "is an exported file; name the checkpoint it was made from" in answer.err
+    assert "is an exported file; name the checkpoint it was exported from" in answer.err
 
 
 def test_a_format_that_was_named_and_is_not_installed_is_an_error(

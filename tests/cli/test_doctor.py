@@ -10,7 +10,7 @@ import torch
 
 import mnistctl
 from mnistctl.api import doctor
-from tests.conftest import Cli
+from tests.helpers import Cli
 
 
 def found(cli: Cli, *arguments: str) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def test_it_says_what_a_bug_report_needs(cli: Cli) -> None:
     assert result["versions"]["mnistctl"]
     assert result["threads"] == torch.get_num_threads()
     assert result["devices"][0]["name"] == "cpu"
-    assert result["datasets"]["mnist"] == "not here"
+    assert result["datasets"]["mnist"] == "not downloaded"
     assert result["datasets"]["digits"] == "verified"
     assert result["runs"] == 0
     assert result["problems"] == []
@@ -92,7 +92,7 @@ def test_a_driver_without_a_device_is_amiss(cli: Cli, monkeypatch: pytest.Monkey
 
     (problem,) = found(cli)["problems"]
 
-    assert "an NVIDIA driver, but torch finds no CUDA device" in problem["what"]
+    assert "an NVIDIA driver is installed, but torch finds no CUDA device" in problem["what"]
 
 
 def test_a_data_folder_that_cannot_be_written_is_amiss(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from mnistctl import datasets
 from mnistctl.api import models
-from tests.conftest import Cli
+from tests.helpers import Cli
 
 TRAIN = ("train", "--dataset", "digits", "--device", "cpu", "--no-plots", "-q", "--arch", "linear")
 QUICK = (*TRAIN, "--epochs", "1")
@@ -100,7 +100,7 @@ def test_a_member_of_ones_own_class_is_named_again(cli: Cli) -> None:
         (("a",), "name two models or more"),
         (("a", "a"), "a model is named twice"),
         (("a", "runs/a"), "a model is named twice"),
-        (("a", "split"), "does not belong with"),
+        (("a", "split"), "cannot be combined with"),
         (("a", "held-out"), "its validation_size is 200, not None"),
         (("a", "runs/b/model.onnx"), "already exported"),
         (("a", "b", "-o", "there"), "there exists"),

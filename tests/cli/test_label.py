@@ -10,7 +10,7 @@ from PIL import Image
 
 from mnistctl import datasets
 from mnistctl.api import models
-from tests.conftest import Cli
+from tests.helpers import Cli
 
 Press = Callable[..., None]
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mnistctl import datasets
-from tests.conftest import Cli
+from tests.helpers import Cli
 
 LABELS = (3, 7, 0)
 
@@ -107,7 +107,7 @@ def test_names_say_what_is_right(cli: Cli, onnx_path: Path, pictures: Path) -> N
     rows = cli("predict", filed, "-r", "--labels-from-names", "--model", onnx_path, "--csv", "-q")
 
     assert "50.00% of 2 pictures right" in answer.out
-    assert "unnamed.png: its name has no label" in answer.err
+    assert "unnamed.png: no label in the file's or folder's name" in answer.err
     assert answer.code == 6
     truths = [row["truth"] for row in csv.DictReader(io.StringIO(rows.out))]
     assert sorted(truths) == ["", "3", "7"]

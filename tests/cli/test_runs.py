@@ -10,7 +10,7 @@ from PIL import Image
 
 from mnistctl.evaluation.corruptions import CORRUPTIONS
 from mnistctl.settings import recipes
-from tests.conftest import Cli
+from tests.helpers import Cli
 
 TRAIN = ("train", "--dataset", "digits", "--device", "cpu", "--no-plots", "-q")
 QUICK = (*TRAIN, "--arch", "linear", "--epochs", "1")
@@ -296,7 +296,7 @@ def test_nothing_is_drawn_beside_a_file_that_is_no_run(cli: Cli, onnx_path: Path
 
     result = json.loads(cli("eval", copy, "--json").out)
 
-    assert result["pictures"] == []
+    assert result["plots"] == []
     assert [path.name for path in Path("here").iterdir()] == ["model.onnx"]
 
 
@@ -310,8 +310,8 @@ def test_plot_draws_anew_and_lays_runs_over_one_another(cli: Cli) -> None:
     named = cli("plot", "a", "b", "--output", "mine.png")
     again = cli("plot", "a", "b", "--output", "mine.png")
 
-    assert {Path(path).name for path in one["pictures"]} == PICTURES
-    assert {Path(path).parent.name for path in newest["pictures"]} == {"b"}
+    assert {Path(path).name for path in one["plots"]} == PICTURES
+    assert {Path(path).parent.name for path in newest["plots"]} == {"b"}
     assert both.out.splitlines()[0] == str(Path("runs/curves.png"))
     assert (named.code, again.code) == (0, 2)
     assert Path("mine.png").is_file()
@@ -342,7 +342,7 @@ def test_curves_are_drawn_without_the_data_and_the_rest_is_warned_of(cli: Cli) -
 
     answer = cli("plot", "a", "b", "--json")
 
-    drawn = json.loads(answer.out)["pictures"]
+    drawn = json.loads(answer.out)["plots"]
     assert answer.code == 0
     assert [Path(path).parent.name for path in drawn] == ["runs", "a", *["b"] * 5]
     assert "warning: only the curves of runs/a" in answer.err.replace("\\", "/")
@@ -355,7 +355,7 @@ def test_a_picture_that_cannot_be_written_costs_no_result(cli: Cli) -> None:
     answer = cli("eval", "a", "--json")
 
     assert answer.code == 0
-    assert len(json.loads(answer.out)["pictures"]) == 3
+    assert len(json.loads(answer.out)["plots"]) == 3
     assert "test-confusion.png: cannot be written" in answer.err
 
 
@@ -424,7 +424,7 @@ def test_recipes_are_listed_with_their_figures(cli: Cli) -> None:
     listed = json.loads(cli("recipes", "--json").out)
     shown = cli("recipes").out
 
-    assert [recipe["name"] for recipe in listed] == list(recipes.RECIPES)
+    assert [recipe["name"] for recipe in listed] == list(recipes.read_all())
     for recipe in listed:
         assert recipe["name"] in shown
         assert recipe["published"] in shown
@@ -482,7 +482,7 @@ def test_robustness_is_a_table_and_a_picture(cli: Cli) -> None:
     cli(*QUICK, "--name", "a")
 
     table = cli("eval", "a", "--robustness", "--no-plots")
-    drawn = cli("eval", "a", "--robustness", "--pictures", "new/folder", "--json")
+    drawn = cli("eval", "a", "--robustness", "--plots", "new/folder", "--json")
 
     assert (table.code, drawn.code) == (0, 0), drawn.err
     report = json.loads(drawn.out)
@@ -496,7 +496,7 @@ def test_robustness_is_a_table_and_a_picture(cli: Cli) -> None:
     for name in ("reliability", "robustness"):
         with Image.open(f"new/folder/test-{name}.png") as picture:
             assert picture.width > 500
-    assert "pictures" not in table.out
+    assert "plots" not in table.out
 
 
 def test_eval_says_how_far_probabilities_hold_and_what_is_rejected(cli: Cli) -> None:

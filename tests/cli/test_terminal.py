@@ -1,4 +1,4 @@
-"""Commands whose stderr is a terminal: the live display must not touch the results on stdout."""
+"""Commands whose stderr is a terminal: the live display does not change the results on stdout."""
 
 import json
 import os
@@ -9,20 +9,36 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import ROOT
+
 pty = pytest.importorskip("pty", reason="no pseudo-terminals on this system")
 
 PICTURES = 40
+PROGRAM = ("-m", "mnistctl")
+
+# A program with one small dataset that has no mirrors.
+TINY_PROGRAM = """
+from pathlib import Path
+from mnistctl.cli import app
+from mnistctl.datasets import catalog
+from mnistctl.system import files
+from tests.helpers import tiny_dataset
+content = Path("source/labels-idx1-ubyte").read_bytes()
+file = catalog.RawFile("labels-idx1-ubyte", len(content), files.sha256(content))
+catalog.DATASETS = {"tiny": tiny_dataset(file)}
+app.run()
+"""
 
 
-def stdout_beside_a_terminal(*arguments: str | Path) -> str:
+def stdout_with_terminal(*arguments: str | Path, program: tuple[str, ...] = PROGRAM) -> str:
     """What a command writes to a pipe on stdout while its stderr is a pseudo-terminal."""
     controller, terminal = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "mnistctl", *map(str, arguments)],
+        [sys.executable, *program, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=terminal,
         text=True,
-        env={**os.environ, "TERM": "xterm-256color"},
+        env={**os.environ, "TERM": "xterm-256color", "PYTHONPATH": str(ROOT)},
     )
     os.close(terminal)
     drain = threading.Thread(target=_drain, args=(controller,))
@@ -52,25 +68,63 @@ def pictures(picture: Path) -> Path:
     return folder
 
 
-def test_jsonl_holds_every_picture_when_stderr_is_a_terminal(pictures: Path) -> None:
-    out = stdout_beside_a_terminal("predict", pictures, "--jsonl", "--model", "bundled")
+def test_predict_prints_every_picture_as_jsonl(pictures: Path) -> None:
+    out = stdout_with_terminal("predict", pictures, "--jsonl", "--model", "bundled")
 
     assert len([json.loads(line) for line in out.splitlines()]) == PICTURES
 
 
-def test_json_is_whole_when_stderr_is_a_terminal(pictures: Path) -> None:
-    out = stdout_beside_a_terminal("predict", pictures, "--json", "--model", "bundled")
+def test_predict_prints_every_picture_as_json(pictures: Path) -> None:
+    out = stdout_with_terminal("predict", pictures, "--json", "--model", "bundled")
 
     assert len(json.loads(out)) == PICTURES
 
 
-def test_csv_holds_every_picture_when_stderr_is_a_terminal(pictures: Path) -> None:
-    out = stdout_beside_a_terminal("predict", pictures, "--csv", "--model", "bundled")
+def test_predict_prints_every_picture_as_csv(pictures: Path) -> None:
+    out = stdout_with_terminal("predict", pictures, "--csv", "--model", "bundled")
 
     assert len(out.splitlines()) == PICTURES + 1
 
 
-def test_the_json_of_a_training_is_whole_when_stderr_is_a_terminal() -> None:
-    out = stdout_beside_a_terminal("train", "--dataset", "digits", "--epochs", "1", "--json")
+def test_predict_prints_every_picture_as_text(pictures: Path) -> None:
+    out = stdout_with_terminal("predict", pictures, "--model", "bundled")
+
+    assert [line.split()[0] for line in out.splitlines()[1:]] == [
+        str(pictures / f"{number:02}.png") for number in range(PICTURES)
+    ]
+
+
+def test_train_prints_whole_json() -> None:
+    out = stdout_with_terminal("train", "--dataset", "digits", "--epochs", "1", "--json")
+
+    assert json.loads(out)["dataset"] == "digits"
+
+
+def test_eval_prints_whole_json() -> None:
+    out = stdout_with_terminal("eval", "bundled", "--dataset", "digits", "--robustness", "--json")
+
+    assert json.loads(out)["images"] == 297
+
+
+def test_export_prints_whole_json(run_folder: Path) -> None:
+    out = stdout_with_terminal("export", run_folder, "--output", "model.onnx", "--json")
+
+    assert json.loads(out)[0]["bytes"] == Path("model.onnx").stat().st_size
+
+
+def test_download_prints_whole_json() -> None:
+    source = Path("source/labels-idx1-ubyte")
+    source.parent.mkdir()
+    source.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 3]))
+
+    out = stdout_with_terminal(
+        "download", "tiny", "--from", "source", "--json", program=("-c", TINY_PROGRAM)
+    )
+
+    assert [file["status"] for file in json.loads(out)] == ["copied"]
+
+
+def test_data_prints_whole_json() -> None:
+    out = stdout_with_terminal("data", "--dataset", "digits", "--json")
 
     assert json.loads(out)["dataset"] == "digits"

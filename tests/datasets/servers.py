@@ -1,4 +1,4 @@
-"""A real server on this machine that misbehaves as it is told."""
+"""A real HTTP server on this machine, with any misbehaviour that a test needs."""
 
 import contextlib
 import socket
@@ -7,7 +7,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 
-Behaviour = Callable[[socket.socket, str], None]  # the connection, and the path asked for
+Behaviour = Callable[[socket.socket, str], None]  # the connection, and the requested path
 
 
 class _Handler(socketserver.BaseRequestHandler):
@@ -16,24 +16,24 @@ class _Handler(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         connection: socket.socket = self.request
         connection.settimeout(20)
-        with contextlib.suppress(OSError):  # the client has gone, as it should
+        with contextlib.suppress(OSError):  # the client has disconnected
             if self.server.tls is None:
                 self._answer(connection)
                 return
             with self.server.tls.wrap_socket(
                 connection, server_side=True, do_handshake_on_connect=False
-            ) as safe:
-                safe.do_handshake()
-                self._answer(safe)
+            ) as encrypted:
+                encrypted.do_handshake()
+                self._answer(encrypted)
 
     def _answer(self, connection: socket.socket) -> None:
-        asked = b""
-        while b"\r\n\r\n" not in asked:
-            piece = connection.recv(4096)
-            if not piece:
+        request = b""
+        while b"\r\n\r\n" not in request:
+            chunk = connection.recv(4096)
+            if not chunk:
                 return
-            asked += piece
-        path = asked.split(b" ")[1].decode()
+            request += chunk
+        path = request.split(b" ")[1].decode()
         self.server.paths.append(path)
         self.server.behaviour(connection, path)
 
@@ -51,7 +51,7 @@ class _Server(socketserver.ThreadingTCPServer):
 
 @contextlib.contextmanager
 def serving(behaviour: Behaviour, *, tls: ssl.SSLContext | None = None) -> Iterator[_Server]:
-    """Serve until the block ends; `address` is where, `paths` what was asked for."""
+    """Serve until the block ends. `address` is the base URL, `paths` are the requested paths."""
     with _Server(behaviour, tls) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
@@ -63,6 +63,6 @@ def serving(behaviour: Behaviour, *, tls: ssl.SSLContext | None = None) -> Itera
 
 
 def answer(body: bytes, *, status: str = "200 OK", length: str | None = "", headers: str = "") -> bytes:
-    """An HTTP answer; `length` None leaves Content-Length out, "" has it right."""
-    counted = "" if length is None else f"Content-Length: {length or len(body)}\r\n"
-    return f"HTTP/1.1 {status}\r\n{counted}{headers}Connection: close\r\n\r\n".encode() + body
+    """An HTTP response. `length`: the Content-Length; "": the right one; None: no such header."""
+    content_length = "" if length is None else f"Content-Length: {length or len(body)}\r\n"
+    return f"HTTP/1.1 {status}\r\n{content_length}{headers}Connection: close\r\n\r\n".encode() + body

@@ -12,12 +12,12 @@ from mnistctl import datasets
 from mnistctl.datasets import catalog
 from mnistctl.errors import DataError, DownloadError, UsageError
 from mnistctl.system import files
-from tests.conftest import tiny_dataset
+from tests.helpers import tiny_dataset
 
 FILES = [file.name for file in catalog.DATASETS["mnist"].files]
 
 
-def test_the_embedded_digits_are_scikit_learns() -> None:
+def test_the_bundled_digits_are_those_of_scikit_learn() -> None:
     with np.load(Path(datasets.__file__).parent / "digits.npz") as arrays:
         images, labels = arrays["images"], arrays["labels"]
 
@@ -26,7 +26,7 @@ def test_the_embedded_digits_are_scikit_learns() -> None:
 
 
 @pytest.mark.parametrize(("split", "images"), [("train", 1_375), ("validation", 125), ("test", 297)])
-def test_the_digits_need_no_download(split: str, images: int) -> None:
+def test_the_bundled_digits_are_loaded_without_a_download(split: str, images: int) -> None:
     loaded = datasets.load("digits", split)
 
     assert loaded.images.shape == (images, 28, 28)
@@ -46,7 +46,7 @@ def test_train_and_validation_share_no_image() -> None:
 @pytest.mark.parametrize(
     ("split", "images"), [("train", 55_000), ("validation", 5_000), ("test", 10_000)]
 )
-def test_mnist_is_loaded_whole(split: str, images: int) -> None:
+def test_mnist_is_loaded_completely(split: str, images: int) -> None:
     loaded = datasets.load("mnist", split)
 
     assert loaded.images.shape == (images, 28, 28)
@@ -55,11 +55,11 @@ def test_mnist_is_loaded_whole(split: str, images: int) -> None:
 
 
 @pytest.mark.mnist
-def test_validation_is_stratified(mnist_dir: Path) -> None:
+def test_validation_has_the_class_proportions_of_train(mnist_dir: Path) -> None:
     train, validation = datasets.load_for_training("mnist")
 
     shares = np.bincount(train.labels) / 55_000 - np.bincount(validation.labels) / 5_000
-    assert np.abs(shares).max() < 2e-4  # one image of a class
+    assert np.abs(shares).max() < 2e-4  # one image per class
 
 
 @pytest.mark.mnist
@@ -70,7 +70,7 @@ def test_the_test_files_are_not_opened_for_training(mnist_dir: Path, tmp_path: P
         if name.startswith("train"):
             shutil.copy(mnist_dir / "MNIST" / "raw" / name, folder)
         else:
-            (folder / name).write_bytes(b"not to be opened")
+            (folder / name).write_bytes(b"must not be opened")
 
     train, _ = datasets.load_for_training("mnist", data_dir=tmp_path)
 
@@ -78,7 +78,7 @@ def test_the_test_files_are_not_opened_for_training(mnist_dir: Path, tmp_path: P
 
 
 @pytest.mark.mnist
-def test_training_does_without_the_test_files(mnist_dir: Path, tmp_path: Path) -> None:
+def test_training_works_without_the_test_files(mnist_dir: Path, tmp_path: Path) -> None:
     folder = tmp_path / "MNIST" / "raw"
     folder.mkdir(parents=True)
     for name in FILES[:2]:
@@ -89,15 +89,15 @@ def test_training_does_without_the_test_files(mnist_dir: Path, tmp_path: Path) -
     assert len(train.images) == 55_000
 
 
-def test_unknown_names_name_the_nearest() -> None:
+def test_the_error_for_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(UsageError, match="unknown dataset 'mnits'; did you mean 'mnist'"):
         datasets.load("mnits", "test")
     with pytest.raises(UsageError, match="unknown split of 'digits' 'tests'; did you mean 'test'"):
         datasets.load("digits", "tests")
 
 
-def test_what_cannot_be_downloaded_says_the_ways_out() -> None:
-    with pytest.raises(DownloadError, match=r"127\.0\.0\.1: no connection.*--from FOLDER.*digits"):
+def test_the_error_of_a_failed_download_suggests_alternatives() -> None:
+    with pytest.raises(DownloadError, match=r"127\.0\.0\.1: could not connect.*--from FOLDER.*digits"):
         datasets.load("mnist", "test")
 
 
@@ -106,7 +106,7 @@ LABELS = struct.pack(">HBBI", 0, 8, 1, 3) + bytes([0, 1, 2])
 
 
 def tiny(monkeypatch: pytest.MonkeyPatch, images: bytes, labels: bytes) -> catalog.Dataset:
-    """A dataset of two files with this content, known to the catalog."""
+    """A dataset of two files with this content, in the catalog."""
     raw = tuple(
         catalog.RawFile(name, len(content), files.sha256(content))
         for name, content in (("images", images), ("labels", labels))
@@ -116,7 +116,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch, images: bytes, labels: bytes) -> catal
     return dataset
 
 
-def lay_out(images: bytes, labels: bytes) -> Path:
+def write_raw_files(images: bytes, labels: bytes) -> Path:
     folder = datasets.data_folder() / "Tiny" / "raw"
     folder.mkdir(parents=True)
     (folder / "images").write_bytes(images)
@@ -124,19 +124,19 @@ def lay_out(images: bytes, labels: bytes) -> Path:
     return folder
 
 
-def test_a_dataset_is_one_entry_of_the_catalog(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_entry_in_the_catalog_can_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     tiny(monkeypatch, IMAGES, LABELS)
-    lay_out(IMAGES, LABELS)
+    write_raw_files(IMAGES, LABELS)
 
     assert datasets.load("tiny", "test").labels.tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", IMAGES[:-1], IMAGES + b"\0", IMAGES[:-1] + b"\1"])
-def test_a_damaged_file_is_named_and_never_loaded(
+def test_a_damaged_file_is_reported_and_never_loaded(
     damage: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny(monkeypatch, IMAGES, LABELS)
-    folder = lay_out(damage, LABELS)
+    folder = write_raw_files(damage, LABELS)
 
     with pytest.raises(DataError, match=re.escape(f"{folder / 'images'}: damaged")):
         datasets.load("tiny", "test")
@@ -152,19 +152,19 @@ def test_a_damaged_file_is_named_and_never_loaded(
         (b"<html>", LABELS, "images: not an IDX file"),
     ],
 )
-def test_files_that_do_not_make_a_dataset_are_one_line(
+def test_images_and_labels_that_do_not_match_are_rejected(
     images: bytes, labels: bytes, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny(monkeypatch, images, labels)
-    lay_out(images, labels)
+    write_raw_files(images, labels)
 
     with pytest.raises(DataError, match=message):
         datasets.load("tiny", "test")
 
 
-def test_gz_files_left_by_another_tool_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_left_by_another_tool_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     tiny(monkeypatch, IMAGES, LABELS)
-    folder = lay_out(IMAGES, LABELS)
+    folder = write_raw_files(IMAGES, LABELS)
     (folder / "images").unlink()
     (folder / "images.gz").write_bytes(gzip.compress(IMAGES))
 

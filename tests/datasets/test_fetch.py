@@ -1,4 +1,4 @@
-"""Downloads, against a real server on this machine."""
+"""Downloads from a real server on this machine."""
 
 import functools
 import gzip
@@ -15,7 +15,7 @@ from mnistctl.datasets import catalog, fetch
 from mnistctl.errors import DataError, DownloadError
 from mnistctl.run import progress
 from mnistctl.system import files
-from tests.conftest import tiny_dataset
+from tests.helpers import tiny_dataset
 
 CONTENT = struct.pack(">HBBI", 0, 8, 1, 3000) + bytes(range(250)) * 12
 FILE = catalog.RawFile("labels-idx1-ubyte", len(CONTENT), files.sha256(CONTENT))
@@ -23,7 +23,7 @@ FILE = catalog.RawFile("labels-idx1-ubyte", len(CONTENT), files.sha256(CONTENT))
 
 @pytest.fixture
 def served(tmp_path: Path) -> Path:
-    """The folder that the server serves, with the file's archive in it."""
+    """The server's folder, which contains the archive."""
     folder = tmp_path / "served"
     folder.mkdir()
     (folder / f"{FILE.name}.gz").write_bytes(gzip.compress(CONTENT))
@@ -50,14 +50,14 @@ def dataset(*mirrors: str) -> catalog.Dataset:
     return tiny_dataset(FILE, mirrors=mirrors)
 
 
-def test_a_download_is_verified_unpacked_and_told_of(server: str, tmp_path: Path) -> None:
-    heard: list[tuple[str, int, int | None]] = []
+def test_a_download_is_unpacked_and_its_progress_is_reported(server: str, tmp_path: Path) -> None:
+    reports: list[tuple[str, int, int | None]] = []
 
-    class Ear(progress.Progress):
+    class Recorder(progress.Progress):
         def download(self, file: str, received: int, total: int | None) -> None:
-            heard.append((file, received, total))
+            reports.append((file, received, total))
 
-    with progress.shown_by(Ear()):
+    with progress.shown_by(Recorder()):
         fetched = fetch.fetch(dataset(server), tmp_path / "raw")
 
     assert (tmp_path / "raw" / FILE.name).read_bytes() == CONTENT
@@ -65,10 +65,10 @@ def test_a_download_is_verified_unpacked_and_told_of(server: str, tmp_path: Path
         ("downloaded", f"{server}{FILE.name}.gz")
     ]
     archive_bytes = len(gzip.compress(CONTENT))
-    assert heard[-1] == (f"{FILE.name}.gz", archive_bytes, archive_bytes)
+    assert reports[-1] == (f"{FILE.name}.gz", archive_bytes, archive_bytes)
 
 
-def test_what_is_there_and_right_is_not_fetched_again(tmp_path: Path) -> None:
+def test_a_correct_file_is_not_downloaded_again(tmp_path: Path) -> None:
     (tmp_path / FILE.name).write_bytes(CONTENT)
 
     fetched = fetch.fetch(dataset("http://127.0.0.1:9/"), tmp_path)
@@ -76,7 +76,7 @@ def test_what_is_there_and_right_is_not_fetched_again(tmp_path: Path) -> None:
     assert [file.status for file in fetched] == ["present"]
 
 
-def test_a_damaged_file_is_repaired(server: str, tmp_path: Path) -> None:
+def test_a_damaged_file_is_downloaded_again(server: str, tmp_path: Path) -> None:
     (tmp_path / FILE.name).write_bytes(CONTENT[:-1] + b"\0")
 
     fetch.fetch(dataset(server), tmp_path)
@@ -88,7 +88,7 @@ def test_a_damaged_file_is_repaired(server: str, tmp_path: Path) -> None:
     "content",
     [b"", b"<html>sorry</html>", gzip.compress(CONTENT[:-1]), gzip.compress(CONTENT)[:-9]],
 )
-def test_wrong_bytes_never_get_the_files_name(
+def test_wrong_content_is_never_stored(
     content: bytes, server: str, served: Path, tmp_path: Path
 ) -> None:
     (served / f"{FILE.name}.gz").write_bytes(content)
@@ -102,7 +102,7 @@ def test_wrong_bytes_never_get_the_files_name(
 @pytest.mark.parametrize("layout", ["flat", "torchvision"])
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("name", [FILE.name, FILE.name.replace("-idx", ".idx")])
-def test_a_folder_in_any_usual_layout_will_do(
+def test_files_are_copied_from_a_folder_in_any_usual_layout(
     layout: str, packed: bool, name: str, tmp_path: Path
 ) -> None:
     folder = tmp_path / "source" / ("Tiny/raw" if layout == "torchvision" else "")
@@ -116,12 +116,12 @@ def test_a_folder_in_any_usual_layout_will_do(
     assert (fetched[0].status, fetched[0].source) == ("copied", str(path))
 
 
-def test_a_folder_without_the_file_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=f"has neither {FILE.name} nor {FILE.name}.gz"):
+def test_a_source_folder_without_the_file_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"neither {FILE.name} nor {FILE.name}.gz found"):
         fetch.fetch(dataset(), tmp_path / "raw", source=tmp_path)
 
 
-def test_a_wrong_file_in_the_folder_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_wrong_file_in_the_source_folder(tmp_path: Path) -> None:
     (tmp_path / FILE.name).write_bytes(CONTENT[:-1] + b"\0")
 
     with pytest.raises(DataError, match=rf"{FILE.name}: 3,008 bytes with SHA-256 \w+…, expected"):
@@ -129,14 +129,14 @@ def test_a_wrong_file_in_the_folder_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.mnist
-def test_torchvision_uses_what_was_downloaded(mnist_dir: Path) -> None:
+def test_torchvision_can_read_the_downloaded_files(mnist_dir: Path) -> None:
     from torchvision.datasets import MNIST
 
     assert len(MNIST(str(mnist_dir), train=False)) == 10_000
 
 
 @pytest.mark.mnist
-def test_what_torchvision_unpacked_is_used(mnist_dir: Path, tmp_path: Path) -> None:
+def test_files_that_torchvision_unpacked_are_present(mnist_dir: Path, tmp_path: Path) -> None:
     shutil.copytree(mnist_dir / "MNIST", tmp_path / "elsewhere" / "MNIST")
 
     fetched = fetch.fetch(catalog.DATASETS["mnist"], tmp_path / "elsewhere" / "MNIST" / "raw")

@@ -1,4 +1,4 @@
-"""Where only an archive's MD5 is published, what is unpacked from it is trusted by its record."""
+"""Datasets with a published hash of the archives only: how raw files are verified."""
 
 import gzip
 import hashlib
@@ -12,8 +12,8 @@ from mnistctl import datasets
 from mnistctl.datasets import catalog, fetch
 from mnistctl.errors import DataError, DownloadError
 from mnistctl.system import files
-from tests.conftest import tiny_dataset
 from tests.datasets.servers import answer, serving
+from tests.helpers import tiny_dataset
 
 IMAGES = struct.pack(">HBB3I", 0, 8, 3, 3, 28, 28) + bytes(range(196)) * 12
 LABELS = struct.pack(">HBB2I", 0, 12, 2, 3, 2) + struct.pack(">6i", 0, 7, 1, 7, 2, 7)
@@ -34,9 +34,9 @@ def dataset(monkeypatch: pytest.MonkeyPatch) -> catalog.Dataset:
         )
         for name, content in CONTENTS.items()
     )
-    made = tiny_dataset(*raw, subsets={"rest": slice(1, None)})
-    monkeypatch.setattr(catalog, "DATASETS", {"tiny": made})
-    return made
+    dataset = tiny_dataset(*raw, subsets={"rest": slice(1, None)})
+    monkeypatch.setattr(catalog, "DATASETS", {"tiny": dataset})
+    return dataset
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def load(caplog: pytest.LogCaptureFixture) -> Load:
     return run
 
 
-def test_a_verified_archive_leaves_a_record_that_vouches_for_its_content(
+def test_unpacking_a_verified_archive_records_the_hash_of_its_content(
     dataset: catalog.Dataset, folder: Path, load: Load
 ) -> None:
     assert download(dataset) == ["downloaded", "downloaded"]
@@ -76,7 +76,7 @@ def test_a_verified_archive_leaves_a_record_that_vouches_for_its_content(
     assert download(dataset, {}) == ["present", "present"]
 
 
-def test_damage_after_that_is_named_and_repaired(
+def test_damage_after_the_download_is_reported_and_repaired(
     dataset: catalog.Dataset, folder: Path, load: Load
 ) -> None:
     download(dataset)
@@ -88,21 +88,21 @@ def test_damage_after_that_is_named_and_repaired(
     assert len(load()[0].images) == 3
 
 
-def test_an_archive_of_another_md5_is_rejected(dataset: catalog.Dataset, folder: Path) -> None:
+def test_an_archive_with_the_wrong_md5_is_rejected(dataset: catalog.Dataset, folder: Path) -> None:
     other = {name: gzip.compress(gzip.decompress(packed), 1) for name, packed in ARCHIVES.items()}
 
-    with pytest.raises(DownloadError, match=r"its answer: MD5 \w+, expected"):
+    with pytest.raises(DownloadError, match=r"response: MD5 \w+, expected"):
         download(dataset, other)
 
     assert not (folder / "images-idx3-ubyte").exists()
 
 
-def test_a_server_that_unpacks_on_the_way_is_rejected(dataset: catalog.Dataset) -> None:
+def test_an_unpacked_file_from_a_server_is_rejected(dataset: catalog.Dataset) -> None:
     with pytest.raises(DownloadError, match="not the published archive"):
         download(dataset, {f"{name}.gz": content for name, content in CONTENTS.items()})
 
 
-def test_files_that_came_some_other_way_are_used_and_called_unverified(
+def test_raw_files_without_a_record_are_used_and_reported_as_unverified(
     dataset: catalog.Dataset, folder: Path, load: Load
 ) -> None:
     folder.mkdir(parents=True)
@@ -117,7 +117,7 @@ def test_files_that_came_some_other_way_are_used_and_called_unverified(
     assert download(dataset, {}) == ["unverified", "unverified"]
 
 
-def test_the_archive_beside_a_file_vouches_for_it(
+def test_a_raw_file_is_verified_by_the_archive_beside_it(
     dataset: catalog.Dataset, folder: Path, load: Load
 ) -> None:
     folder.mkdir(parents=True)
@@ -128,14 +128,14 @@ def test_the_archive_beside_a_file_vouches_for_it(
     assert download(dataset, {}) == ["present", "present"]
 
 
-def test_a_file_is_not_trusted_before_it_is_whole(
+def test_a_file_whose_write_was_interrupted_is_downloaded_again(
     dataset: catalog.Dataset, folder: Path, monkeypatch: pytest.MonkeyPatch, load: Load
 ) -> None:
     written: list[str] = []
 
     def write_one(path: Path, content: bytes) -> None:
         if written:
-            raise KeyboardInterrupt  # killed between the first file and the second
+            raise KeyboardInterrupt  # as if killed between the record and the raw file
         written.append(path.name)
         path.write_bytes(content)
 
@@ -151,7 +151,7 @@ def test_a_file_is_not_trusted_before_it_is_whole(
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_a_folder_of_files_is_verified_by_its_archives_only(
+def test_files_copied_from_a_folder_are_verified_only_as_archives(
     packed: bool, dataset: catalog.Dataset, folder: Path, tmp_path: Path, load: Load
 ) -> None:
     source = tmp_path / "source"
@@ -166,7 +166,7 @@ def test_a_folder_of_files_is_verified_by_its_archives_only(
 
 
 @pytest.mark.parametrize("content", [IMAGES[:-1], b"\0\1" + IMAGES[2:], bytes(len(IMAGES))])
-def test_files_of_an_unsound_structure_are_not_taken(
+def test_malformed_files_are_not_copied_from_a_folder(
     content: bytes, dataset: catalog.Dataset, folder: Path, tmp_path: Path
 ) -> None:
     source = tmp_path / "source"
@@ -178,7 +178,7 @@ def test_files_of_an_unsound_structure_are_not_taken(
         fetch.fetch(dataset, folder, source=source)
 
 
-def test_a_record_that_is_no_hash_vouches_for_nothing(
+def test_a_record_that_is_not_a_hash_is_ignored(
     dataset: catalog.Dataset, folder: Path, load: Load
 ) -> None:
     download(dataset)
@@ -187,7 +187,7 @@ def test_a_record_that_is_no_hash_vouches_for_nothing(
     assert "unverified" in load()[1][0]
 
 
-def test_more_splits_are_rows_of_test(dataset: catalog.Dataset) -> None:
+def test_an_additional_split_is_rows_of_the_test_split(dataset: catalog.Dataset) -> None:
     download(dataset)
 
     rest = datasets.load("tiny", "rest")
@@ -197,12 +197,12 @@ def test_more_splits_are_rows_of_test(dataset: catalog.Dataset) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, item in catalog.DATASETS.items() if item.folder])
-def test_every_dataset_to_download_is_described_whole(name: str) -> None:
+def test_every_dataset_to_download_has_a_complete_catalog_entry(name: str) -> None:
     dataset = catalog.DATASETS[name]
 
     assert dataset.name == name
     assert len(dataset.files) == 4
-    assert set(dataset.parts) == {"train", "test"}
+    assert set(dataset.split_files) == {"train", "test"}
     assert all(file.sha256 or file.archive_md5 for file in dataset.files)
     assert 2 <= len(dataset.class_names) == len(set(dataset.class_names)) <= 100
     assert dataset.licence
@@ -211,15 +211,15 @@ def test_every_dataset_to_download_is_described_whole(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, item in catalog.DATASETS.items() if item.folder])
-def test_torchvision_knows_the_same_archives(name: str) -> None:
-    import torchvision.datasets as known
+def test_the_catalog_has_the_same_archives_as_torchvision(name: str) -> None:
+    import torchvision.datasets
 
     dataset = catalog.DATASETS[name]
-    theirs = getattr(known, dataset.folder.split("/")[0])
+    torchvision_dataset = getattr(torchvision.datasets, dataset.folder.split("/")[0])
     resources = (
-        [item for part in ("train", "test") for item in theirs.resources[part]]
+        [item for split in ("train", "test") for item in torchvision_dataset.resources[split]]
         if name == "qmnist"
-        else theirs.resources
+        else torchvision_dataset.resources
     )
 
     for file, (archive, md5) in zip(dataset.files, resources, strict=True):

@@ -1,4 +1,4 @@
-"""Every format that a model is exported to."""
+"""Every export format."""
 
 import json
 import shutil
@@ -15,12 +15,13 @@ from mnistctl import datasets
 from mnistctl.api import models
 from mnistctl.errors import CheckFailedError, ModelError, UsageError
 from mnistctl.models import formats
-from tests.conftest import Cli
+from tests.helpers import Cli
 
-READABLE = [name for name in formats.FORMATS if name != "torch"]
+REOPENED = [name for name, kind in formats.FORMATS.items() if kind.is_reopened]
 
 
 def installed(name: str) -> str:
+    """The format's name; the test is skipped if its runtime is not installed."""
     if name == formats.OPENVINO:
         pytest.importorskip("openvino")
     return name
@@ -28,31 +29,33 @@ def installed(name: str) -> str:
 
 @pytest.mark.parametrize("input_kind", formats.INPUTS)
 @pytest.mark.parametrize("name", formats.FORMATS)
-def test_every_format_says_what_the_checkpoint_says(
+def test_every_format_gives_the_outputs_of_the_checkpoint(
     name: str, input_kind: str, checkpoint_path: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "out"
 
-    (done,) = mnistctl.export(checkpoint_path, format=installed(name), output=target, input=input_kind)
+    (exported,) = mnistctl.export(
+        checkpoint_path, format=installed(name), output=target, input=input_kind
+    )
 
-    parity = done.parity
-    assert (done.path, done.format) == (str(target), name)
+    parity = exported.parity
+    assert (exported.path, exported.format) == (str(target), name)
     assert parity["holds"]
     assert (parity["images"], parity["batch_sizes"]) == (297, [1, 7, 256])
     assert parity["disagreements"] <= 1
     if formats.FORMATS[name].is_exact:
         assert parity["max_logit_difference"] <= 1e-3
-    if name == "torch":
+    if name not in REOPENED:
         return
-    found, about = models.describe(models.find(target))
-    assert found == name
-    assert about.export["parity"] == parity
-    assert about.export["graph_sha256"] == done.graph_sha256
-    assert about.export["input"] == input_kind
+    format_name, metadata = models.describe(models.find_model(target))
+    assert format_name == name
+    assert metadata.export["parity"] == parity
+    assert metadata.export["graph_sha256"] == exported.graph_sha256
+    assert metadata.export["input"] == input_kind
 
 
-@pytest.mark.parametrize("name", READABLE)
-def test_every_format_but_torchs_is_read_back_by_the_verbs(
+@pytest.mark.parametrize("name", REOPENED)
+def test_commands_accept_every_format_except_torch(
     name: str, cli: Cli, checkpoint_path: Path, picture: Path
 ) -> None:
     assert cli("export", checkpoint_path, "--format", installed(name), "-o", "out", "-q").code == 0
@@ -64,22 +67,26 @@ def test_every_format_but_torchs_is_read_back_by_the_verbs(
         "compare": cli("compare", checkpoint_path, "out", "--json"),
     }
 
-    assert {verb: answer.code for verb, answer in answers.items()} == dict.fromkeys(answers, 0)
+    assert {command: answer.code for command, answer in answers.items()} == dict.fromkeys(answers, 0)
     assert json.loads(answers["eval"].out)["accuracy"] > 0.9
     assert json.loads(answers["info"].out)["format"] == name
     assert json.loads(answers["predict"].out)[0]["label"] == "3"
 
 
-def test_a_torch_program_is_never_opened_again(cli: Cli, checkpoint_path: Path, picture: Path) -> None:
+def test_commands_reject_a_torch_program(cli: Cli, checkpoint_path: Path, picture: Path) -> None:
     cli("export", checkpoint_path, "--format", "torch", "-o", "out.pt2", "-q")
 
-    for verb in (("eval", "out.pt2"), ("predict", picture, "--model", "out.pt2"), ("info", "out.pt2")):
-        answer = cli(*verb, "-q")
+    for command in (
+        ("eval", "out.pt2"),
+        ("predict", picture, "--model", "out.pt2"),
+        ("info", "out.pt2"),
+    ):
+        answer = cli(*command, "-q")
         assert answer.code == 4
         assert "opening one can run code, so mnistctl does not" in answer.err
 
 
-def test_several_formats_go_into_a_folder(cli: Cli, checkpoint_path: Path) -> None:
+def test_several_formats_are_written_to_one_folder(cli: Cli, checkpoint_path: Path) -> None:
     answer = cli("export", checkpoint_path, "--format", "onnx, onnx-int8", "-o", "all", "--json", "-q")
 
     assert answer.code == 0, answer.err
@@ -87,23 +94,22 @@ def test_several_formats_go_into_a_folder(cli: Cli, checkpoint_path: Path) -> No
     assert sorted(path.name for path in Path("all").iterdir()) == ["model-int8.onnx", "model.onnx"]
 
 
-def test_lower_precision_is_smaller(checkpoint_path: Path, tmp_path: Path) -> None:
+def test_lower_precision_gives_smaller_files(checkpoint_path: Path, tmp_path: Path) -> None:
     names = ("onnx", "onnx-fp16", "onnx-int8")
 
-    full, half, eighth = (
-        done.bytes for done in mnistctl.export(checkpoint_path, format=names, output=tmp_path)
-    )
+    exported = mnistctl.export(checkpoint_path, format=names, output=tmp_path)
 
-    assert half < 0.6 * full
-    assert eighth < 0.35 * full
+    float32, float16, int8 = (model.bytes for model in exported)
+    assert float16 < 0.6 * float32
+    assert int8 < 0.35 * float32
 
 
 @pytest.mark.parametrize("opset", formats.IR_VERSIONS)
 @pytest.mark.parametrize("name", ["onnx", "onnx-int8"])
-def test_every_opset_gives_the_oldest_file_that_has_it(
+def test_every_opset_is_written_with_its_oldest_ir_version(
     opset: int, name: str, checkpoint_path: Path, tmp_path: Path
 ) -> None:
-    target = tmp_path / "it.onnx"
+    target = tmp_path / "model.onnx"
     mnistctl.export(checkpoint_path, format=name, output=target, opset=opset)
 
     model = onnx.load(target)
@@ -122,7 +128,7 @@ def test_every_opset_gives_the_oldest_file_that_has_it(
         (("--format", "onnx,"), "unknown format ''"),
     ],
 )
-def test_what_cannot_be_is_said_at_once(
+def test_export_rejects_an_unknown_opset_input_or_format(
     option: tuple[str, str], message: str, cli: Cli, checkpoint_path: Path
 ) -> None:
     answer = cli("export", checkpoint_path, *option)
@@ -132,30 +138,29 @@ def test_what_cannot_be_is_said_at_once(
 
 
 @pytest.mark.parametrize("name", ["onnx", "onnx-fp16", "onnx-int8"])
-def test_a_graph_is_clean_to_look_at(name: str, checkpoint_path: Path, tmp_path: Path) -> None:
-    target = tmp_path / "it.onnx"
+def test_an_onnx_graph_has_every_shape_no_unused_constants_and_no_stack_traces(
+    name: str, checkpoint_path: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "model.onnx"
     mnistctl.export(checkpoint_path, format=name, output=target)
+
     model = onnx.load(target, load_external_data=False)
+
     graph = model.graph
-
-    names = [node.name for node in graph.node]
-    made = {output for node in graph.node for output in node.output}
+    computed = {output for node in graph.node for output in node.output}
     used = {name for node in graph.node for name in node.input}
-    shown = {item.name for item in (*graph.value_info, *graph.output)}
-    assert all(names)
-    assert len(set(names)) == len(names)
-    assert made == shown
-    assert {item.name for item in graph.initializer} <= used
-    assert made - used == {"logits", "probabilities", "familiarity"} - used
+    assert computed == {value.name for value in (*graph.value_info, *graph.output)}
+    assert {constant.name for constant in graph.initializer} <= used
+    assert computed - used <= {"logits", "probabilities", "familiarity"}
     assert not any(node.metadata_props or node.doc_string for node in graph.node)
-    assert not any(item.data_location or item.doc_string for item in graph.initializer)
+    assert not any(constant.data_location or constant.doc_string for constant in graph.initializer)
     assert not model.functions
-    for item in graph.value_info:
-        sizes = item.type.tensor_type.shape.dim
-        assert all(size.dim_value or size.dim_param for size in sizes), item.name
+    for value in graph.value_info:
+        sizes = value.type.tensor_type.shape.dim
+        assert all(size.dim_value or size.dim_param for size in sizes), value.name
 
 
-def test_what_is_there_is_replaced_only_by_force(cli: Cli, checkpoint_path: Path) -> None:
+def test_existing_output_is_replaced_only_with_force(cli: Cli, checkpoint_path: Path) -> None:
     export = ("export", checkpoint_path, "--format", "triton", "-o", "served", "-q")
 
     codes = [cli(*export).code, cli(*export).code, cli(*export, "--force").code]
@@ -166,7 +171,7 @@ def test_what_is_there_is_replaced_only_by_force(cli: Cli, checkpoint_path: Path
 
 
 @pytest.mark.parametrize("name", ["openvino", "triton"])
-def test_a_folder_with_anything_else_in_it_is_never_replaced(
+def test_a_folder_with_other_files_is_never_replaced(
     name: str, cli: Cli, checkpoint_path: Path
 ) -> None:
     Path("work").mkdir()
@@ -175,12 +180,14 @@ def test_a_folder_with_anything_else_in_it_is_never_replaced(
     answer = cli("export", model, "--format", installed(name), "-o", "work", "--force", "-q")
 
     assert answer.code == 2
-    assert "work: holds other files (mine.safetensors)" in answer.err
+    assert "work: contains other files (mine.safetensors)" in answer.err
     assert [path.name for path in Path("work").iterdir()] == ["mine.safetensors"]
 
 
 @pytest.mark.parametrize(("name", "is_folder"), [("onnx", True), ("triton", False)])
-def test_a_folder_is_no_file(name: str, is_folder: bool, cli: Cli, checkpoint_path: Path) -> None:
+def test_a_file_is_not_replaced_by_a_folder_or_a_folder_by_a_file(
+    name: str, is_folder: bool, cli: Cli, checkpoint_path: Path
+) -> None:
     if is_folder:
         Path("there").mkdir()
     else:
@@ -192,7 +199,7 @@ def test_a_folder_is_no_file(name: str, is_folder: bool, cli: Cli, checkpoint_pa
     assert "; the format is a" in answer.err
 
 
-def test_a_net_that_no_exporter_takes_is_one_line(cli: Cli, tmp_path: Path) -> None:
+def test_a_net_that_cannot_be_exported_is_reported_in_one_line(cli: Cli, tmp_path: Path) -> None:
     source = tmp_path / "branch.py"
     source.write_text(
         "from torch import nn\n"
@@ -211,13 +218,13 @@ def test_a_net_that_no_exporter_takes_is_one_line(cli: Cli, tmp_path: Path) -> N
     for name in ("onnx", "torch"):
         answer = cli("export", "branch", "--arch", arch, "--format", name, "-o", "out", "-q")
         assert answer.code == 6, answer.err
-        assert f"out: cannot be made as '{name}'" in answer.err
+        assert f"out: cannot export as '{name}'" in answer.err
         assert len(answer.err.splitlines()) == 1
     assert not Path("out").exists()
 
 
 @pytest.mark.parametrize("name", ["onnx-fp16", "onnx-int8", "triton"])
-def test_what_fails_its_check_is_not_left_behind(
+def test_an_export_that_fails_its_check_is_not_kept(
     name: str, checkpoint_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mnistctl.exports import parity
@@ -232,12 +239,12 @@ def test_what_fails_its_check_is_not_left_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_export_is_not_exported_again(onnx_path: Path) -> None:
+def test_an_exported_file_cannot_be_exported(onnx_path: Path) -> None:
     with pytest.raises(UsageError, match="already exported"):
         mnistctl.export(onnx_path, format="onnx-int8")
 
 
-def test_changed_weights_of_openvino_are_noticed(checkpoint_path: Path, tmp_path: Path) -> None:
+def test_changed_openvino_weights_are_rejected(checkpoint_path: Path, tmp_path: Path) -> None:
     installed(formats.OPENVINO)
     mnistctl.export(checkpoint_path, format=formats.OPENVINO, output=tmp_path / "out")
     weights = tmp_path / "out" / "model.bin"
@@ -246,18 +253,20 @@ def test_changed_weights_of_openvino_are_noticed(checkpoint_path: Path, tmp_path
     weights.write_bytes(content)
 
     with pytest.raises(ModelError, match="changed since it was exported"):
-        models.open_predictor(models.find(tmp_path / "out"))
+        models.open_predictor(models.find_model(tmp_path / "out"))
 
 
-@pytest.mark.parametrize("damage", ["no weights", "cut short", "a web page"])
-def test_a_damaged_openvino_folder_is_one_line(damage: str, cli: Cli, checkpoint_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["no weights", "truncated", "a web page"])
+def test_a_damaged_openvino_folder_is_reported_in_one_line(
+    damage: str, cli: Cli, checkpoint_path: Path
+) -> None:
     installed(formats.OPENVINO)
     cli("export", checkpoint_path, "--format", "openvino", "-o", "out", "-q")
     layers = Path("out/model.xml")
     if damage == "no weights":
         Path("out/model.bin").unlink()
     else:
-        layers.write_bytes(layers.read_bytes()[:5_000] if damage == "cut short" else b"<html></html>")
+        layers.write_bytes(layers.read_bytes()[:5_000] if damage == "truncated" else b"<html></html>")
 
     answer = cli("eval", "out", "-q")
 
@@ -265,11 +274,14 @@ def test_a_damaged_openvino_folder_is_one_line(damage: str, cli: Cli, checkpoint
     assert len(answer.err.splitlines()) == 1
 
 
-def test_without_openvino_its_format_says_what_to_install(
+def test_export_to_openvino_without_openvino_says_what_to_install(
     cli: Cli, checkpoint_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    for package, module in (("mnistctl", "openvino_predictor"), ("mnistctl.exports", "openvino")):
+    for package, module in (
+        ("mnistctl.models", "openvino_predictor"),
+        ("mnistctl.exports", "openvino"),
+    ):
         monkeypatch.delitem(sys.modules, f"{package}.{module}", raising=False)
         if package in sys.modules:
             monkeypatch.delattr(sys.modules[package], module, raising=False)
@@ -282,7 +294,7 @@ def test_without_openvino_its_format_says_what_to_install(
 
 
 @pytest.mark.parametrize("input_kind", formats.INPUTS)
-def test_tritons_own_parser_reads_the_configuration(
+def test_the_triton_configuration_matches_the_graph(
     input_kind: str, checkpoint_path: Path, tmp_path: Path
 ) -> None:
     client = pytest.importorskip("tritonclient.grpc.model_config_pb2")
@@ -296,18 +308,18 @@ def test_tritons_own_parser_reads_the_configuration(
     kinds = {"TYPE_UINT8": onnx.TensorProto.UINT8, "TYPE_FP32": onnx.TensorProto.FLOAT}
     assert (config.name, config.backend, config.max_batch_size) == ("reader", "onnxruntime", 256)
     assert config.HasField("dynamic_batching")
-    for ours, theirs in zip(
+    for tensor, value in zip(
         (*config.input, *config.output), (*model.graph.input, *model.graph.output), strict=True
     ):
-        sizes = [size.dim_value for size in theirs.type.tensor_type.shape.dim][1:]
-        shape = ours.reshape.shape if ours.HasField("reshape") else ours.dims
-        assert ours.name == theirs.name
-        assert kinds[client.DataType.Name(ours.data_type)] == theirs.type.tensor_type.elem_type
+        sizes = [size.dim_value for size in value.type.tensor_type.shape.dim][1:]
+        shape = tensor.reshape.shape if tensor.HasField("reshape") else tensor.dims
+        assert tensor.name == value.name
+        assert kinds[client.DataType.Name(tensor.data_type)] == value.type.tensor_type.elem_type
         assert list(shape) == sizes
 
 
 @pytest.mark.slow
-def test_the_oldest_onnxruntime_for_this_python_reads_the_default(
+def test_the_oldest_onnxruntime_for_this_python_runs_the_exported_files(
     checkpoint_path: Path, tmp_path: Path
 ) -> None:
     names = ("onnx", "onnx-fp16", "onnx-int8")
@@ -330,8 +342,8 @@ for name in sys.argv[1:]:
 
     subprocess.run([python, "-c", code, *files], cwd=tmp_path, check=True)
 
-    wanted = models.open_predictor(checkpoint_path)(images).logits
-    exact, half, eighth = (np.load(tmp_path / f"{file}.npy") for file in files)
-    np.testing.assert_allclose(exact, wanted, atol=1e-3)
-    assert (half.argmax(axis=1) != wanted.argmax(axis=1)).sum() <= 1
-    assert (eighth.argmax(axis=1) != wanted.argmax(axis=1)).sum() <= 3
+    expected = models.open_predictor(checkpoint_path)(images).logits
+    float32, float16, int8 = (np.load(tmp_path / f"{file}.npy") for file in files)
+    np.testing.assert_allclose(float32, expected, atol=1e-3)
+    assert (float16.argmax(axis=1) != expected.argmax(axis=1)).sum() <= 1
+    assert (int8.argmax(axis=1) != expected.argmax(axis=1)).sum() <= 3

@@ -1,4 +1,7 @@
+"""Pictures become 28×28 images."""
+
 import io
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -17,7 +20,7 @@ Digit = npt.NDArray[np.uint8]
 
 @pytest.fixture(scope="module")
 def digit() -> Digit:
-    """A 4, uint8 (28, 28), as the embedded digits have it."""
+    """A 4 of the bundled digits, uint8 (28, 28)."""
     split = datasets.load("digits", "test")
     image: Digit = split.images[np.flatnonzero(split.labels == 4)[0]]
     return image
@@ -30,8 +33,8 @@ def as_png(picture: Image.Image, **options: object) -> bytes:
 
 
 def difference(content: bytes, digit: Digit) -> float:
-    """Mean absolute difference of 255 between what is read and what was drawn."""
-    return float(np.abs(images.read(content, name="it").astype(int) - digit).mean())
+    """Mean absolute difference, of 255, between the image of a picture and the drawn digit."""
+    return float(np.abs(images.read(content, name="picture").astype(int) - digit).mean())
 
 
 def large(digit: Digit) -> Image.Image:
@@ -41,22 +44,22 @@ def large(digit: Digit) -> Image.Image:
     return field
 
 
-def test_an_image_that_is_as_it_should_be_is_hardly_changed(digit: Digit) -> None:
+def test_a_picture_of_an_image_gives_that_image(digit: Digit) -> None:
     assert difference(as_png(Image.fromarray(digit)), digit) < 1
 
 
-def test_dark_on_light_is_read_like_light_on_dark(digit: Digit) -> None:
+def test_dark_ink_on_light_paper_gives_the_same_image_as_light_on_dark(digit: Digit) -> None:
     assert difference(as_png(Image.fromarray(255 - digit)), digit) < 1
 
 
-def test_a_small_digit_in_a_large_picture_is_found_scaled_and_centred(digit: Digit) -> None:
+def test_a_small_digit_in_a_large_picture_is_cropped_scaled_and_centred(digit: Digit) -> None:
     picture = Image.new("L", (900, 700), 255)
     picture.paste(Image.fromarray(255 - np.asarray(large(digit).crop((170, 90, 450, 370)))), (30, 380))
 
     assert difference(as_png(picture), digit) < 6  # two resamplings
 
 
-def test_transparency_is_paper_under_dark_and_under_light_ink(digit: Digit) -> None:
+def test_transparent_areas_are_paper_behind_dark_and_behind_light_ink(digit: Digit) -> None:
     alpha = large(digit)
     for colour in ("black", "white", "navy"):
         drawn = Image.new("RGBA", alpha.size, colour)
@@ -65,14 +68,14 @@ def test_transparency_is_paper_under_dark_and_under_light_ink(digit: Digit) -> N
         assert difference(as_png(drawn), digit) < 6
 
 
-def test_sixteen_bits_are_not_clipped(digit: Digit) -> None:
+def test_a_picture_with_16_bits_per_pixel_is_not_clipped(digit: Digit) -> None:
     deep = Image.fromarray((255 - digit).astype(np.uint16) * 257)
 
     assert difference(as_png(deep), digit) < 1
 
 
 @pytest.mark.parametrize("mode", ["RGB", "P", "LA", "1", "RGBA"])
-def test_every_mode_is_read(mode: str, digit: Digit) -> None:
+def test_a_picture_of_every_colour_mode_is_read(mode: str, digit: Digit) -> None:
     drawn = Image.fromarray(255 - np.asarray(large(digit))).convert("RGB")
     picture = drawn.convert(mode, dither=Image.Dither.NONE, palette=Image.Palette.ADAPTIVE)
 
@@ -80,17 +83,17 @@ def test_every_mode_is_read(mode: str, digit: Digit) -> None:
 
 
 @pytest.mark.parametrize("format_name", ["JPEG", "WEBP", "BMP", "GIF"])
-def test_every_format_is_read(format_name: str, digit: Digit) -> None:
+def test_a_picture_of_every_format_is_read(format_name: str, digit: Digit) -> None:
     content = io.BytesIO()
     Image.fromarray(255 - np.asarray(large(digit))).convert("RGB").save(content, format_name)
 
     assert difference(content.getvalue(), digit) < 8
 
 
-def test_a_rotation_tag_is_obeyed(digit: Digit) -> None:
+def test_a_picture_is_turned_as_its_exif_orientation_says(digit: Digit) -> None:
     turned = Image.fromarray(255 - np.rot90(digit))
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn it clockwise to see it upright
+    exif[0x0112] = 6  # upright after a turn clockwise
 
     assert difference(as_png(turned, exif=exif), digit) < 1
 
@@ -98,7 +101,7 @@ def test_a_rotation_tag_is_obeyed(digit: Digit) -> None:
 def test_a_picture_of_many_megapixels_is_reduced_first(digit: Digit) -> None:
     picture = Image.fromarray(255 - digit).resize((4_000, 3_000), Image.Resampling.NEAREST)
 
-    assert images.read(as_png(picture), name="it").shape == (28, 28)
+    assert images.read(as_png(picture), name="picture").shape == (28, 28)
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -111,41 +114,43 @@ def png_header(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "an empty file, not a picture"),
-        (b"hello", "not a picture; formats read: PNG"),
+        (b"", "the file is empty"),
+        (b"hello", "not a picture; supported formats: PNG"),
         (b"<html></html>", "not a picture"),
-        (as_png(Image.new("L", (60, 60), 255))[:60], "a damaged picture"),
+        (as_png(Image.new("L", (60, 60), 255))[:60], "the picture is damaged"),
         (as_png(Image.new("L", (60, 60), 255)), "blank"),
         (as_png(Image.new("L", (60, 60), 0)), "blank"),
         (as_png(Image.new("RGBA", (60, 60), (0, 0, 0, 0))), "blank"),
-        (png_header(10_000, 10_000), "10,000×10,000 pixels; at most 64 megapixels"),
+        (png_header(10_000, 10_000), "10,000×10,000 pixels; the maximum is 64 megapixels"),
         (png_header(2**31 - 1, 2**31 - 1), "pixels|damaged"),
         (png_header(0, 10), "damaged|not a picture"),
     ],
 )
-def test_what_cannot_be_read_is_one_line(content: bytes, message: str) -> None:
-    with pytest.raises(PictureError, match=f"^it: .*({message})"):
-        images.read(content, name="it")
+def test_a_picture_that_cannot_be_read_gives_an_error_with_its_name(
+    content: bytes, message: str
+) -> None:
+    with pytest.raises(PictureError, match=f"^picture: .*({message})"):
+        images.read(content, name="picture")
 
 
-def test_a_missing_file_and_a_folder_are_one_line(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_give_an_error_with_their_path(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match=r"nothing\.png: No such file"):
         images.read(tmp_path / "nothing.png", name="nothing.png")
-    with pytest.raises(PictureError, match=r"it: \w+"):
-        images.read(tmp_path, name="it")
+    with pytest.raises(PictureError, match=f"^{re.escape(str(tmp_path))}: "):
+        images.read(tmp_path, name="picture")
 
 
 @pytest.mark.mnist
-def test_fitting_leaves_mnist_as_it_is() -> None:
+def test_fitting_does_not_change_mnist_images() -> None:
     digits = datasets.load("mnist", "test").images[:500]
 
     fitted = np.stack([center.fit(digit.astype(np.float32) / 255) for digit in digits])
 
     unchanged = (fitted == digits).all(axis=(1, 2))
-    assert unchanged.mean() > 0.9  # the rest have a rim so faint that it is cut away
+    assert unchanged.mean() > 0.9  # the others have edges so faint that they are cropped
 
 
-def test_scraps_along_the_edge_are_kept() -> None:
+def test_ink_that_is_only_along_the_border_is_kept() -> None:
     ink = np.zeros((34, 9), dtype=np.float32)
     ink[:6, 0] = 0.6
     ink[-5:, 8] = 0.1
@@ -154,7 +159,7 @@ def test_scraps_along_the_edge_are_kept() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 200), (200, 3), (28, 28), (5, 7)])
-def test_ink_of_any_shape_stays_inside_the_field(shape: tuple[int, int]) -> None:
+def test_ink_of_any_shape_fits_into_the_image(shape: tuple[int, int]) -> None:
     ink = np.ones(shape, dtype=np.float32)
 
     field = center.fit(ink)

@@ -1,4 +1,4 @@
-"""Pictures that are none of the classes."""
+"""Synthetic out-of-distribution images."""
 
 import ast
 from pathlib import Path
@@ -18,7 +18,7 @@ def images(digits_test: tuple[Images, object]) -> Images:
     return digits_test[0]
 
 
-def test_the_same_seed_makes_the_same_pictures(images: Images) -> None:
+def test_outliers_are_the_same_for_the_same_seed_and_others_for_another(images: Images) -> None:
     first, again, other = (outliers.make(images, DIGITS, 60, seed=seed) for seed in (1, 1, 2))
 
     assert first.shape == (60, 28, 28)
@@ -27,17 +27,17 @@ def test_the_same_seed_makes_the_same_pictures(images: Images) -> None:
     assert (first != other).any(axis=(1, 2)).mean() > 0.9
 
 
-def test_no_letters_are_made_where_the_classes_are_words(
+def test_letters_are_drawn_only_if_all_classes_are_digits(
     images: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[None] = []
 
-    def letter(random: np.random.Generator) -> Images:
+    def draw_letter(random: np.random.Generator) -> Images:
         drawn.append(None)
         image: Images = images[0]
         return image
 
-    monkeypatch.setattr(outliers, "_letter", letter)
+    monkeypatch.setattr(outliers, "_draw_letter", draw_letter)
 
     outliers.make(images, ("shirt", "coat"), 40, seed=0)
     assert not drawn
@@ -45,22 +45,22 @@ def test_no_letters_are_made_where_the_classes_are_words(
     assert drawn
 
 
-def test_blank_images_to_make_pictures_of_are_no_trouble() -> None:
-    made = outliers.make(np.zeros((3, 28, 28), dtype=np.uint8), DIGITS, 80, seed=0)
+def test_outliers_are_made_from_blank_images_too() -> None:
+    strange = outliers.make(np.zeros((3, 28, 28), dtype=np.uint8), DIGITS, 80, seed=0)
 
-    assert made.shape == (80, 28, 28)
+    assert strange.shape == (80, 28, 28)
 
 
-def test_every_letter_has_a_form_and_looks_like_none_of_the_digits() -> None:
+def test_every_outlier_letter_is_in_a_font_and_does_not_look_like_a_digit() -> None:
     fonts_of: dict[str, int] = {}
-    for _, letter in outliers._forms():
+    for _, letter in outliers._list_glyphs():
         fonts_of[letter] = fonts_of.get(letter, 0) + 1
 
     assert set(fonts_of) == set(outliers.LETTERS)
     assert not set(outliers.LETTERS) & set("0123456789BDGIJLOQSZbgijloqsyz")
 
 
-def test_what_is_measured_on_was_not_fitted_on() -> None:
+def test_rejection_is_measured_with_other_letters_and_fonts_than_familiarity_is_fitted_with() -> None:
     values = {
         target.id: ast.literal_eval(node.value)
         for node in ast.parse(MEASURING.read_text(encoding="utf-8")).body

@@ -10,7 +10,7 @@ from mnistctl.nn import augment, batches, classifier, cuda_graphs, devices, nets
 from mnistctl.run.epoch import Epoch
 from mnistctl.settings import architectures, recipes
 from mnistctl.settings.train_settings import OPTIMIZERS, TrainSettings
-from tests.conftest import RECIPES
+from tests.helpers import RECIPES
 
 Splits = tuple[datasets.Split, datasets.Split]
 
@@ -69,7 +69,7 @@ EVERYTHING = {**AUGMENTED, "ema": 0.9, "clip_norm": 1.0}
 
 
 @pytest.mark.parametrize("changes", [{}, EVERYTHING], ids=["plain", "with everything"])
-@pytest.mark.parametrize("name", recipes.RECIPES)
+@pytest.mark.parametrize("name", recipes.read_all())
 def test_the_same_config_gives_the_same_weights_bit_for_bit(
     name: str, changes: dict[str, float], splits: Splits
 ) -> None:
@@ -260,7 +260,7 @@ def test_auto_is_the_cpu_where_there_is_nothing_else(no_accelerator: None) -> No
 
 @pytest.mark.parametrize("name", ["float32", "bf16"])
 def test_a_precision_that_was_asked_for_is_taken(name: str) -> None:
-    assert devices.precision(name, torch.device("cpu")) == name
+    assert devices.resolve_precision(name, torch.device("cpu")) == name
 
 
 def test_auto_is_bf16_just_where_the_device_computes_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,9 +268,9 @@ def test_auto_is_bf16_just_where_the_device_computes_in_it(monkeypatch: pytest.M
     for capabilities, expected in (({"avx512_bf16": True}, "bf16"), ({"avx2": True}, "float32")):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=capabilities: found)
 
-        assert devices.precision("auto", cpu) == expected
+        assert devices.resolve_precision("auto", cpu) == expected
         assert devices.has_bf16(cpu) == (expected == "bf16")
-    assert devices.precision("auto", torch.device("mps")) == "float32"
+    assert devices.resolve_precision("auto", torch.device("mps")) == "float32"
 
 
 def test_steps_in_bf16_leave_weights_and_figures_in_float32(splits: Splits) -> None:
@@ -338,7 +338,7 @@ def test_a_step_that_no_graph_can_hold_is_done_one_by_one() -> None:
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("name", recipes.RECIPES)
+@pytest.mark.parametrize("name", recipes.read_all())
 def test_every_recipe_learns_on_cuda(name: str, splits: Splits) -> None:
     _, epochs = fit(shortened(name), splits, device="cuda:0")
 

@@ -1,89 +1,90 @@
-"""`predict --annotate` and `--explain`: pictures of what was read, as it is read."""
+"""`predict --annotate` and `--explain`: write pictures that show the predictions."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from mnistctl.api.predict import PicturePredictor, PictureResult
+from mnistctl.api.predict import DecodedPicture, PicturePredictor, PictureResult
 from mnistctl.errors import UsageError
-from mnistctl.models.predictor import predict_all
 from mnistctl.system import files
 
-_ONE = ".png"
+_SUFFIX = ".png"
 
 
 def annotate(
-    readings: Iterator[PictureResult],
-    reader: PicturePredictor,
+    results: Iterator[PictureResult],
+    predictor: PicturePredictor,
     *,
     annotate: Path | None = None,
     explain: Path | None = None,
 ) -> Iterator[PictureResult]:
-    """Hand readings on, and write pictures of each that could be read.
+    """Yield results, and write pictures of each one that has no error.
 
     Args:
-        readings: as `reader` gives them.
-        reader: with its model.
-        annotate: where the picture with boxes and labels goes: a file called ….png for one picture,
-            else a folder, in which it is called like the picture.
-        explain: the same for a picture of how it was read.
+        results: from `predictor.read`, with `keep_pictures=True` if anything is to be written. The
+            yielded results do not keep their pictures.
+        predictor: the model that the results are from.
+        annotate: where to write the picture with boxes and labels: a PNG file for one picture, else a
+            folder, in which the file is named like the picture.
+        explain: the same for a plot of how the picture was read.
 
     Raises:
-        UsageError: a file for several pictures, or one of them exists.
-        WriteError: it cannot be written.
+        UsageError: one file for several pictures, a file exists, `explain` with split pictures, or the
+            results have no pictures.
+        WriteError: a file cannot be written.
     """
-    taken: dict[Path, set[Path]] = {}
-    for number, reading in enumerate(readings):
-        if reading.error is None:
-            for target, draw in ((annotate, _annotated), (explain, _explained)):
+    used: dict[Path, set[Path]] = {}
+    for number, result in enumerate(results):
+        if result.error is None:
+            for target, draw in ((annotate, _draw_boxes), (explain, _draw_explanation)):
                 if target is not None:
-                    path = _path(target, reading.file, number, taken.setdefault(target, set()))
+                    path = _output_path(target, result.file, number, used.setdefault(target, set()))
                     files.check_new(path)
-                    files.write_bytes(path, draw(reading, reader))
-        yield reading
+                    files.write_bytes(path, draw(result, _decoded(result), predictor))
+        yield result if result.decoded is None else replace(result, decoded=None)
 
 
-def _path(target: Path, file: str, number: int, taken: set[Path]) -> Path:
-    if target.suffix.lower() == _ONE:
+def _output_path(target: Path, file: str, number: int, used: set[Path]) -> Path:
+    if target.suffix.lower() == _SUFFIX:
         if number:
-            raise UsageError(f"{target}: one file, and several pictures; name a folder")
+            raise UsageError(f"{target}: a file, but there are several pictures; name a folder")
         return target
     files.make_folder(target)
     stem = "standard-input" if file == "-" else Path(file).stem
-    path = target / f"{stem}{_ONE}"
-    count = 1
-    while path in taken:  # of the same name in another folder
-        count += 1
-        path = target / f"{stem}-{count}{_ONE}"
-    taken.add(path)
+    # Pictures in different folders may have the same name.
+    path = files.unused_path(target / f"{stem}{_SUFFIX}", is_used=used.__contains__)
+    used.add(path)
     return path
 
 
-def _annotated(reading: PictureResult, reader: PicturePredictor) -> bytes:
-    from mnistctl.evaluation import overlays  # matplotlib, 0.3 s
-
-    return overlays.annotated(
-        reading.source, [(digit.box, digit.prediction) for digit in reading.digits if digit.box.width]
-    )
+def _decoded(result: PictureResult) -> DecodedPicture:
+    if result.decoded is None:
+        raise UsageError(f"{result.file}: no decoded picture; read pictures with keep_pictures=True")
+    return result.decoded
 
 
-def _explained(reading: PictureResult, reader: PicturePredictor) -> bytes:
+def _draw_boxes(result: PictureResult, decoded: DecodedPicture, predictor: PicturePredictor) -> bytes:
+    from mnistctl.evaluation import overlays  # imports matplotlib, 0.3 s
+
+    boxes = [(digit.box, digit.prediction) for digit in result.digits if digit.box.width]
+    return overlays.draw_boxes(decoded.picture, boxes)
+
+
+def _draw_explanation(
+    result: PictureResult, decoded: DecodedPicture, predictor: PicturePredictor
+) -> bytes:
     from mnistctl.evaluation import overlays
 
-    if reading.is_split:
+    if result.is_split:
         raise UsageError("--explain and --split: choose one")
-    digit = reading.digits[0]
-    image = digit.image[None]
-    outputs = predict_all(reader.predictor, image, batch_size=1)
-    names = reader.predictor.metadata.class_names
-    shares = sorted(
-        zip(names, outputs.probabilities[0].tolist(), strict=True), key=lambda answer: -answer[1]
-    )
-    saliency = getattr(reader.predictor, "saliency", None)  # a checkpoint's, not an export's
-    return overlays.explained(
-        reading.source,
+    digit = result.digits[0]
+    saliency = getattr(predictor.predictor, "saliency", None)  # only checkpoints have gradients
+    return overlays.draw_explanation(
+        decoded.picture,
+        decoded.ink,
         digit.image,
         digit.prediction,
-        shares,
-        saliency=None if saliency is None else saliency(image)[0],
-        title=reading.file,
+        dict(zip(predictor.predictor.metadata.class_names, digit.probabilities.tolist(), strict=True)),
+        saliency=None if saliency is None else saliency(digit.image[None])[0],
+        title=result.file,
     )

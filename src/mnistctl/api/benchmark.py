@@ -1,10 +1,11 @@
-"""`benchmark`: a model in every format, how fast, how large, how right.
+"""`benchmark`: size, accuracy, speed and memory of a model in every format.
 
-Each format runs in a process of its own, so that its memory is its own, and all take turns, so that
-what else the machine does falls on all of them.
+Each format runs in its own process, so that memory is measured per format. The formats take turns, so
+that other load on the machine affects all of them.
 """
 
 import contextlib
+import dataclasses
 import os
 import platform
 import signal
@@ -14,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import get_context
 from pathlib import Path
@@ -25,65 +26,59 @@ import numpy as np
 from mnistctl import datasets
 from mnistctl.api import models
 from mnistctl.api.export import export
-from mnistctl.api.models import split_of
 from mnistctl.errors import CheckFailedError, MissingExtraError, MnistctlError, UsageError, look_up
 from mnistctl.evaluation.report import check_split
 from mnistctl.models import checkpoint, formats
 from mnistctl.models.predictor import Predictor, predict_all
 from mnistctl.run import progress, run_folder
 from mnistctl.system import files, provenance
-from mnistctl.types import Images
+from mnistctl.types import Images, Labels, Result
 
 DONE, FAILED, NOT_INSTALLED = "done", "failed", "not installed"
-CHART = "benchmark.png"
-BATCH = 256
+PLOT = "benchmark.png"
+BATCH_SIZE = 256
 
 _ROUNDS = 5
-_SINGLES = 200  # images read one by one, in each round
-_BATCHES = 8  # in each round
+_SINGLES_PER_ROUND = 200  # images classified one at a time
+_BATCHES_PER_ROUND = 8
 _PACKAGES = ("mnistctl", "torch", "onnxruntime", "openvino", "numpy")
 
 
 @dataclass(frozen=True)
-class FormatResult:
-    """One format; figures are None where it failed."""
+class FormatResult(Result):
+    """The measurements of one format; None where it failed."""
 
-    format: str
+    format: str  # safetensors or an export format
     status: str  # done, failed or not installed
-    reason: str | None = None  # why not done
-    bytes: int | None = None
+    reason: str | None = None  # why it is not done
+    bytes: int | None = None  # size of its files
     accuracy: float | None = None  # in [0, 1]
     latency_ms: float | None = None  # of one image, median
-    latency_p99_ms: float | None = None  # 99 of 100 are quicker
+    latency_p99_ms: float | None = None  # of one image, 99th percentile
     images_per_second: float | None = None  # in batches of 256, median
-    # From the file to ready, its runtime's import included; but for "torch", which is made there.
-    load_seconds: float | None = None
-    peak_mb: float | None = None  # resident memory of its process, in millions of bytes
-    threads: int | None = None  # that compute
+    load_seconds: float | None = None  # from the file to ready, with importing the runtime except torch
+    peak_mb: float | None = None  # peak resident memory of the process, in millions of bytes
+    threads: int | None = None  # threads that compute
 
 
 @dataclass(frozen=True)
-class BenchmarkResult:
-    """A model in several formats, side by side."""
+class BenchmarkResult(Result):
+    """A model in several formats."""
 
-    model: str
-    dataset: str
-    split: str
-    images: int
-    machine: str
-    versions: dict[str, str]
-    formats: list[FormatResult] = field(default_factory=list)
-    chart: str | None = None  # the picture that was drawn
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+    model: str  # path of the model file
+    dataset: str  # whose images were classified
+    split: str  # test
+    images: int  # number of images
+    machine: str  # cores, processor and Python version
+    versions: dict[str, str]  # package -> version
+    formats: list[FormatResult] = field(default_factory=list)  # one entry per format
+    plots: list[str] = field(default_factory=list)  # path of the plot, if one was drawn
 
     def require(self) -> None:
-        """Insist that nothing failed.
+        """Check that no format failed.
 
         Raises:
-            CheckFailedError: a format did.
+            CheckFailedError: a format failed.
         """
         failed = [row.format for row in self.formats if row.status == FAILED]
         if failed:
@@ -93,77 +88,86 @@ class BenchmarkResult:
 def benchmark(
     model: str | Path | None = None,
     *,
-    format: str | Sequence[str] = formats.BENCHMARKED,  # noqa: A002 - the word of the command line
-    chart: Path | None = None,
+    format: str | Sequence[str] = formats.BENCHMARKED,  # noqa: A002 - as on the command line
+    output: Path | None = None,
     dataset: str | None = None,
     arch: str | None = None,
     data_dir: Path | None = None,
 ) -> BenchmarkResult:
-    """Measure a checkpoint in every format that it can be exported to, or an exported file alone.
+    """Measure a checkpoint in every export format, or a single exported file.
 
-    Other processes are started: a script that calls this does so under `if __name__ == "__main__"`.
+    It starts other processes: a script must call it under `if __name__ == "__main__"`.
 
     Args:
-        model: see `models.find`.
-        format: which to measure, of `formats.BENCHMARKED`.
-        chart: where to draw the figures; None: into the model's run folder, if it is of a run.
-        dataset: another one than the model's own.
-        arch: FILE.py:CLASS, for a model of a person's own class.
-        data_dir: the data folder, if not the usual one.
+        model: see `models.find_model`.
+        format: one of `formats.BENCHMARKED`, or several.
+        output: a new PNG file for the plot; None: `benchmark.png` in the model's run folder, if it
+            has one.
+        dataset: the dataset whose test images are classified; None: the model's own.
+        arch: FILE.py:CLASS, for a model with a custom architecture.
+        data_dir: the data folder; None: the default.
 
     Raises:
-        UsageError: an unknown format, or the chart exists.
-        ModelError: no such model, or it cannot be opened.
-        DataError: the model's dataset is damaged or not to be had.
-        WriteError: the chart cannot be written.
+        UsageError: an unknown format, or `output` exists.
+        ModelError: the model was not found or cannot be opened.
+        DataError: the dataset is damaged or unavailable.
+        WriteError: the plot cannot be written.
     """
     names = list(dict.fromkeys([format] if isinstance(format, str) else format))
     for name in names:
         look_up("format", name, dict.fromkeys(formats.BENCHMARKED))
-    if chart is not None:
-        files.check_new(chart)
+    if output is not None:
+        files.check_new(output)
     if dataset is not None:
         datasets.check_split(dataset, "test")
-    path = models.find(model)
-    kind, about = models.describe(path)
+    path = models.find_model(model)
+    kind, metadata = models.describe(path)
     is_named = names != list(formats.BENCHMARKED)
     if kind != formats.SAFETENSORS and is_named:
-        raise UsageError(f"--format: {path} is an exported file; name the checkpoint it was made from")
-    split = split_of(about, "test", dataset, data_dir)
-    check_split(about.class_names, split)
+        raise UsageError(
+            f"--format: {path} is an exported file; name the checkpoint it was exported from"
+        )
+    split = models.load_split(metadata, "test", dataset, data_dir)
+    check_split(metadata.class_names, split)
     with tempfile.TemporaryDirectory() as folder:
         sources: dict[str, Path | MnistctlError] = {kind: path}
         if kind == formats.SAFETENSORS:
             options = {"dataset": dataset, "arch": arch, "data_dir": data_dir}
             sources = {
-                name: _source(path, name, Path(folder), options, is_named=is_named) for name in names
+                name: _export(path, name, Path(folder), options, is_named=is_named) for name in names
             }
         rows = _measure(sources, split.images, split.labels, arch)
-    machine = f"{os.cpu_count()} cores of {provenance.processor()}, Python {platform.python_version()}"
-    found = BenchmarkResult(
-        *(str(path), split.dataset, split.name, len(split.images), machine, _versions(), rows),
+    result = BenchmarkResult(
+        model=str(path),
+        dataset=split.dataset,
+        split=split.name,
+        images=len(split.images),
+        machine=f"{os.cpu_count()} cores of {provenance.processor()}, "
+        f"Python {platform.python_version()}",
+        versions=_versions(),
+        formats=rows,
     )
-    run = run_folder.of(path)
-    target = chart or (run.folder / CHART if run else None)
-    if target is None or not any(row.status == DONE for row in rows):
-        return found
+    return _draw(result, output)
+
+
+def _draw(result: BenchmarkResult, output: Path | None) -> BenchmarkResult:
+    """The result with its plot, if a format is done and there is a place for the plot."""
+    run = run_folder.run_of_model(Path(result.model))
+    target = output or (run.folder / PLOT if run else None)
+    if target is None or not any(row.status == DONE for row in result.formats):
+        return result
     from mnistctl.evaluation import plots  # matplotlib, 0.4 s
 
-    files.write_bytes(target, plots.benchmark_chart(found.to_json()))
-    return BenchmarkResult(**(vars(found) | {"chart": str(target)}))
+    files.write_bytes(target, plots.benchmark(result.to_json()))
+    return dataclasses.replace(result, plots=[str(target)])
 
 
-def _source(
-    path: Path,
-    name: str,
-    folder: Path,
-    options: Mapping[str, Any],
-    *,
-    is_named: bool,
+def _export(
+    path: Path, name: str, folder: Path, options: Mapping[str, Any], *, is_named: bool
 ) -> Path | MnistctlError:
-    """The file of a format, or why there is none."""
-    if name in (formats.SAFETENSORS, "torch"):  # the latter is made where it is opened
-        return path
+    """The file to measure a format with, or the error if there is none."""
+    if name == formats.SAFETENSORS or not formats.FORMATS[name].is_reopened:
+        return path  # the process that measures exports it
     target = folder / f"model{formats.FORMATS[name].suffix}"
     try:
         export(path, format=name, output=target, **options)
@@ -173,136 +177,156 @@ def _source(
         return error
     except MnistctlError as error:
         return error
-    return models.find(target)
+    return models.find_model(target)
+
+
+@dataclass
+class _Samples:
+    """The measurements of one format so far."""
+
+    error: Exception | None = None
+    constants: dict[str, Any] = field(default_factory=dict)  # fields of FormatResult
+    latencies_s: list[float] = field(default_factory=list)
+    images_per_second: list[float] = field(default_factory=list)
+
+    def to_result(self, name: str) -> FormatResult:
+        if self.error is not None:
+            status = NOT_INSTALLED if isinstance(self.error, MissingExtraError) else FAILED
+            reason = " ".join(str(self.error).split()) or type(self.error).__name__
+            return FormatResult(name, status, reason)
+        return FormatResult(
+            format=name,
+            status=DONE,
+            latency_ms=1e3 * statistics.median(self.latencies_s),
+            latency_p99_ms=1e3 * float(np.quantile(self.latencies_s, 0.99)),
+            images_per_second=statistics.median(self.images_per_second),
+            **self.constants,
+        )
 
 
 def _measure(
-    sources: Mapping[str, Path | MnistctlError],
-    images: Images,
-    labels: Any,
-    arch: str | None,
+    sources: Mapping[str, Path | MnistctlError], images: Images, labels: Labels, arch: str | None
 ) -> list[FormatResult]:
-    """All formats in turns; one that fails does not stop the others."""
-    failures: dict[str, Exception] = {
-        name: source for name, source in sources.items() if isinstance(source, MnistctlError)
-    }
-    figures: dict[str, dict[str, Any]] = {name: {} for name in sources}
-    latencies: dict[str, list[float]] = {name: [] for name in sources}
-    speeds: dict[str, list[float]] = {name: [] for name in sources}
+    """Measure all formats in turns; one that fails does not stop the others."""
+    samples: dict[str, _Samples] = {}
     with contextlib.ExitStack() as stack:
-        workers = {
-            name: stack.enter_context(
-                ProcessPoolExecutor(
-                    1,
-                    mp_context=get_context("spawn"),
-                    initializer=signal.signal,
-                    initargs=(signal.SIGINT, signal.SIG_IGN),  # Ctrl-C is for this process alone
-                )
-            )
-            for name in sources
-            if name not in failures
-        }
-        for number in range(-1, _ROUNDS):
-            for name, worker in workers.items():
-                if name in failures:
+        processes: dict[str, ProcessPoolExecutor] = {}
+        for name, source in sources.items():
+            samples[name] = _Samples(error=source if isinstance(source, MnistctlError) else None)
+            if samples[name].error is None:
+                processes[name] = stack.enter_context(_new_process())
+        for number in range(-1, _ROUNDS):  # -1: load the model
+            for name, process in processes.items():
+                row = samples[name]
+                if row.error is not None:
                     continue
                 try:
                     if number < 0:
-                        loading = worker.submit(_load, str(sources[name]), name, arch, images, labels)
-                        figures[name] = loading.result()
-                        continue
-                    single, speed = worker.submit(_round, number).result()
-                    latencies[name] += single
-                    speeds[name].append(speed)
-                    figures[name]["peak_mb"] = worker.submit(_peak_mb).result()
-                except Exception as error:  # whatever a runtime raises, or its end
-                    failures[name] = error
+                        arguments = (str(sources[name]), name, arch, images, labels)
+                        row.constants = process.submit(_load, *arguments).result()
+                    else:
+                        latencies_s, images_per_second, peak_mb = process.submit(
+                            _run_round, number
+                        ).result()
+                        row.latencies_s += latencies_s
+                        row.images_per_second.append(images_per_second)
+                        row.constants["peak_mb"] = peak_mb
+                except Exception as error:  # a runtime raises errors of any type, or crashes
+                    row.error = error
             progress.current().advance("measuring", number + 2, _ROUNDS + 1)
-    return [
-        _failed(name, failures[name])
-        if name in failures
-        else FormatResult(
-            format=name,
-            status=DONE,
-            latency_ms=1e3 * statistics.median(latencies[name]),
-            latency_p99_ms=1e3 * float(np.quantile(latencies[name], 0.99)),
-            images_per_second=statistics.median(speeds[name]),
-            **figures[name],
-        )
-        for name in sources
-    ]
+    return [row.to_result(name) for name, row in samples.items()]
 
 
-def _failed(name: str, error: Exception) -> FormatResult:
-    status = NOT_INSTALLED if isinstance(error, MissingExtraError) else FAILED
-    return FormatResult(name, status, " ".join(str(error).split()) or type(error).__name__)
+def _new_process() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(
+        1,
+        mp_context=get_context("spawn"),
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),  # only the parent process handles Ctrl-C
+    )
 
 
-# What follows runs in the process of one format, which keeps these two.
-_predictor: Predictor | None = None
-_images: Images | None = None
+# The functions below run in the process of one format.
 
 
-def _load(path: str, name: str, arch: str | None, images: Images, labels: Any) -> dict[str, Any]:
-    global _predictor, _images
-    _images = images
-    started = time.perf_counter()
-    if name == "torch":
-        _predictor, size, started = _own_program(Path(path), arch)
+@dataclass
+class _Session:
+    """A model that is ready, and the images to classify."""
+
+    predictor: Predictor
+    images: Images
+
+    def time_single(self, index: int) -> float:
+        """Seconds for one image."""
+        image = self.images[index % len(self.images)][None]
+        start = time.perf_counter()
+        self.predictor(image)
+        return time.perf_counter() - start
+
+    def images_per_second(self) -> float:
+        batch = np.resize(self.images, (BATCH_SIZE, *self.images.shape[1:]))
+        self.predictor(batch)
+        start = time.perf_counter()
+        for _ in range(_BATCHES_PER_ROUND):
+            self.predictor(batch)
+        return BATCH_SIZE * _BATCHES_PER_ROUND / (time.perf_counter() - start)
+
+
+_sessions: list[_Session] = []  # `_load` adds the only one, `_run_round` uses it
+
+
+def _load(path: str, name: str, arch: str | None, images: Images, labels: Labels) -> dict[str, Any]:
+    """Open a model and classify all images. Returns fields of FormatResult."""
+    start = time.perf_counter()
+    if name in formats.FORMATS and not formats.FORMATS[name].is_reopened:
+        predictor, size, start = _export_and_open(Path(path), name, arch)
     else:
-        _predictor, size = models.open_predictor(Path(path), arch=arch), models.size_of(Path(path))
-    seconds = time.perf_counter() - started
-    outputs = predict_all(_predictor, images, batch_size=BATCH)
-    accuracy = float((outputs.logits.argmax(axis=1) == labels).mean())
+        predictor, size = models.open_predictor(Path(path), arch=arch), models.size_of(Path(path))
+    load_seconds = time.perf_counter() - start
+    _sessions.append(_Session(predictor, images))
+    predicted = predict_all(predictor, images, batch_size=BATCH_SIZE).logits.argmax(axis=1)
     return {
         "bytes": size,
-        "load_seconds": seconds,
-        "accuracy": accuracy,
-        "threads": _predictor.threads,
+        "load_seconds": load_seconds,
+        "accuracy": float((predicted == labels).mean()),
+        "threads": predictor.threads,
     }
 
 
-def _own_program(path: Path, arch: str | None) -> tuple[Predictor, int, float]:
-    """A torch.export program, made here: nobody opens another's."""
-    import dataclasses
+def _export_and_open(path: Path, name: str, arch: str | None) -> tuple[Predictor, int, float]:
+    """Export a checkpoint in this process, since opening such a file from elsewhere can run code.
 
+    Returns:
+        The exported model, its size in bytes, and the time when opening it began.
+    """
     import torch
 
-    from mnistctl.exports.torch_program import TorchProgram
+    from mnistctl import exports
     from mnistctl.nn import torch_predictor
 
-    opened = checkpoint.load(path)
-    reference = torch_predictor.from_checkpoint(opened, device=torch.device("cpu"), arch=arch)
-    made = TorchProgram(reference, input_kind=formats.UINT8)
-    about = {"format": "torch", "input": formats.UINT8}
+    model = checkpoint.load(path)
+    predictor = torch_predictor.from_checkpoint(model, device=torch.device("cpu"), arch=arch)
+    exported = exports.build(name, exports.Source(predictor))
+    entry = {"format": name, "input": formats.UINT8}
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.pt2"
-        made.save(file, dataclasses.replace(opened.metadata, export=about))
-        started = time.perf_counter()
-        return made.open(file), file.stat().st_size, started
+        file = Path(folder) / f"model{formats.FORMATS[name].suffix}"
+        exported.save(file, dataclasses.replace(model.metadata, export=entry))
+        start = time.perf_counter()
+        return exported.open(file), file.stat().st_size, start
 
 
-def _round(number: int) -> tuple[list[float], float]:
-    """Seconds of each image read alone, and images a second in batches."""
-    assert _predictor is not None and _images is not None  # noqa: S101, PT018 - set by `_load`
-    singles = []
-    for place in range(_SINGLES):
-        image = _images[(number * _SINGLES + place) % len(_images)][None]
-        started = time.perf_counter()
-        _predictor(image)
-        singles.append(time.perf_counter() - started)
-    batch = np.resize(_images, (BATCH, *_images.shape[1:]))
-    _predictor(batch)
-    started = time.perf_counter()
-    for _ in range(_BATCHES):
-        _predictor(batch)
-    return singles, BATCH * _BATCHES / (time.perf_counter() - started)
+def _run_round(number: int) -> tuple[list[float], float, float | None]:
+    """Latencies of single images in seconds, images per second in batches, and peak memory in MB."""
+    (session,) = _sessions
+    first = number * _SINGLES_PER_ROUND
+    latencies_s = [session.time_single(first + offset) for offset in range(_SINGLES_PER_ROUND)]
+    return latencies_s, session.images_per_second(), _peak_mb()
 
 
 def _peak_mb() -> float | None:
     status = Path("/proc/self/status")
-    if status.exists():  # elsewhere a process may begin with the peak of its parent
-        line = next(it for it in status.read_text().splitlines() if it.startswith("VmHWM"))
+    if status.exists():  # elsewhere a process may start with the peak of its parent
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024 / 1e6
     try:
         import resource
@@ -313,8 +337,8 @@ def _peak_mb() -> float | None:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for package in _PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
+            versions[package] = version(package)
+    return versions

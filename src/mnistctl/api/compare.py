@@ -1,65 +1,64 @@
-"""`compare`: models side by side, and whether the difference is more than chance."""
+"""`compare`: models side by side, and whether they differ by more than chance."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from mnistctl import datasets
 from mnistctl.api import models
-from mnistctl.api.models import split_of
 from mnistctl.errors import UsageError
 from mnistctl.evaluation import metrics
 from mnistctl.evaluation.report import measure
 from mnistctl.models import formats
 from mnistctl.models.metadata import Metadata
+from mnistctl.types import Result
 
-SIGNIFICANCE = 0.05  # the share of comparisons of equal models that may be called different
+SIGNIFICANCE = 0.05  # share of comparisons of equal models that may be called significant
 
 
 @dataclass(frozen=True)
-class ModelSummary:
-    """One model, and what it came to on the images that all were measured on."""
+class ModelSummary(Result):
+    """A model, and its metrics on the images that all models were measured on."""
 
-    model: str
-    format: str
-    bytes: int
-    arch: str
-    parameters: int
-    train_seconds: float | None  # until this model was saved
+    model: str  # path of the model file
+    format: str  # safetensors or an export format
+    bytes: int  # size of all its files
+    arch: str  # architecture
+    parameters: int  # number of parameters
+    train_seconds: float | None  # training time until this model was saved
     accuracy: float  # in [0, 1]
-    accuracy_interval: tuple[float, float]  # 95%, Wilson
+    accuracy_interval: tuple[float, float]  # 95% Wilson interval
     loss: float  # cross-entropy in nats
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two models on the same images, by McNemar's test."""
+class Pair(Result):
+    """Two models on the same images, compared by McNemar's test."""
 
-    first: str
-    second: str
-    difference: float  # accuracy of the second less that of the first
-    only_first_right: int  # images
-    only_second_right: int
-    p_value: float  # exact, two-sided; for several pairs adjusted by Holm's method
-    significant: bool
+    first: str  # path of the first model
+    second: str  # path of the second model
+    difference: float  # accuracy of the second minus that of the first
+    only_first_right: int  # images that only the first classifies correctly
+    only_second_right: int  # images that only the second classifies correctly
+    p_value: float  # exact, two-sided; adjusted by Holm's method for several pairs
+    significant: bool  # whether the p-value is below 0.05
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Models side by side."""
+class Comparison(Result):
+    """Several models on the same images."""
 
-    dataset: str
-    split: str
-    images: int
-    models: list[ModelSummary]
+    dataset: str  # whose images were used
+    split: str  # test
+    images: int  # number of images
+    models: list[ModelSummary]  # one entry per model
     differences: dict[str, list[Any]]  # setting -> its value in each model, where they differ
-    pairs: list[Pair]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+    pairs: list[Pair]  # one entry per pair of models
 
 
 def compare(
@@ -69,19 +68,19 @@ def compare(
     arch: str | Sequence[str] = (),
     data_dir: Path | None = None,
 ) -> Comparison:
-    """Measure models on the same test images, and say what differs.
+    """Measure models on the same test images and compare their settings.
 
     Args:
-        compared: two or more: files, run folders or names of runs.
-        dataset: whose test set to use; None: that of the dataset they were trained on.
-        arch: FILE.py:CLASS, for models of a person's own classes; one for each class.
-        data_dir: the data folder, if not the usual one.
+        compared: two or more files, run folders or names of runs.
+        dataset: the dataset whose test images are used; None: the one the models were trained on.
+        arch: FILE.py:CLASS, for models with custom architectures; one per class.
+        data_dir: the data folder; None: the default.
 
     Raises:
-        UsageError: fewer than two models, or they were trained on different datasets and none is
-            named, or their classes differ.
-        ModelError: no such model, or it cannot be opened.
-        DataError: the dataset is damaged or not to be had.
+        UsageError: fewer than two models, models of different datasets without `dataset`, or models
+            with other classes than the dataset.
+        ModelError: a model was not found or cannot be opened.
+        DataError: the dataset is damaged or unavailable.
     """
     if len(compared) < 2:
         raise UsageError("compare: name two models or more")
@@ -89,28 +88,23 @@ def compare(
         raise UsageError("compare: a model is named twice")
     if dataset is not None:
         datasets.check_split(dataset, "test")
-    paths = [models.find(model, prefer=formats.ONNX) for model in compared]
-    described = [models.describe(path) for path in paths]
-    trained_on = {about.dataset["name"] for _, about in described}
-    if dataset is None and len(trained_on) > 1:
-        raise UsageError(
-            f"compare: trained on {' and '.join(sorted(trained_on))}; choose one with --dataset"
-        )
-    split = split_of(described[0][1], "test", dataset, data_dir)
-    rows, right = [], []
-    for path, (format_name, about) in zip(paths, described, strict=True):
-        own = models.custom_class(about, arch)
-        predictor = models.open_predictor(path, arch=own)
+    paths = [models.find_model(model, prefer=formats.ONNX) for model in compared]
+    descriptions = [models.describe(path) for path in paths]
+    metadata = [description[1] for description in descriptions]
+    split = _common_split(metadata, dataset, data_dir)
+    rows, is_right = [], []
+    for path, (format_name, model_metadata) in zip(paths, descriptions, strict=True):
+        predictor = models.open_predictor(path, arch=models.matching_arch(model_metadata, arch))
         report, outputs = measure(predictor, split, model=str(path), batch_size=256)
-        right.append(outputs.logits.argmax(axis=1) == split.labels)
+        is_right.append(outputs.logits.argmax(axis=1) == split.labels)
         rows.append(
             ModelSummary(
                 model=str(path),
                 format=format_name,
                 bytes=models.size_of(path),
-                arch=about.arch,
-                parameters=about.parameters,
-                train_seconds=about.metrics.get("train_seconds"),
+                arch=model_metadata.arch,
+                parameters=model_metadata.parameters,
+                train_seconds=model_metadata.metrics.get("train_seconds"),
                 accuracy=report.accuracy,
                 accuracy_interval=report.accuracy_interval,
                 loss=report.loss,
@@ -121,34 +115,55 @@ def compare(
         split=split.name,
         images=len(split.images),
         models=rows,
-        differences=_differences([about for _, about in described]),
-        pairs=_pairs(rows, right),
+        differences=_differences(metadata),
+        pairs=_pairs(rows, is_right),
     )
 
 
-def _differences(described: Sequence[Metadata]) -> dict[str, list[Any]]:
-    settings = [{**about.config, **about.arch_args, "arch_args": None} for about in described]
+def _common_split(
+    metadata: Sequence[Metadata], dataset: str | None, data_dir: Path | None
+) -> datasets.Split:
+    """The test images of `dataset`, or of the dataset that all models were trained on."""
+    trained_on = {model.dataset["name"] for model in metadata}
+    if dataset is None and len(trained_on) > 1:
+        raise UsageError(
+            f"compare: trained on {' and '.join(sorted(trained_on))}; choose one with --dataset"
+        )
+    return models.load_split(metadata[0], "test", dataset, data_dir)
+
+
+def _differences(metadata: Sequence[Metadata]) -> dict[str, list[Any]]:
+    settings = [{**model.config, **model.arch_args, "arch_args": None} for model in metadata]
     names = dict.fromkeys(name for values in settings for name in values)
-    found = {name: [values.get(name) for values in settings] for name in names}
-    return {name: values for name, values in found.items() if any(v != values[0] for v in values)}
+    columns = {name: [values.get(name) for values in settings] for name in names}
+    return {
+        name: column
+        for name, column in columns.items()
+        if any(value != column[0] for value in column)
+    }
 
 
-def _pairs(rows: Sequence[ModelSummary], right: Sequence[Any]) -> list[Pair]:
-    numbers = list(combinations(range(len(rows)), 2))
-    only = [
-        (int((right[first] & ~right[second]).sum()), int((right[second] & ~right[first]).sum()))
-        for first, second in numbers
+def _pairs(rows: Sequence[ModelSummary], is_right: Sequence[npt.NDArray[np.bool_]]) -> list[Pair]:
+    pairs = list(combinations(range(len(rows)), 2))
+    counts = [
+        (
+            int((is_right[first] & ~is_right[second]).sum()),
+            int((is_right[second] & ~is_right[first]).sum()),
+        )
+        for first, second in pairs
     ]
-    p_values = metrics.holm([metrics.mcnemar(*counts) for counts in only])
+    p_values = metrics.holm([metrics.mcnemar(*count) for count in counts])
     return [
         Pair(
             first=rows[first].model,
             second=rows[second].model,
             difference=rows[second].accuracy - rows[first].accuracy,
-            only_first_right=counts[0],
-            only_second_right=counts[1],
+            only_first_right=only_first,
+            only_second_right=only_second,
             p_value=p_value,
             significant=p_value < SIGNIFICANCE,
         )
-        for (first, second), counts, p_value in zip(numbers, only, p_values, strict=True)
+        for (first, second), (only_first, only_second), p_value in zip(
+            pairs, counts, p_values, strict=True
+        )
     ]

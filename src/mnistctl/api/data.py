@@ -1,6 +1,6 @@
-"""`data`: what a dataset holds; and which datasets there are."""
+"""`data` and `list_datasets`: what a dataset contains, and which datasets there are."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +10,20 @@ from mnistctl import datasets
 from mnistctl.datasets import catalog
 from mnistctl.evaluation import plots
 from mnistctl.system import files
-from mnistctl.types import Images
+from mnistctl.types import Images, Result
 
-SAMPLES = 12  # a class, on the sheet
+SAMPLES = 12  # per class, on the plot
 
 
 @dataclass(frozen=True)
-class DatasetSummary:
-    """What a dataset holds."""
+class DatasetSummary(Result):
+    """What a dataset contains."""
 
-    dataset: str
-    class_names: list[str]
+    dataset: str  # name or folder
+    class_names: list[str]  # in the order of the labels
     images: dict[str, dict[str, int]]  # split -> class name -> number of images
-    duplicates: int  # test images that are in train or validation too, to the last pixel
-    picture: str  # the sheet of samples
+    duplicates: int  # test images that are, pixel by pixel, also in train or validation
+    plots: list[str]  # path of the plot of samples
     samples: list[tuple[str, Images]] = field(repr=False)  # class name, uint8 (N, 28, 28) of train
 
     def to_json(self) -> dict[str, Any]:
@@ -37,18 +37,18 @@ def data(
     output: Path | None = None,
     data_dir: Path | None = None,
 ) -> DatasetSummary:
-    """Count a dataset's images by class and split, look for duplicates, draw a sheet of samples.
+    """Count a dataset's images per class and split, count duplicates, and plot samples.
 
     Args:
         dataset: a name in `datasets.catalog.DATASETS`, or a folder of pictures.
-        output: a new file for the sheet; None: `<dataset>-samples.png` in the working folder,
-            drawn anew each time.
-        data_dir: the data folder, if not the usual one.
+        output: a new file for the plot; None: `<dataset>-samples.png` in the working folder, which is
+            replaced.
+        data_dir: the data folder; None: the default.
 
     Raises:
-        UsageError: no such dataset, or `output` exists.
-        DataError: the dataset is damaged or not to be had.
-        WriteError: the sheet cannot be written.
+        UsageError: there is no such dataset, or `output` exists.
+        DataError: the dataset is damaged or unavailable.
+        WriteError: the plot cannot be written.
     """
     if output is not None:
         files.check_new(output)
@@ -61,45 +61,41 @@ def data(
         )
         for split in (train, validation, test)
     }
-    seen = {image.tobytes() for split in (train, validation) for image in split.images}
+    training_images = {image.tobytes() for split in (train, validation) for image in split.images}
     samples = [
         (name, train.images[rows[:SAMPLES]])
         for label, name in enumerate(names)
         if len(rows := np.flatnonzero(train.labels == label))
     ]
     target = output or Path(f"{Path(dataset).resolve().name}-samples.png")
-    files.write_bytes(target, plots.sample_sheet(samples, title=f"{dataset}: training images"))
+    files.write_bytes(target, plots.samples(samples, title=f"{dataset}: training images"))
     return DatasetSummary(
         dataset=dataset,
         class_names=names,
         images=counts,
-        duplicates=sum(image.tobytes() in seen for image in test.images),
-        picture=str(target),
+        duplicates=sum(image.tobytes() in training_images for image in test.images),
+        plots=[str(target)],
         samples=samples,
     )
 
 
 @dataclass(frozen=True)
-class DatasetInfo:
-    """A dataset in the catalog, and what of it is on disk."""
+class DatasetInfo(Result):
+    """A dataset of the catalog."""
 
-    name: str
-    summary: str
-    classes: list[str]
-    licence: str
-    citation: str
-    files: list[str]
-    mirrors: list[str]
-    folder: str
-    on_disk: bool
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+    name: str  # as in --dataset
+    summary: str  # one line
+    classes: list[str]  # class names
+    licence: str  # of the data
+    citation: str  # of the publication
+    files: list[str]  # names of the raw files
+    mirrors: list[str]  # URLs
+    folder: str  # where the raw files are stored
+    on_disk: bool  # whether all raw files are there; they are not verified
 
 
 def list_datasets(*, data_dir: Path | None = None) -> list[DatasetInfo]:
-    """Every dataset in the catalog, and whether its files are on disk (they are not read)."""
+    """List the datasets of the catalog, and whether their files are on disk. No file is read."""
     return [
         DatasetInfo(
             name=dataset.name,

@@ -1,76 +1,73 @@
-"""`doctor`: what there is to know about this installation, and what is amiss."""
+"""`doctor`: check this installation."""
 
 import importlib.metadata
 import os
 import platform
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mnistctl import datasets
 from mnistctl.datasets import catalog, verify
 from mnistctl.errors import CheckFailedError, ModelError
 from mnistctl.run import run_folder
 from mnistctl.system import provenance
+from mnistctl.types import Result
 
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 @dataclass(frozen=True)
-class Device:
+class Device(Result):
     """A device that nets can be trained on."""
 
-    name: str
-    model: str
-    bf16: bool  # computes in bfloat16 itself
-    cuda_graphs: bool  # replays recorded steps
+    name: str  # as in --device
+    model: str  # of the processor or the GPU
+    bf16: bool  # whether the hardware computes in bfloat16
+    cuda_graphs: bool  # whether CUDA graphs can be used
 
 
 @dataclass(frozen=True)
-class Problem:
-    """Something amiss, and the way out."""
+class Problem(Result):
+    """A problem of this installation, and how to fix it."""
 
-    what: str
-    way_out: str
+    problem: str  # what is wrong
+    fix: str  # a command or an instruction
 
 
 @dataclass(frozen=True)
-class Diagnosis:
-    """What there is to know about this installation."""
+class Diagnosis(Result):
+    """The state of this installation."""
 
-    versions: dict[str, str | None]  # of mnistctl and all that it needs; None: not installed
-    python: str
-    system: str
-    cores: int  # that this process may use
-    threads: int  # that torch uses
-    devices: list[Device]
-    data_folder: str
-    datasets: dict[str, str]  # name -> "verified", "unverified", "damaged" or "not here"
-    runs_folder: str
-    runs: int  # with a model
-    problems: list[Problem]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+    versions: dict[str, str | None]  # mnistctl and its requirements; null: not installed
+    python: str  # version
+    system: str  # operating system
+    cores: int  # processor cores that this process may use
+    threads: int  # threads that torch uses
+    devices: list[Device]  # that nets can be trained on
+    data_folder: str  # where datasets are stored
+    datasets: dict[str, str]  # name -> verified, unverified, damaged or not downloaded
+    runs_folder: str  # where runs are stored
+    runs: int  # runs with a model
+    problems: list[Problem]  # empty: no problems found
 
     def require(self) -> None:
-        """Insist that nothing is amiss.
+        """Check that there are no problems.
 
         Raises:
-            CheckFailedError: something is.
+            CheckFailedError: there are.
         """
         if self.problems:
-            raise CheckFailedError(f"{len(self.problems)} amiss: {self.problems[0].what}")
+            count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+            raise CheckFailedError(f"{count}: {self.problems[0].problem}")
 
 
 def doctor(*, data_dir: Path | None = None) -> Diagnosis:
-    """Look at versions, devices, data and runs, and say what is amiss. Nothing is downloaded.
+    """Check versions, devices, datasets and runs. Nothing is downloaded.
 
     Args:
-        data_dir: the data folder, if not the usual one.
+        data_dir: the data folder; None: the default.
     """
     versions = _versions()
     problems = [
@@ -112,59 +109,59 @@ def doctor(*, data_dir: Path | None = None) -> Diagnosis:
 
 
 def _versions() -> dict[str, str | None]:
-    """The versions of mnistctl and its requirements, extras left out."""
-    required = importlib.metadata.requires("mnistctl") or []
-    names = [re.match(r"[\w.-]+", line) for line in required if "extra ==" not in line]
-    found: dict[str, str | None] = {}
-    for name in ("mnistctl", *(match.group() for match in names if match)):
+    """The versions of mnistctl and its requirements, without extras; None: not installed."""
+    requirements = importlib.metadata.requires("mnistctl") or []
+    matches = [re.match(r"[\w.-]+", line) for line in requirements if "extra ==" not in line]
+    versions: dict[str, str | None] = {}
+    for name in ("mnistctl", *(match.group() for match in matches if match)):
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = None
-    return found
+            versions[name] = None
+    return versions
 
 
 def _devices() -> tuple[list[Device], int]:
+    """The devices, and the number of threads that torch uses."""
     import torch  # 1.2 s
 
     from mnistctl.nn import devices
 
-    found = []
+    descriptions = []
     for device in devices.find_all():
         on_cuda = device.type == "cuda"
         model = torch.cuda.get_device_name(device) if on_cuda else provenance.processor()
         has_bf16, has_graphs = devices.has_bf16(device), devices.has_graphs(device)
-        found.append(Device(str(device), model, has_bf16, has_graphs))
-    return found, torch.get_num_threads()
+        descriptions.append(Device(str(device), model, has_bf16, has_graphs))
+    return descriptions, torch.get_num_threads()
 
 
 def _torch_problems(devices: list[Device], threads: int) -> Iterator[Problem]:
     try:
-        import torchvision  # noqa: F401 - 1 s; it does not import beside another build of torch
+        import torchvision  # noqa: F401 - 1 s; its import fails with another build of torch
     except (ImportError, RuntimeError) as error:
         yield Problem(
             f"torchvision does not import ({error})",
-            "pip install --force-reinstall torch torchvision, both from the same place",
+            "pip install --force-reinstall torch torchvision, both from the same package index",
         )
     if _NVIDIA_DRIVER.exists() and not any(device.name.startswith("cuda") for device in devices):
         yield Problem(
-            "there is an NVIDIA driver, but torch finds no CUDA device",
-            "update the driver, or install the build of torch that fits it (pytorch.org)",
+            "an NVIDIA driver is installed, but torch finds no CUDA device",
+            "update the driver, or install the torch build for its CUDA version (pytorch.org)",
         )
     if threads > _cores():
         yield Problem(
-            f"torch uses {threads} threads on {_cores()} cores, which is slower",
+            f"torch uses {threads} threads on {_cores()} cores, which slows it down",
             f"set OMP_NUM_THREADS={_cores()}",
         )
 
 
 def _state(dataset: catalog.Dataset, data_dir: Path | None) -> str:
-    """How a dataset's files are; they are read and verified, not downloaded."""
+    """The state of a dataset's files, which are read and verified."""
     if not datasets.is_on_disk(dataset, data_dir):
-        return "not here"
+        return "not downloaded"
     folder = datasets.raw_folder(dataset, data_dir)
-    raw = {file for files in dataset.parts.values() for file in files}
-    states = {verify.status(folder / file.name, file) for file in raw}
+    states = {verify.status(folder / file.name, file) for file in dataset.files}
     if None in states:
         return "damaged"
     return "unverified" if "unverified" in states else "verified"
@@ -175,7 +172,7 @@ def _folder_problems(folder: Path) -> Iterator[Problem]:
     if not os.access(nearest, os.W_OK):
         yield Problem(
             f"the data folder {folder} cannot be written",
-            "set MNISTCTL_DATA_DIR to one that can",
+            "set MNISTCTL_DATA_DIR to a writable folder",
         )
 
 
@@ -183,7 +180,7 @@ def _runs(problems: list[Problem]) -> int:
     try:
         return len(run_folder.find_all())
     except ModelError as error:
-        problems.append(Problem(str(error), "mnistctl works in a folder that may be read"))
+        problems.append(Problem(str(error), "run mnistctl in a folder that you may read"))
         return 0
 
 

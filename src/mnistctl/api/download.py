@@ -1,12 +1,12 @@
-"""`download`: a dataset's files in the data folder."""
+"""`download`: put a dataset's files into the data folder."""
 
 from pathlib import Path
 
 from mnistctl import datasets
 from mnistctl.datasets import catalog, fetch
-from mnistctl.errors import DataError, UsageError
+from mnistctl.errors import DataError, UsageError, look_up
 
-PATIENCE_S = 30.0  # until the first byte of a file, where somebody asked for it
+FIRST_BYTE_TIMEOUT_S = 30.0  # longer than before a training run: here the user waits for the download
 
 
 def download(
@@ -16,32 +16,32 @@ def download(
     mirror: str | None = None,
     data_dir: Path | None = None,
 ) -> list[fetch.FetchedFile]:
-    """Put a dataset's files into the data folder, verified; right ones are not fetched again.
+    """Put a dataset's files into the data folder and verify them. Correct files are kept.
 
     Args:
         dataset: a name in `datasets.catalog.DATASETS`.
-        source: a folder or an address to take the files from instead of the mirrors.
-        mirror: an address to try before the mirrors; None: the one in MNISTCTL_MIRROR.
-        data_dir: the data folder, if not the usual one.
+        source: a folder or a URL to take the files from instead of the mirrors.
+        mirror: a URL to try before the mirrors; None: the one in MNISTCTL_MIRROR.
+        data_dir: the data folder; None: the default.
 
     Raises:
-        UsageError: no such dataset, or one that needs no download.
-        DataError: the files are not to be had, or are wrong.
+        UsageError: there is no such dataset, or it needs no download.
+        DataError: the files cannot be downloaded, or are wrong.
         WriteError: the data folder cannot be written.
     """
-    found = catalog.find(dataset)
-    if not found.folder:
+    entry = look_up("dataset", dataset, catalog.DATASETS)
+    if not entry.folder:
         raise UsageError(f"dataset '{dataset}' is part of mnistctl; there is nothing to download")
-    if source is not None and not fetch.is_address(source) and not (source and Path(source).is_dir()):
-        raise DataError(f"--from {source}: neither a folder nor an address (https://…)")
+    if source is not None and not fetch.is_url(source) and not (source and Path(source).is_dir()):
+        raise DataError(f"--from {source}: neither a folder nor a URL (https://…)")
     if mirror is not None and source is not None:
         raise UsageError("--from and --mirror: choose one")
-    if mirror is not None and not fetch.is_address(mirror):
-        raise UsageError(f"--mirror {mirror}: expected an address (https://…)")
+    if mirror is not None and not fetch.is_url(mirror):
+        raise UsageError(f"--mirror {mirror}: expected a URL (https://…)")
     return fetch.fetch(
-        found,
-        datasets.raw_folder(found, data_dir),
+        entry,
+        datasets.raw_folder(entry, data_dir),
         source=source,
         mirror=mirror,
-        first_byte_timeout_s=PATIENCE_S,
+        first_byte_timeout_s=FIRST_BYTE_TIMEOUT_S,
     )

@@ -1,40 +1,35 @@
-"""`ensemble`: several models in one file, whose probabilities are averaged."""
+"""`ensemble`: combine models into one file that averages their probabilities."""
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mnistctl.api import models
-from mnistctl.api.models import split_of
 from mnistctl.errors import UsageError
 from mnistctl.evaluation.report import Report, measure
 from mnistctl.models import checkpoint, formats
 from mnistctl.models.checkpoint import Checkpoint
 from mnistctl.models.metadata import Metadata
 from mnistctl.system import provenance
+from mnistctl.types import Result
 
 ENSEMBLE = "ensemble"  # the name of its architecture
 DEFAULT = Path("ensemble.safetensors")
-_DIVIDING = ("split_seed", "validation_size", "subset")  # settings that divide a dataset
+_SPLIT_SETTINGS = ("split_seed", "validation_size", "subset")  # they decide which images are held out
 
 
 @dataclass(frozen=True)
-class EnsembleFile:
-    """An ensemble that was written. Validation figures are None without validation images."""
+class EnsembleFile(Result):
+    """An ensemble that was written. Validation metrics are None without validation images."""
 
-    path: str
-    bytes: int
-    members: list[str]
-    parameters: int
+    path: str  # of the file
+    bytes: int  # size of the file
+    members: list[str]  # paths of the models
+    parameters: int  # number of parameters of all members
     validation_accuracy: float | None  # in [0, 1]
     validation_loss: float | None  # cross-entropy in nats
-    threshold: float | None  # on `familiarity`
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+    threshold: float | None  # images with a lower familiarity are rejected
 
 
 def ensemble(
@@ -45,43 +40,45 @@ def ensemble(
     arch: str | Sequence[str] = (),
     data_dir: Path | None = None,
 ) -> EnsembleFile:
-    """Join models into one file; its probabilities are the mean of theirs.
+    """Combine models into one; its probabilities are the mean of theirs.
 
     Args:
-        members: two checkpoints or more: files, run folders or names of runs. They must have learned
-            from the same images, so that those held out are held out for all of them.
+        members: two or more checkpoints: files, run folders or names of runs. They must have been
+            trained on the same images, so that the validation images are new to all of them.
         output: the file to write.
-        force: replace a file that exists.
-        arch: FILE.py:CLASS, for models of a person's own classes; one for each class.
-        data_dir: the data folder, if not the usual one.
+        force: replace an existing file.
+        arch: FILE.py:CLASS, for models with custom architectures; one per class.
+        data_dir: the data folder; None: the default.
 
     Raises:
-        UsageError: fewer than two models, one named twice, they do not belong together, or the output
-            exists.
-        ModelError: no such model, or it cannot be opened.
-        DataError: the validation images are not to be had.
+        UsageError: fewer than two models, a model named twice, models trained on different images, or
+            the output exists.
+        ModelError: a model was not found or cannot be opened.
+        DataError: the validation images are unavailable.
         WriteError: the output cannot be written.
     """
     if len(members) < 2:
         raise UsageError("ensemble: name two models or more")
-    paths = [models.find(member) for member in members]
+    paths = [models.find_model(member) for member in members]
     if len({path.resolve() for path in paths}) < len(paths):
         raise UsageError("ensemble: a model is named twice")
     for path in paths:
         if models.format_of(path) != formats.SAFETENSORS:
-            raise UsageError(f"{path}: already exported; name the checkpoint it was made from")
+            raise UsageError(f"{path}: already exported; name the checkpoint it was exported from")
     if output.exists() and not force:
         raise UsageError(f"{output} exists; replace it with --force, or choose another --output")
-    opened = [checkpoint.load(path) for path in paths]
-    _check_alike(opened)
+    checkpoints = [checkpoint.load(path) for path in paths]
+    for member in checkpoints[1:]:
+        _check_same_images(checkpoints[0], member)
     tensors = {
         f"members.{number}.{name}": tensor
-        for number, member in enumerate(opened)
+        for number, member in enumerate(checkpoints)
         for name, tensor in member.tensors.items()
     }
-    metadata = _metadata([member.metadata for member in opened])
-    own = models.custom_class(metadata, arch)
-    metadata, report = _measured(Checkpoint(output, metadata, tensors, ""), own, data_dir)
+    metadata = _metadata([member.metadata for member in checkpoints])
+    custom_arch = models.matching_arch(metadata, arch)
+    combined = Checkpoint(output, metadata, tensors, sha256="")
+    metadata, report = _calibrate(combined, custom_arch, data_dir)
     checkpoint.save(output, tensors, metadata)
     return EnsembleFile(
         path=str(output),
@@ -94,27 +91,25 @@ def ensemble(
     )
 
 
-def _check_alike(opened: Sequence[Checkpoint]) -> None:
-    first = opened[0]
-    for other in opened[1:]:
-        for what, of_first, of_other in (
-            ("classes", first.metadata.class_names, other.metadata.class_names),
-            ("dataset", first.metadata.dataset["name"], other.metadata.dataset["name"]),
-            ("data", first.metadata.dataset["sha256"], other.metadata.dataset["sha256"]),
-            *(
-                (name, first.metadata.config.get(name), other.metadata.config.get(name))
-                for name in _DIVIDING
-            ),
-        ):
-            if of_first != of_other:
-                raise UsageError(
-                    f"{other.path} does not belong with {first.path}: its {what} is {of_other}, not "
-                    f"{of_first}, so one may have learned from what is held out for the other"
-                )
+def _check_same_images(first: Checkpoint, other: Checkpoint) -> None:
+    """Check that two models have the same classes, data and validation images."""
+    ours, theirs = first.metadata, other.metadata
+    values = {
+        "classes": (ours.class_names, theirs.class_names),
+        "dataset": (ours.dataset["name"], theirs.dataset["name"]),
+        "data": (ours.dataset["sha256"], theirs.dataset["sha256"]),
+        **{name: (ours.config.get(name), theirs.config.get(name)) for name in _SPLIT_SETTINGS},
+    }
+    for name, (expected, actual) in values.items():
+        if actual != expected:
+            raise UsageError(
+                f"{other.path} cannot be combined with {first.path}: its {name} is {actual}, not "
+                f"{expected}, so one may have been trained on validation images of the other"
+            )
 
 
 def _metadata(members: Sequence[Metadata]) -> Metadata:
-    """What an ensemble is, before it was measured; its settings are those that all members share."""
+    """The metadata of an ensemble before calibration, with the settings that all members share."""
     first = members[0]
     shared = {
         name: value
@@ -136,28 +131,23 @@ def _metadata(members: Sequence[Metadata]) -> Metadata:
     )
 
 
-def _measured(
-    made: Checkpoint,
-    arch: str | None,
-    data_dir: Path | None,
+def _calibrate(
+    ensemble: Checkpoint, arch: str | None, data_dir: Path | None
 ) -> tuple[Metadata, Report | None]:
-    """The metadata with what the ensemble comes to on validation, if there is any."""
+    """The metadata with validation metrics and the rejection threshold, if there are such images."""
     import torch  # 1.2 s
 
     from mnistctl.nn import calibration, torch_predictor
 
-    predictor = torch_predictor.from_checkpoint(made, device=torch.device("cpu"), arch=arch)
-    split = split_of(made.metadata, "validation", None, data_dir)
+    predictor = torch_predictor.from_checkpoint(ensemble, device=torch.device("cpu"), arch=arch)
+    split = models.load_split(ensemble.metadata, "validation", None, data_dir)
     if not len(split.images):
-        return made.metadata, None
-    report, outputs = measure(predictor, split, model=str(made.path), batch_size=256)
-    figures = {"validation_accuracy": report.accuracy, "validation_loss": report.loss}
-    return (
-        dataclasses.replace(
-            made.metadata,
-            metrics=figures,
-            threshold=calibration.threshold(outputs.familiarity),
-            calibration_images=len(split.images),
-        ),
-        report,
+        return ensemble.metadata, None
+    report, outputs = measure(predictor, split, model=str(ensemble.path), batch_size=256)
+    metadata = dataclasses.replace(
+        ensemble.metadata,
+        metrics={"validation_accuracy": report.accuracy, "validation_loss": report.loss},
+        threshold=calibration.rejection_threshold(outputs.familiarity),
+        calibration_images=len(split.images),
     )
+    return metadata, report

@@ -1,11 +1,11 @@
-"""`export`: a model in other formats, each checked before it gets its name."""
+"""`export`: write a model in other formats. Each export is checked before it is put in place."""
 
 import dataclasses
 import logging
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,43 +13,40 @@ import numpy as np
 
 from mnistctl import datasets
 from mnistctl.api import models
-from mnistctl.api.models import split_of
-from mnistctl.errors import CheckFailedError, MnistctlError, UsageError, look_up
+from mnistctl.errors import CheckFailedError, MnistctlError, UsageError, look_up, one_line
 from mnistctl.evaluation.report import check_split
 from mnistctl.models import checkpoint, formats
+from mnistctl.models.checkpoint import Checkpoint
+from mnistctl.models.formats import Format
 from mnistctl.models.metadata import Metadata
 from mnistctl.models.predictor import Predictor
 from mnistctl.system import files
-from mnistctl.types import Images
+from mnistctl.types import Images, Result
 
 if TYPE_CHECKING:
-    from mnistctl.exports import Export
+    from mnistctl.exports import Export, Source
 
 _log = logging.getLogger(__name__)
 
-CALIBRATION_IMAGES = 1_000  # of training, that show int8 which values occur
-_LOOKED_AT = 256  # images, that the finished file is asked once more
+CALIBRATION_IMAGES = 1_000  # training images that show int8 the range of each activation
+_COMPARED_AGAIN = 256  # images that the final file is compared with the checked one on
 
 
 @dataclass(frozen=True)
-class ExportedModel:
-    """A file, or a folder, that was written after its check held."""
+class ExportedModel(Result):
+    """A file or a folder that was written after it passed the check."""
 
-    path: str
-    format: str
-    bytes: int
-    parity: dict[str, Any]  # see exports.parity.Parity
+    path: str  # of the file or the folder
+    format: str  # as in --format
+    bytes: int  # size of all its files
+    parity: dict[str, Any]  # the check against PyTorch: differences, limits, images
     graph_sha256: str  # of the graph that was checked
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
 
 
 def export(
     model: str | Path | None = None,
     *,
-    format: str | Sequence[str] = formats.ONNX,  # noqa: A002 - the word of the command line
+    format: str | Sequence[str] = formats.ONNX,  # noqa: A002 - as on the command line
     output: Path | None = None,
     force: bool = False,
     opset: int = formats.OPSET,
@@ -58,26 +55,27 @@ def export(
     arch: str | None = None,
     data_dir: Path | None = None,
 ) -> list[ExportedModel]:
-    """Write a model in other formats, each checked against PyTorch before it gets its name.
+    """Export a model to other formats, each checked against PyTorch on all test images.
 
     Args:
-        model: a checkpoint, a run folder, a run's name; None: the newest run here.
+        model: a checkpoint, a run folder or a run's name; None: the newest run here, else the bundled
+            model.
         format: one of `formats.FORMATS`, or several.
-        output: the file to write, for several formats the folder for them; None: the checkpoint's
-            name with the format's ending, beside it, or in the working folder for the bundled model.
-        force: replace what exists.
-        opset: of ONNX, one of `formats.IR_VERSIONS`.
-        input: what the export takes, one of `formats.INPUTS`.
-        dataset: another one than the model's own to check it on.
-        arch: FILE.py:CLASS, for a model of a person's own class.
-        data_dir: the data folder, if not the usual one.
+        output: the file to write; for several formats, the folder for them; None: beside the
+            checkpoint (the working folder for the bundled model), with the format's suffix.
+        force: replace existing files.
+        opset: ONNX opset, one of `formats.IR_VERSIONS`.
+        input: what the exported model takes, one of `formats.INPUTS`.
+        dataset: the dataset for the check; None: the model's own.
+        arch: FILE.py:CLASS, for a model with a custom architecture.
+        data_dir: the data folder; None: the default.
 
     Raises:
         UsageError: an unknown format, opset or input, or the output exists.
-        ModelError: no such model, or it cannot be opened.
-        DataError: the model's dataset, which the check needs, is damaged or not to be had.
-        MissingExtraError: what a format needs is not installed.
-        CheckFailedError: an exported model says something else; no file of it is left.
+        ModelError: the model was not found or cannot be opened.
+        DataError: the dataset for the check is damaged or unavailable.
+        MissingExtraError: a package that a format needs is not installed.
+        CheckFailedError: an exported model gives other outputs; its file is not kept.
         WriteError: the output cannot be written.
     """
     names = list(dict.fromkeys([format] if isinstance(format, str) else format))
@@ -88,102 +86,116 @@ def export(
     look_up("input", input, formats.INPUTS)
     if dataset is not None:
         datasets.check_split(dataset, "test")
-    path = models.find(model)
+    path = models.find_model(model)
     if models.format_of(path) != formats.SAFETENSORS:
-        raise UsageError(f"{path}: already exported; name the checkpoint it was made from")
+        raise UsageError(f"{path}: already exported; name the checkpoint it was exported from")
     targets = _targets(path, kinds, output)
     for name, target in targets.items():
         _check_target(target, path, kinds[name], force=force)
-    opened = checkpoint.load(path)
-    split = split_of(opened.metadata, "test", dataset, data_dir)
-
-    import torch  # 1.2 s
-
-    from mnistctl.exports import Exporter
-    from mnistctl.nn import torch_predictor
-
-    def training_images() -> Images:
-        train = split_of(opened.metadata, "train", None, data_dir).images
-        return train[np.random.default_rng(0).permutation(len(train))[:CALIBRATION_IMAGES]]
-
-    models.warn_of_changed_source(opened, arch)
-    reference = torch_predictor.from_checkpoint(opened, device=torch.device("cpu"), arch=arch)
-    check_split(reference.metadata.class_names, split)
-    exporter = Exporter(reference, opset=opset, input_kind=input, training_images=training_images)
-    done = []
-    for name, target in targets.items():
-        about = {"format": name, "input": input}
-        metadata = dataclasses.replace(opened.metadata, export=about)
-        try:
-            made = exporter.build(name)
-            done.append(_write(made, target, metadata, reference, split))
-        except (MnistctlError, OSError):
-            raise
-        except Exception as error:  # of an exporter or a runtime: the net is not for them
-            reason = " ".join((str(error).strip() or type(error).__name__).split())[:200]
-            raise CheckFailedError(f"{target}: cannot be made as '{name}' ({reason})") from error
-        _log.info(f"{target}: checked and written")
-    return done
+    loaded = checkpoint.load(path)
+    split = models.load_split(loaded.metadata, "test", dataset, data_dir)
+    source = _source(loaded, arch, data_dir, opset=opset, input_kind=input)
+    check_split(source.predictor.metadata.class_names, split)
+    return [_export(source, name, target, split) for name, target in targets.items()]
 
 
-def _targets(path: Path, kinds: dict[str, formats.Format], output: Path | None) -> dict[str, Path]:
-    """Where each format goes."""
+def _targets(path: Path, kinds: Mapping[str, Format], output: Path | None) -> dict[str, Path]:
+    """The path of each format's file or folder."""
     if output is not None and len(kinds) == 1:
         return dict.fromkeys(kinds, output)
-    beside = Path(path.name) if path == models.bundled(formats.SAFETENSORS) else path
-    folder = beside.parent if output is None else output
+    is_bundled = path == models.bundled(formats.SAFETENSORS)
+    folder = output or (Path() if is_bundled else path.parent)
     return {name: folder / f"{path.stem}{kind.suffix}" for name, kind in kinds.items()}
 
 
-def _check_target(target: Path, path: Path, kind: formats.Format, *, force: bool) -> None:
-    """Check that a place may be written to, and that nothing else goes with what is replaced."""
+def _check_target(target: Path, path: Path, kind: Format, *, force: bool) -> None:
+    """Check that a target may be written, and that replacing it deletes nothing else."""
     if target.resolve() == path.resolve():
         raise UsageError(f"--output {target}: the model itself; choose another name")
     if not target.exists():
         return
     if target.is_dir() != kind.is_folder:
-        found, wanted = ("a folder", "a file") if target.is_dir() else ("a file", "a folder")
-        raise UsageError(f"--output {target}: {found}; the format is {wanted}")
+        actual, expected = ("a folder", "a file") if target.is_dir() else ("a file", "a folder")
+        raise UsageError(f"--output {target}: {actual}; the format is {expected}")
     if not force:
         raise UsageError(f"{target} exists; replace it with --force, or choose another --output")
     if kind.is_folder:
-        inside = {it.relative_to(target).as_posix() for it in target.rglob("*") if not it.is_dir()}
-        if others := sorted(inside - set(kind.files)):
-            raise UsageError(f"--output {target}: holds other files ({others[0]}); choose another")
+        content = {
+            item.relative_to(target).as_posix() for item in target.rglob("*") if not item.is_dir()
+        }
+        if others := sorted(content - set(kind.files)):
+            raise UsageError(f"--output {target}: contains other files ({others[0]}); choose another")
+
+
+def _source(
+    model: Checkpoint, arch: str | None, data_dir: Path | None, *, opset: int, input_kind: str
+) -> "Source":
+    import torch  # 1.2 s
+
+    from mnistctl.exports import Source
+    from mnistctl.nn import torch_predictor
+
+    def training_images() -> Images:
+        images = models.load_split(model.metadata, "train", None, data_dir).images
+        return images[np.random.default_rng(0).permutation(len(images))[:CALIBRATION_IMAGES]]
+
+    models.warn_if_source_changed(model, arch)
+    predictor = torch_predictor.from_checkpoint(model, device=torch.device("cpu"), arch=arch)
+    return Source(predictor, opset, input_kind, training_images)
+
+
+def _export(source: "Source", name: str, target: Path, split: datasets.Split) -> ExportedModel:
+    """Build one export, check it and write it.
+
+    Raises:
+        CheckFailedError: the exporter or the runtime cannot handle the net, or the check failed.
+    """
+    from mnistctl import exports
+
+    entry = {"format": name, "input": source.input_kind}
+    metadata = dataclasses.replace(source.predictor.metadata, export=entry)
+    try:
+        exported = _write(exports.build(name, source), target, metadata, source.predictor, split)
+    except (MnistctlError, OSError):
+        raise
+    except Exception as error:  # exporters and runtimes raise errors of any type
+        raise CheckFailedError(f"{target}: cannot export as '{name}' ({one_line(error)})") from error
+    _log.info(f"{target}: checked and written")
+    return exported
 
 
 def _write(
-    made: "Export", target: Path, metadata: Metadata, reference: Predictor, split: datasets.Split
+    export: "Export", target: Path, metadata: Metadata, reference: Predictor, split: datasets.Split
 ) -> ExportedModel:
-    """Save it, check it, save it with what the check found, and look at that once more."""
+    """Save an export, check it, save it again with the result of the check, and verify that file."""
     from mnistctl.exports import parity
 
     name = metadata.export["format"]
     kind = formats.FORMATS[name]
     with files.replacing(target, folder=kind.is_folder) as temporary:
-        metadata = dataclasses.replace(metadata, export=metadata.export | made.details)
-        made.save(temporary, metadata)
+        metadata = dataclasses.replace(metadata, export=metadata.export | export.details)
+        export.save(temporary, metadata)
         if not kind.is_exact:
-            _try(temporary)
-        checked = made.open(temporary)
-        found = parity.compare(reference, checked, split, kind=kind)
-        found.require(str(target))
-        some = split.images[:_LOOKED_AT]
-        before = checked(some)
-        about = {"graph_sha256": checked.graph_sha256, "parity": found.to_json()}
-        finished = dataclasses.replace(metadata, export=metadata.export | about)
-        made.save(temporary, finished)
-        final = made.open(temporary)
-        same = all(np.array_equal(*pair) for pair in zip(final(some), before, strict=True))
-        if not same or final.metadata != finished:
-            raise CheckFailedError(f"{target}: not written: it is not what was checked")
-    size = sum(it.stat().st_size for it in (target, *target.rglob("*")) if it.is_file())
-    return ExportedModel(str(target), name, size, found.to_json(), str(checked.graph_sha256))
+            _check_opens(temporary)
+        predictor = export.open(temporary)
+        result = parity.compare(reference, predictor, split, kind=kind)
+        result.require(str(target))
+        images = split.images[:_COMPARED_AGAIN]
+        outputs = predictor(images)
+        check = {"graph_sha256": predictor.graph_sha256, "parity": result.to_json()}
+        metadata = dataclasses.replace(metadata, export=metadata.export | check)
+        export.save(temporary, metadata)
+        final = export.open(temporary)
+        same = all(np.array_equal(*pair) for pair in zip(final(images), outputs, strict=True))
+        if not same or final.metadata != metadata:
+            raise CheckFailedError(f"{target}: not written: the file differs from the checked one")
+    size = sum(item.stat().st_size for item in (target, *target.rglob("*")) if item.is_file())
+    return ExportedModel(str(target), name, size, result.to_json(), str(predictor.graph_sha256))
 
 
-def _try(path: Path) -> None:
-    """Open an ONNX file in a process of its own first: of a rare graph onnxruntime crashes."""
+def _check_opens(path: Path) -> None:
+    """Open an ONNX file in another process first: onnxruntime crashes on rare graphs."""
     code = "import sys, onnxruntime; onnxruntime.InferenceSession(sys.argv[1])"
-    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True)
-    if done.returncode < 0:
-        raise CheckFailedError(f"{path.name}: not written: onnxruntime crashes when it opens it")
+    process = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True)
+    if process.returncode < 0:
+        raise CheckFailedError(f"{path.name}: not written: onnxruntime crashes when it opens the file")

@@ -1,4 +1,4 @@
-"""`info`: what a model file is."""
+"""`info`: describe a model file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,37 +7,39 @@ from typing import Any
 from mnistctl.api import models
 from mnistctl.models import formats
 from mnistctl.models.metadata import Metadata
+from mnistctl.models.predictor import Outputs
+from mnistctl.types import Result
 
 
 @dataclass(frozen=True)
-class ModelInfo:
-    """What a model file is."""
+class ModelInfo(Result):
+    """A model file. Its JSON also has the keys of the metadata."""
 
-    model: str
-    format: str
-    bytes: int
-    signature: dict[str, str]
-    metadata: Metadata
+    model: str  # path of the file
+    format: str  # safetensors or an export format
+    bytes: int  # size of all its files
+    signature: dict[str, str]  # input and outputs: name -> type and shape
+    metadata: Metadata  # everything the file records about the model
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, with the metadata's own keys beside the file's."""
-        about = {name: value for name, value in vars(self).items() if name != "metadata"}
-        return about | self.metadata.to_json()
+        """Plain values; the fields of the metadata are keys of their own."""
+        values = super().to_json()
+        metadata: dict[str, Any] = values.pop("metadata")
+        return values | metadata
 
 
 def info(model: str | Path | None = None) -> ModelInfo:
-    """Say what a checkpoint or an exported file is, without loading its net.
+    """Describe a checkpoint or an exported file without building its net.
+
+    Args:
+        model: see `models.find_model`.
 
     Raises:
-        ModelError: no such model, or it cannot be opened.
+        ModelError: the model was not found or cannot be opened.
     """
-    path = models.find(model)
+    path = models.find_model(model)
     format_name, metadata = models.describe(path)
-    classes = len(metadata.class_names)
-    signature = {
-        "images": formats.INPUTS[metadata.export.get("input", formats.UINT8)][0],
-        "logits": f"float32 (batch, {classes})",
-        "probabilities": f"float32 (batch, {classes})",
-        "familiarity": "float32 (batch,)",
-    }
+    classes = f"float32 (batch, {len(metadata.class_names)})"
+    outputs = dict(zip(Outputs._fields, (classes, classes, "float32 (batch,)"), strict=True))
+    signature = {"images": formats.INPUTS[models.input_of(metadata)][0], **outputs}
     return ModelInfo(str(path), format_name, models.size_of(path), signature, metadata)

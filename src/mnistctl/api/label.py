@@ -1,7 +1,8 @@
-"""`label`: a person's pictures, filed by class as an own dataset, ready to be trained on."""
+"""The `label` command: copy pictures into a folder per class, which is then a dataset to train on."""
 
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -9,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from mnistctl import images
-from mnistctl.api.predict import PicturePredictor, PictureResult, open_model
+from mnistctl.api.predict import PictureResult, open_model
 from mnistctl.errors import PictureError, UsageError
 from mnistctl.system import files
+from mnistctl.types import Result
 
 _log = logging.getLogger(__name__)
 
 
 class Choice(Enum):
-    """What may be done with a picture besides giving its class."""
+    """What can be done with a picture instead of labelling it."""
 
     SKIP = "skip"
     UNDO = "undo"
@@ -26,11 +28,11 @@ class Choice(Enum):
 
 @dataclass(frozen=True)
 class Question:
-    """A picture that waits for its class."""
+    """A picture to label."""
 
-    reading: PictureResult  # with the model's guess
-    place: int  # of the picture, counted from 0
-    count: int  # of all pictures that wait
+    result: PictureResult  # with the model's prediction
+    index: int  # of the picture, from 0
+    count: int  # pictures to label in all
     class_names: tuple[str, ...]
     can_undo: bool
 
@@ -39,18 +41,19 @@ Ask = Callable[[Question], str | Choice]
 
 
 @dataclass(frozen=True)
-class LabelResult:
-    """What was filed: (picture, its copy, class), in that order."""
+class LabelResult(Result):
+    """The pictures that were labelled."""
 
-    folder: Path
-    class_names: tuple[str, ...]
-    filed: tuple[tuple[Path, Path, str], ...]
-    waited: int  # pictures that had no class before
+    folder: Path  # the folder with a sub-folder per class
+    class_names: tuple[str, ...]  # not in the JSON, which has `by_class`: pictures per class
+    filed: tuple[tuple[Path, Path, str], ...]  # (picture, its copy, class); the JSON has their number
+    unlabelled: int  # pictures without a label before; not in the JSON
 
     def to_json(self) -> dict[str, Any]:
-        """Where the pictures are, and how many of each class were filed."""
-        counts = {name: sum(label == name for *_, label in self.filed) for name in self.class_names}
-        return {"folder": str(self.folder), "filed": len(self.filed), "by_class": counts}
+        """The folder, the number of labelled pictures, and their number per class."""
+        counts = Counter(label for *_, label in self.filed)
+        by_class = {name: counts[name] for name in self.class_names}
+        return {"folder": str(self.folder), "filed": len(self.filed), "by_class": by_class}
 
 
 def label(
@@ -62,85 +65,78 @@ def label(
     recursive: bool = False,
     arch: str | None = None,
 ) -> LabelResult:
-    """Go through a folder of pictures and file a copy of each in the sub-folder of its class.
+    """Ask for the label of each picture in a folder, and copy it to the sub-folder of that class.
 
-    What was filed before, by the SHA-256 of the file, is not asked again.
+    Pictures that are already in the output folder, by the SHA-256 of the file, are skipped.
 
     Args:
-        folder: where the pictures are; they stay as they are.
-        ask: gives a picture's class, or what else to do; asked once a picture, and again after UNDO.
-        output: where the copies go.
-        model: what guesses; see `models.find`.
-        recursive: whether folders in the folder are looked into.
-        arch: FILE.py:CLASS, for a model of a person's own class.
+        folder: the folder with the pictures; they are not changed.
+        ask: returns a picture's class or a `Choice`. It is called once for each picture, and again
+            after `Choice.UNDO`.
+        output: the folder for the copies.
+        model: the model that suggests labels; see `models.find_model`.
+        recursive: whether to search sub-folders too.
+        arch: FILE.py:CLASS, for a model of a custom architecture.
 
     Raises:
-        UsageError: no such folder, or an answer that is no class.
-        ModelError: no such model, or it cannot be opened.
+        UsageError: the folder is not found, or `ask` returned an unknown class.
+        ModelError: the model is not found, or cannot be opened.
         WriteError: a copy cannot be written.
     """
     if not folder.is_dir():
         raise UsageError(f"{folder}: not a folder")
-    reader = open_model(model, reject=False, arch=arch)
-    class_names = tuple(reader.predictor.metadata.class_names)
-    waiting = list(_waiting(folder, output, recursive=recursive))
+    predictor = open_model(model, reject=False, arch=arch)
+    class_names = tuple(predictor.predictor.metadata.class_names)
+    pictures = list(_list_unlabelled(folder, output, recursive=recursive))
     filed: list[tuple[Path, Path, str]] = []
-    place = 0
-    while place < len(waiting):
-        reading = _guess(reader, waiting[place])
-        if reading.error is not None:
-            _log.warning(reading.error)
-            place += 1
+    index = 0
+    while index < len(pictures):
+        picture = pictures[index]
+        (result,) = predictor.read([picture])
+        if result.error is not None:
+            _log.warning(result.error)
+            index += 1
             continue
-        answer = ask(Question(reading, place, len(waiting), class_names, bool(filed)))
+        answer = ask(Question(result, index, len(pictures), class_names, bool(filed)))
         if answer is Choice.QUIT:
             break
         if answer is Choice.UNDO:
             if filed:
-                picture, copy, _ = filed.pop()
-                files.remove(copy)
-                with contextlib.suppress(OSError):  # it holds others
-                    copy.parent.rmdir()
-                place = waiting.index(picture)
+                previous, copy, _ = filed.pop()
+                _remove(copy)
+                index = pictures.index(previous)
         elif answer is Choice.SKIP:
-            place += 1
+            index += 1
         elif answer in class_names:
-            filed.append((waiting[place], _file(waiting[place], output / str(answer)), str(answer)))
-            place += 1
+            filed.append((picture, _copy(picture, output / str(answer)), str(answer)))
+            index += 1
         else:
-            raise UsageError(f"unknown class '{answer}'; known: {', '.join(class_names)}")
-    return LabelResult(output, class_names, tuple(filed), len(waiting))
+            raise UsageError(f"unknown class '{answer}'; classes: {', '.join(class_names)}")
+    return LabelResult(output, class_names, tuple(filed), len(pictures))
 
 
-def _waiting(folder: Path, output: Path, *, recursive: bool) -> Iterator[Path]:
-    """The pictures in a folder that are not filed yet."""
+def _list_unlabelled(folder: Path, output: Path, *, recursive: bool) -> Iterator[Path]:
+    """The pictures in a folder that are not in the output folder yet."""
     copies = [path for path in output.rglob("*") if path.is_file()] if output.is_dir() else []
-    known = {files.sha256(_content(path)) for path in copies}
-    inside = output.resolve()
+    hashes = {_sha256(path) for path in copies}
     for path in images.find_files(str(folder), recursive=recursive):
-        if inside not in path.resolve().parents and files.sha256(_content(path)) not in known:
+        if output.resolve() not in path.resolve().parents and _sha256(path) not in hashes:
             yield path
 
 
-def _guess(reader: PicturePredictor, picture: Path) -> PictureResult:
-    (reading,) = reader.read([picture])
-    return reading
+def _sha256(path: Path) -> str:
+    return files.sha256(files.read_bytes(path, PictureError))
 
 
-def _file(picture: Path, folder: Path) -> Path:
-    """Copy a picture into a folder, under a name that is free."""
+def _copy(picture: Path, folder: Path) -> Path:
     files.make_folder(folder)
-    path = folder / picture.name
-    number = 1
-    while path.exists():  # another picture of the same name
-        number += 1
-        path = folder / f"{picture.stem}-{number}{picture.suffix}"
-    files.write_bytes(path, _content(picture))
+    path = files.unused_path(folder / picture.name)  # another picture may have this name
+    files.write_bytes(path, files.read_bytes(picture, PictureError))
     return path
 
 
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise PictureError(f"{path}: {error.strerror or error}") from error
+def _remove(copy: Path) -> None:
+    """Remove a copy, and the folder of its class if that is then empty."""
+    files.remove(copy)
+    with contextlib.suppress(OSError):  # the folder is not empty
+        copy.parent.rmdir()

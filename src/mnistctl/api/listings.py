@@ -1,57 +1,54 @@
-"""`runs`, `recipes` and `archs`: what there is."""
+"""`runs`, `recipes` and `archs`: list them."""
 
 import logging
 import statistics
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from mnistctl.errors import ModelError, UsageError
 from mnistctl.run import run_folder
 from mnistctl.settings import architectures
-from mnistctl.settings.recipes import RECIPES, Recipe, find_recipe, measured_runs
-from mnistctl.settings.train_settings import check_types
+from mnistctl.settings.recipes import Recipe, find_recipe, measured_runs, read_all
+from mnistctl.settings.train_settings import check
+from mnistctl.types import Result
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class RunInfo:
-    """A run here, and what its saved model came to."""
+class RunInfo(Result):
+    """A run in `runs/`, and the metrics of its saved model."""
 
-    name: str
-    recipe: str | None
-    arch: str
-    dataset: str
-    seed: int
-    epochs: int  # begun
-    best_epoch: int
-    validation_accuracy: float | None
-    train_seconds: float
-    folder: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+    name: str  # of the run folder
+    recipe: str | None  # null: no recipe
+    arch: str  # architecture
+    dataset: str  # name or folder
+    seed: int  # of the run
+    epochs: int  # number of epochs started
+    best_epoch: int  # the epoch of the saved model
+    validation_accuracy: float | None  # of the saved model, in [0, 1]; null: no validation images
+    train_seconds: float  # training time
+    folder: str  # path of the run folder
 
 
 def runs() -> list[RunInfo]:
-    """The runs here that have a model, the newest first; a damaged one is warned of and left out."""
-    listed = []
+    """List the runs that have a model, newest first. A damaged run is left out with a warning."""
+    rows = []
     for run in reversed(run_folder.find_all()):
         try:
-            listed.append(_listed(run))
+            rows.append(_run_info(run))
         except ModelError as error:
             _log.warning(str(error))
-    return listed
+    return rows
 
 
-def _listed(run: run_folder.Run) -> RunInfo:
+def _run_info(run: run_folder.Run) -> RunInfo:
     config, epochs = run.read_config(), run.read_metrics()
     best = epochs[0]
     for epoch in epochs:
         best = epoch if epoch.is_better_than(best) else best
     try:
-        check_types(config)
+        check(config)
         return RunInfo(
             name=run.folder.name,
             recipe=config.get("recipe"),
@@ -69,37 +66,33 @@ def _listed(run: run_folder.Run) -> RunInfo:
 
 
 @dataclass(frozen=True)
-class RecipeInfo:
-    """A recipe, what its authors published, and what it was measured to do here.
+class RecipeInfo(Result):
+    """A recipe, and its accuracies on MNIST over several seeds.
 
-    Accuracies are in [0, 1], over the seeds measured; None: not measured as it stands.
+    Accuracies are in [0, 1]; None: not measured with the present settings.
     """
 
-    name: str
-    summary: str
-    published: str
-    seeds: int
-    mean_test_accuracy: float | None
-    std_test_accuracy: float | None  # of one seed: None
-    mean_train_accuracy: float | None
-    mean_validation_accuracy: float | None
-    settings: dict[str, Any]  # all of TrainSettings
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+    name: str  # as in --recipe
+    summary: str  # one line
+    published: str  # what the authors of the system reported; empty: not a published system
+    seeds: int  # number of seeds measured
+    mean_test_accuracy: float | None  # in [0, 1]; null: not measured
+    std_test_accuracy: float | None  # standard deviation; null: fewer than two seeds
+    mean_train_accuracy: float | None  # in [0, 1]; null: not measured
+    mean_validation_accuracy: float | None  # in [0, 1]; null: not measured
+    settings: dict[str, Any]  # all settings of the run
 
 
 def recipes() -> list[RecipeInfo]:
-    """Every recipe, with the figures that `scripts/measure_recipes.py` has measured of it."""
-    return [_recipe(name, recipe) for name, recipe in RECIPES.items()]
+    """List the recipes, with the accuracies that `scripts/measure_recipes.py` measured."""
+    return [_recipe_info(name, recipe) for name, recipe in read_all().items()]
 
 
-def _recipe(name: str, recipe: Recipe) -> RecipeInfo:
+def _recipe_info(name: str, recipe: Recipe) -> RecipeInfo:
     rows = measured_runs(name)
 
-    def mean(figure: str) -> float | None:
-        return statistics.fmean(row[figure] for row in rows) if rows else None
+    def mean(metric: str) -> float | None:
+        return statistics.fmean(row[metric] for row in rows) if rows else None
 
     return RecipeInfo(
         name=name,
@@ -117,27 +110,23 @@ def _recipe(name: str, recipe: Recipe) -> RecipeInfo:
 
 
 @dataclass(frozen=True)
-class ArchInfo:
-    """An architecture as it comes, for 10 classes."""
+class ArchInfo(Result):
+    """An architecture with its default arguments, for 10 classes."""
 
-    name: str
-    summary: str
-    arguments: dict[str, Any]  # with their defaults
-    input_size: int  # pixels both ways, to which the model itself enlarges its images
-    parameters: int
+    name: str  # as in --arch
+    summary: str  # one line; empty for torchvision's nets
+    arguments: dict[str, Any]  # name -> default
+    input_size: int  # height and width in pixels; the model enlarges its images to it
+    parameters: int  # number of parameters
     multiply_adds: int  # for one image
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
 
 
 def archs() -> list[ArchInfo]:
-    """Every architecture that has a name here."""
-    listed = []
+    """List the named architectures."""
+    rows = []
     for name, size in architectures.sizes().items():
-        known = architectures.ARCHITECTURES.get(name)
-        summary = known.summary if known else ""
-        arguments = architectures.to_json(known.arguments) if known else {}
-        listed.append(ArchInfo(name, summary, arguments, *size))
-    return listed
+        net = architectures.ARCHITECTURES.get(name)
+        summary = net.summary if net else ""
+        arguments = architectures.to_json(net.arguments) if net else {}
+        rows.append(ArchInfo(name, summary, arguments, *size))
+    return rows

@@ -1,4 +1,4 @@
-"""Model files: finding the one that is meant, opening it by what it holds, saying what it is."""
+"""Find, open and describe model files, and load the data that a model was trained on."""
 
 import logging
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ from mnistctl import datasets
 from mnistctl.datasets import catalog
 from mnistctl.errors import DataError, ModelError
 from mnistctl.models import checkpoint
-from mnistctl.models.formats import ONNX, OPENVINO, OPENVINO_FILE, SAFETENSORS, TRITON_FILE
+from mnistctl.models.formats import ONNX, OPENVINO, OPENVINO_FILE, SAFETENSORS, TRITON_FILE, UINT8
 from mnistctl.models.metadata import Metadata
 from mnistctl.models.predictor import Predictor
 from mnistctl.run import run_folder
-from mnistctl.settings import architectures
+from mnistctl.settings.architectures import Architecture
 from mnistctl.system import files
 
 _log = logging.getLogger(__name__)
@@ -23,60 +23,59 @@ _BUNDLED_FOLDER = Path(__file__).parents[1] / "bundled"
 
 
 def bundled(format_name: str) -> Path:
-    """The file of the bundled model in this format, safetensors or onnx."""
+    """The bundled model's file in this format, safetensors or onnx."""
     return _BUNDLED_FOLDER / f"model.{format_name}"
 
 
-def find(name: str | Path | None, *, prefer: str = SAFETENSORS) -> Path:
-    """The model that is meant: a file, a run folder, a run's name, or "bundled".
+def find_model(name: str | Path | None, *, prefer: str = SAFETENSORS) -> Path:
+    """Find the file of a model.
 
     Args:
-        name: what the user said; None: nothing, so the newest run here is meant, and where there is
-            none the bundled model.
-        prefer: which of the bundled model's two files is meant: ONNX, where torch need not be loaded.
+        name: a file, a run folder, a run's name, or "bundled"; None: the newest run here, else the
+            bundled model.
+        prefer: the format of the bundled model: ONNX can be used without importing torch.
 
     Raises:
-        ModelError: there is none.
+        ModelError: not found.
     """
-    known = run_folder.find_all()
     if name is None:
-        if not known:
-            _log.info("model: the one inside mnistctl, since there is no run here")
-            return bundled(prefer)
-        path = known[-1].model_path
-        _log.info(f"model: {path} (the newest run here)")
-        return path
+        return _default_model(prefer)
     if not str(name):
         raise ModelError("the model's name is empty")
     path = Path(name)
     if name == BUNDLED and not (run_folder.ROOT / name).exists():
         return bundled(prefer)
     for candidate in (path, run_folder.ROOT / path):
-        inside = (run_folder.Run(candidate).model_path, candidate / OPENVINO_FILE)
-        for file in (candidate, *inside, *sorted(candidate.glob(f"*/{TRITON_FILE}"))):
+        paths = (run_folder.Run(candidate).model_path, candidate / OPENVINO_FILE)
+        for file in (candidate, *paths, *sorted(candidate.glob(f"*/{TRITON_FILE}"))):
             if file.is_file():
                 return file
     if path.is_dir():
-        raise ModelError(
-            f"{path}: a folder without {run_folder.MODEL_NAME}, and no export of one model"
-        )
-    names = [*(run.folder.name for run in known), BUNDLED]
-    close = get_close_matches(str(name), names, n=1)
-    hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(names)}"
+        raise ModelError(f"{path}: a folder without {run_folder.MODEL_NAME} or an exported model")
+    names = [*(run.folder.name for run in run_folder.find_all()), BUNDLED]
+    matches = get_close_matches(str(name), names, n=1)
+    hint = f"did you mean '{matches[0]}'?" if matches else f"known here: {', '.join(names)}"
     raise ModelError(f"{name}: no such file, run folder or run; {hint}")
 
 
+def _default_model(prefer: str) -> Path:
+    runs = run_folder.find_all()
+    if not runs:
+        _log.info("model: the bundled one, since there is no run here")
+        return bundled(prefer)
+    path = runs[-1].model_path
+    _log.info(f"model: {path} (the newest run here)")
+    return path
+
+
 def format_of(path: Path) -> str:
-    """What kind of model file this is, by its content.
+    """The kind of a model file by its content: safetensors, onnx or openvino.
 
     Raises:
-        ModelError: unreadable, empty, or a kind that is not read.
+        ModelError: the file cannot be read, is empty, or is of another kind.
     """
-    try:
-        with path.open("rb") as file:
-            beginning = file.read(512)
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror or error}") from error
+    with files.os_errors_as(ModelError, path), path.open("rb") as file:
+        beginning = file.read(512)
     if not beginning:
         raise ModelError(f"{path}: an empty file, not a model")
     if checkpoint.is_checkpoint(beginning):
@@ -91,77 +90,84 @@ def format_of(path: Path) -> str:
         )
     if (beginning[:1] == b"\x08" and len(beginning) > 8) or path.suffix == ".onnx":
         return ONNX
-    raise ModelError(f"{path}: neither a safetensors, nor an ONNX, nor an OpenVINO file")
+    raise ModelError(f"{path}: not a safetensors, ONNX or OpenVINO file")
 
 
 def open_predictor(path: Path, *, arch: str | None = None) -> Predictor:
-    """Open a model file, ready to read images on the CPU; torch is imported only for a checkpoint.
+    """Open a model file on the CPU. Only a checkpoint needs torch.
 
     Args:
-        path: of the file.
-        arch: FILE.py:CLASS, for a checkpoint of a person's own class.
+        path: the file.
+        arch: FILE.py:CLASS, for a checkpoint with a custom architecture.
 
     Raises:
-        ModelError: unreadable, damaged, or not one of this program's.
+        ModelError: the file cannot be read, is damaged, or was not written by mnistctl.
         UsageError: `arch` is not the model's.
     """
     kind = format_of(path)
     if kind != SAFETENSORS:
         return _open_export(path, kind)
-    opened = checkpoint.load(path)
-    import torch  # 1.2 s: after the file is known to be sound
+    model = checkpoint.load(path)
+    import torch  # 1.2 s, so only after the file was verified
 
     from mnistctl.nn import torch_predictor
 
-    warn_of_changed_source(opened, arch)
-    return torch_predictor.from_checkpoint(opened, device=torch.device("cpu"), arch=arch)
+    warn_if_source_changed(model, arch)
+    return torch_predictor.from_checkpoint(model, device=torch.device("cpu"), arch=arch)
 
 
-def custom_class(about: Metadata, given: str | Sequence[str]) -> str | None:
-    """Of FILE.py:CLASS once or several times, the one that a model means, if any.
+def matching_arch(metadata: Metadata, archs: str | Sequence[str]) -> str | None:
+    """Of several FILE.py:CLASS, the one to open a model with; None: the model needs none, or none fits.
 
-    That is the very name it has, else the file that it was made with, else a class of its name.
+    The model's own name is preferred, then a class of the same name in an unchanged file, then any
+    class of the same name.
     """
-    nets = [about, *(Metadata.from_json(member) for member in about.members)]
-    about = next((net for net in nets if architectures.custom_source(net.arch)), about)
-    own = architectures.custom_source(about.arch)
-    sources = [given] if isinstance(given, str) else given
-    if own is None or about.arch in sources:
-        return about.arch if own else None
-    stored = about.config.get("arch_sha256")
-    same_class = [source for source in sources if source.rpartition(":")[2] == own[1]]
-    same_file = [source for source in same_class if _sha256_of(source) == stored]
-    return next(iter([*same_file, *same_class]), None)
+    nets = [metadata, *(Metadata.from_json(member) for member in metadata.members)]
+    custom = next((net for net in nets if Architecture.parse(net.arch).is_custom), None)
+    if custom is None:
+        return None
+    names = [archs] if isinstance(archs, str) else archs
+    if custom.arch in names:
+        return custom.arch
+    stored = Architecture.parse(custom.arch)
+    candidates = [
+        candidate
+        for candidate in map(Architecture.parse, names)
+        if candidate.class_name == stored.class_name
+    ]
+    sha256 = custom.config.get("arch_sha256")
+    unchanged = [candidate for candidate in candidates if candidate.sha256 == sha256]
+    return next((candidate.name for candidate in (*unchanged, *candidates)), None)
 
 
-def _sha256_of(source: str) -> str | None:
-    """Of the file that FILE.py:CLASS names; None: there is none."""
-    named = architectures.custom_source(source)
-    return files.sha256(named[0].read_bytes()) if named and named[0].is_file() else None
-
-
-def warn_of_changed_source(opened: checkpoint.Checkpoint, arch: str | None) -> None:
-    """Say it when a person's own class is not the one that a checkpoint was made with."""
-    stored, found = opened.metadata.config.get("arch_sha256"), _sha256_of(arch or "")
-    if stored and found and found != stored:
-        _log.warning(f"{arch} has changed since {opened.path} was made")
+def warn_if_source_changed(model: checkpoint.Checkpoint, arch: str | None) -> None:
+    """Warn if the file of a custom architecture is not the one that the checkpoint was trained with."""
+    stored = model.metadata.config.get("arch_sha256")
+    current = Architecture.parse(arch or "").sha256
+    if stored and current and current != stored:
+        _log.warning(f"{arch} has changed since {model.path} was written")
 
 
 def describe(path: Path) -> tuple[str, Metadata]:
-    """A model file's format and metadata, without loading torch.
+    """A model file's format and metadata, without importing torch.
 
     Raises:
-        ModelError: unreadable, damaged, or not one of this program's.
+        ModelError: the file cannot be read, is damaged, or was not written by mnistctl.
     """
     kind = format_of(path)
     if kind == SAFETENSORS:
         return kind, checkpoint.load(path).metadata
-    about = _open_export(path, kind).metadata
-    return about.export.get("format", kind), about
+    metadata = _open_export(path, kind).metadata
+    return metadata.export.get("format", kind), metadata
+
+
+def input_of(metadata: Metadata) -> str:
+    """The kind of input that a model takes, one of `formats.INPUTS`."""
+    return str(metadata.export.get("input", UINT8))
 
 
 def size_of(path: Path) -> int:
-    """The bytes of a model's file, or of its files."""
+    """The size of a model in bytes, over all its files."""
     weights = path.with_suffix(".bin") if path.suffix == ".xml" else None
     return path.stat().st_size + (weights.stat().st_size if weights else 0)
 
@@ -176,27 +182,30 @@ def _open_export(path: Path, kind: str) -> Predictor:
     return OnnxPredictor(path, trusted=path == bundled(ONNX))
 
 
-def split_of(
+def load_split(
     metadata: Metadata,
     split: str,
     dataset: str | None,
     data_dir: Path | None,
 ) -> datasets.Split:
-    """A split as the model's own run divided it, so that validation is what it did not learn from."""
-    own = metadata.dataset["name"]
-    if dataset is None and own not in catalog.DATASETS and not Path(own).is_dir():
-        raise DataError(f"{own}: the pictures that the model learned from are not there")
-    wanted = own if dataset is None else datasets.canonical(dataset)
-    is_own = wanted == own
+    """Load a split; of the model's own dataset exactly the images that its run used.
+
+    So `validation` never contains an image that the model was trained on.
+    """
+    own_name = metadata.dataset["name"]
+    if dataset is None and own_name not in catalog.DATASETS and not Path(own_name).is_dir():
+        raise DataError(f"{own_name}: not found; the model was trained on the pictures in this folder")
+    name = own_name if dataset is None else datasets.canonical_name(dataset)
+    is_own = name == own_name
     config = metadata.config if is_own else {}
-    loaded = datasets.load(
-        wanted,
+    images = datasets.load(
+        name,
         split,
         data_dir=data_dir,
         validation_size=config.get("validation_size"),
         subset=config.get("subset"),
         split_seed=config.get("split_seed", 0),
     )
-    if is_own and split in ("train", "validation") and loaded.sha256 != metadata.dataset["sha256"]:
-        _log.warning(f"{wanted} has changed since: {split} may not be what it was in training")
-    return loaded
+    if is_own and split in ("train", "validation") and images.sha256 != metadata.dataset["sha256"]:
+        _log.warning(f"{name} has changed: {split} may contain other images than it did in training")
+    return images

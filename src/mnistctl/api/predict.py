@@ -1,78 +1,88 @@
-"""`predict`: pictures read by a model."""
+"""The `predict` command: classify the digits in pictures."""
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mnistctl import images
 from mnistctl.api import models
 from mnistctl.errors import BlankPictureError, PictureError, UsageError
+from mnistctl.images import decode
+from mnistctl.images.decode import Grey, Picture
 from mnistctl.images.segment import Box, Digit, Scores
 from mnistctl.models import formats
 from mnistctl.models.predictor import Prediction, Predictor, interpret, predict_all
 from mnistctl.run import progress
-from mnistctl.types import IMAGE_SIZE, Images
+from mnistctl.types import IMAGE_SIZE, Floats, Images, Result
 
-UNREADABLE = "?"  # in a number: something that is no digit
+REJECTED = "?"  # stands for a rejected digit in the text of a picture
 
-_MOST_AT_ONCE = 128  # pictures; the first are fewer, so that answers come soon
-_WORKERS = min(4, os.cpu_count() or 1)
-_LARGE_FILE = 50_000  # bytes: reading one is decoding and filtering, which threads do side by side
-_LEAST_LIKELY = 1e-6  # of a digit: how certain a model may be that something is none
+_MAX_BATCH = 128  # pictures; the first batches are smaller, so that the first results come soon
+_MAX_KEPT_BATCH = 8  # pictures, if their decoded pixels are kept: up to 17 MB each
+_THREADS = min(4, os.cpu_count() or 1)
+_LARGE_FILE = 50_000  # bytes: larger files are decoded in parallel; for smaller ones threads do not pay
+_MIN_LIKELIHOOD = 1e-6  # lower limit of the likelihood that a piece of ink is a digit
 
 
 @dataclass(frozen=True)
-class Detection:
-    """One digit of a picture, and what a model reads in it."""
+class Detection(Result):
+    """One digit of a picture, and its prediction."""
 
-    box: Box  # in the picture's own pixels, upright
-    line: int  # counted from 0, from above
-    image: Images = field(repr=False)  # uint8 (28, 28): what the model saw
-    prediction: Prediction
+    box: Box  # left, top, width and height, in pixels of the upright picture
+    line: int  # index of the digit's line, from the top; only with --split
+    image: Images = field(repr=False)  # uint8 (28, 28), the model's input; not in the JSON
+    prediction: Prediction  # its fields are keys of their own
+    probabilities: Floats = field(
+        repr=False
+    )  # (classes,), in the order of the classes; not in the JSON
 
     def to_json(self) -> dict[str, Any]:
-        """The box (left, top, width, height), and what `Prediction` has."""
+        """The box and the fields of the prediction."""
         return {"box": list(self.box)} | self.prediction.to_json()
 
 
-@dataclass(frozen=True)
-class PictureResult:
-    """What a model reads in one picture, or why it could not be read."""
+class DecodedPicture(NamedTuple):
+    """The pixels that a result was computed from."""
 
-    file: str
-    source: Path | bytes = field(repr=False)
-    digits: tuple[Detection, ...] = ()  # one; with `split` as many as there are, in reading order
-    is_split: bool = False
-    error: str | None = None
-    truth: str | None = None  # the class that the file's or the folder's name says, if asked for
+    picture: Picture
+    ink: Grey | None  # see `images.find_ink`; None: the picture is blank
+
+
+@dataclass(frozen=True)
+class PictureResult(Result):
+    """The digits of one picture with their predictions, or the reason why it cannot be read."""
+
+    file: str  # the picture's path; "-" for standard input
+    digits: tuple[Detection, ...] = ()  # one; with --split every digit in reading order
+    is_split: bool = False  # whether the picture was split into digits; not in the JSON
+    error: str | None = None  # why the picture cannot be read; the only other key is then the truth
+    truth: str | None = None  # the class in the file's or folder's name; only with --labels-from-names
+    decoded: DecodedPicture | None = field(default=None, repr=False)  # not in the JSON
 
     @property
     def prediction(self) -> Prediction | None:
-        """Of the only digit, or of the first; None: there is none."""
+        """The prediction for the first digit; None: the picture has no digits."""
         return self.digits[0].prediction if self.digits else None
 
     @property
     def text(self) -> str:
-        """The labels in reading order, lines one below the other; ? for what is no digit."""
+        """The labels in reading order, a line of text for each line; ? for a rejected digit."""
         lines: dict[int, str] = {}
         for digit in self.digits:
-            label = UNREADABLE if digit.prediction.rejected else digit.prediction.label
+            label = REJECTED if digit.prediction.rejected else digit.prediction.label
             lines[digit.line] = lines.get(digit.line, "") + label
         return "\n".join(lines.values())
 
-    @property
-    def is_right(self) -> bool:
-        """Whether what was read is what the name says; a refusal is not."""
-        return self.truth is not None and self.error is None and self.text == self.truth
-
     def to_json(self) -> dict[str, Any]:
-        """The file, and what `Detection` has, of one digit or of several; or the file and the error."""
+        """The file and the fields of its digit; with --split the text and all digits; or the error."""
         values: dict[str, Any] = {"file": self.file}
         if self.truth is not None:
             values["truth"] = self.truth
@@ -96,29 +106,30 @@ def predict(
     labels_from_names: bool = False,
     arch: str | None = None,
 ) -> list[PictureResult]:
-    """Read pictures of digits; one that cannot be read does not stop the others.
+    """Classify pictures of digits. A picture that cannot be read gives a result with an error.
 
     Args:
-        pictures: a file, a folder of them, a pattern, or "-" for a picture on standard input; or
-            several.
-        model: see `models.find`.
-        top: how many of the likeliest classes to give, 1 or more.
-        threshold: in [0, 1]: a picture whose `familiarity` is below is refused; None: the model's own.
-        reject: whether pictures that are blank or look like nothing it was taught are refused at all;
-            one that is still has its best guess.
-        split: whether a picture may hold several digits.
-        recursive: whether folders in a folder are looked into.
-        labels_from_names: whether names say what is right: see `label_in_name`.
-        arch: FILE.py:CLASS, for a model of a person's own class.
+        pictures: one or more of: a file, a folder, a pattern, or "-" for a picture on standard input.
+        model: see `models.find_model`.
+        top: the number of most likely classes in each prediction, 1 or more.
+        threshold: in [0, 1]: a digit whose `familiarity` is below it is rejected; None: the model's
+            own threshold.
+        reject: whether digits can be rejected, because they are blank or have a low `familiarity`. A
+            rejected digit still has its most likely classes.
+        split: whether to split a picture into several digits.
+        recursive: whether to search a folder's sub-folders too.
+        labels_from_names: whether to take true labels from names; see `label_in_name`.
+        arch: FILE.py:CLASS, for a model of a custom architecture.
 
     Raises:
-        UsageError: `top` is below 1, or `threshold` not in [0, 1], or given with `reject` off.
-        ModelError: no such model, or it cannot be opened.
+        UsageError: `top` is below 1, `threshold` is not in [0, 1], or both `threshold` and
+            `reject=False` are given.
+        ModelError: the model is not found, or cannot be opened.
     """
-    reader = open_model(model, top=top, threshold=threshold, reject=reject, split=split, arch=arch)
+    predictor = open_model(model, top=top, threshold=threshold, reject=reject, split=split, arch=arch)
     if isinstance(pictures, str | Path):
         pictures = [pictures]
-    return list(reader.read(pictures, recursive=recursive, labels_from_names=labels_from_names))
+    return list(predictor.read(pictures, recursive=recursive, labels_from_names=labels_from_names))
 
 
 def open_model(
@@ -130,23 +141,40 @@ def open_model(
     split: bool = False,
     arch: str | None = None,
 ) -> "PicturePredictor":
-    """A model, ready to read pictures one by one; for the arguments and errors see `predict`."""
+    """Open a model to classify pictures one by one. Arguments and errors are those of `predict`."""
     if top < 1:
         raise UsageError(f"--top {top}: expected 1 or more")
     if threshold is not None and not 0 <= threshold <= 1:
         raise UsageError(f"--threshold {threshold}: expected a value between 0 and 1")
     if threshold is not None and not reject:
         raise UsageError("--threshold and --no-reject: choose one")
-    path = models.find(model, prefer=formats.ONNX)
+    path = models.find_model(model, prefer=formats.ONNX)
     predictor = models.open_predictor(path, arch=arch)
     if threshold is None:
         threshold = predictor.metadata.threshold
     return PicturePredictor(predictor, top=top, threshold=threshold, reject=reject, split=split)
 
 
+class _Request(NamedTuple):
+    """A picture to read, or the reason why there is none."""
+
+    file: str
+    source: Path | bytes
+    error: str | None = None
+
+
+class _PictureDigits(NamedTuple):
+    """The digits of one picture before they are classified, or the reason why there are none."""
+
+    file: str
+    digits: Sequence[Digit]
+    error: str | None = None
+    decoded: DecodedPicture | None = None
+
+
 @dataclass(frozen=True)
 class PicturePredictor:
-    """Reads pictures one by one with an open model; results are not kept."""
+    """An open model that classifies pictures one by one. See `open_model`."""
 
     predictor: Predictor
     top: int
@@ -160,120 +188,142 @@ class PicturePredictor:
         *,
         recursive: bool = False,
         labels_from_names: bool = False,
+        keep_pictures: bool = False,
     ) -> Iterator[PictureResult]:
-        """What is read in each picture, in the order given; for the arguments see `predict`."""
-        waiting = [reading for name in pictures for reading in _named(name, recursive)]
-        for reading in self._read(waiting):
-            yield self._with_truth(reading) if labels_from_names else reading
+        """Yield a result for each picture, in the given order.
 
-    def read_files(self, contents: Sequence[bytes]) -> list[PictureResult]:
-        """What is read in pictures that are in memory, each the bytes of a file; they are numbered."""
-        return list(
-            self._read([PictureResult(str(place), content) for place, content in enumerate(contents)])
-        )
+        Args:
+            pictures: see `predict`.
+            recursive: see `predict`.
+            labels_from_names: see `predict`.
+            keep_pictures: whether each result keeps its decoded picture, up to 17 MB, for `annotate`.
+        """
+        requests = [request for name in pictures for request in _list_requests(name, recursive)]
+        find = partial(self._find_digits, keep_picture=keep_pictures)
+        max_batch = _MAX_KEPT_BATCH if keep_pictures else _MAX_BATCH
+        done, size = 0, 1
+        with ThreadPoolExecutor(_THREADS) as pool:
+            futures = _submit(pool, find, requests[:size])
+            while done < len(requests):
+                batch = [picture for future in futures for picture in future.result()]
+                done += len(batch)
+                size = min(2 * size, max_batch)
+                # The next batch is decoded while the model classifies this one.
+                futures = _submit(pool, find, requests[done : done + size])
+                yield from self._classify(batch, labels_from_names=labels_from_names)
+                progress.current().advance("reading", done, len(requests))
 
-    def _read(self, waiting: Sequence[PictureResult]) -> Iterator[PictureResult]:
-        done, count = 0, 1
-        with ThreadPoolExecutor(_WORKERS) as pool:
-            ahead = self._look_ahead(pool, waiting[:count])
-            while done < len(waiting):
-                looked = [seen for part in ahead for seen in part.result()]
-                done += len(looked)
-                count = min(2 * count, _MOST_AT_ONCE)
-                ahead = self._look_ahead(pool, waiting[done : done + count])  # while the model reads
-                yield from self._predict(looked)
-                progress.current().advance("reading", done, len(waiting))
-
-    def _look_ahead(
-        self, pool: ThreadPoolExecutor, waiting: Sequence[PictureResult]
-    ) -> list[Future[list[tuple[PictureResult, list[Digit]]]]]:
-        """Look at pictures side by side; small ones in one thread, as others would only hinder it."""
-        is_large = sum(map(_size, waiting)) > _LARGE_FILE * len(waiting)
-        each = -(-len(waiting) // _WORKERS) if is_large else len(waiting)
-        parts = [waiting[start : start + each] for start in range(0, len(waiting), each or 1)]
-        return [pool.submit(lambda part: [self._look(one) for one in part], part) for part in parts]
-
-    def _look(self, reading: PictureResult) -> tuple[PictureResult, list[Digit]]:
-        """The digits that are found in a picture."""
-        if reading.error is not None:
-            return reading, []
-        reading = replace(reading, is_split=self.split)
+    def _find_digits(self, request: _Request, *, keep_picture: bool) -> _PictureDigits:
+        """Decode a picture and find its digits."""
+        file, source, error = request
+        if error is not None:
+            return _PictureDigits(file, (), error)
         try:
-            if self.split:
-                digits = images.find_digits(reading.source, name=reading.file, score=self._score)
-            else:
-                digits = [images.find_digit(reading.source, name=reading.file)]
+            picture = decode.read(source, name=file)
+        except PictureError as picture_error:
+            return _PictureDigits(file, (), str(picture_error))
+        try:
+            ink = images.find_ink(picture, name=file)
         except BlankPictureError:
+            ink = None
+        decoded = DecodedPicture(picture, ink) if keep_picture else None
+        return _PictureDigits(file, self._split(picture, ink), decoded=decoded)
+
+    def _split(self, picture: Picture, ink: Grey | None) -> list[Digit]:
+        if ink is None:
             blank = np.zeros((IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8)
-            digits = [] if self.split else [Digit(Box(0, 0, 0, 0), blank, 0)]
-        except PictureError as error:
-            return replace(reading, error=str(error)), []
-        return reading, digits
+            return [] if self.split else [Digit(Box(0, 0, 0, 0), blank, 0)]
+        if self.split:
+            return images.find_digits(picture, ink, score=self._score)
+        return [images.find_digit(picture, ink)]
 
-    def _score(self, found: Images) -> Scores:
+    def _score(self, candidates: Images) -> Scores:
         """The log-likelihood that each of N images is one whole digit."""
-        outputs = predict_all(self.predictor, found, batch_size=_MOST_AT_ONCE)
-        likely = outputs.probabilities.max(axis=1)
-        if self.threshold is not None:  # else `familiarity` is no measure
-            likely = likely * outputs.familiarity
-        likelihoods: Scores = np.log(np.maximum(likely, _LEAST_LIKELY))
-        return likelihoods
+        outputs = predict_all(self.predictor, candidates, batch_size=_MAX_BATCH)
+        likelihoods = outputs.probabilities.max(axis=1)
+        if self.threshold is not None:  # without a threshold `familiarity` has no meaning
+            likelihoods = likelihoods * outputs.familiarity
+        scores: Scores = np.log(np.maximum(likelihoods, _MIN_LIKELIHOOD))
+        return scores
 
-    def _predict(self, looked: Sequence[tuple[PictureResult, list[Digit]]]) -> Iterator[PictureResult]:
-        every = [digit.image for _, digits in looked for digit in digits]
-        predictions: Iterator[Prediction] = iter(())
-        if every:
-            stacked = np.stack(every)
-            predictions = iter(
-                interpret(
-                    stacked,
-                    predict_all(self.predictor, stacked, batch_size=_MOST_AT_ONCE),
-                    self.predictor.metadata.class_names,
-                    top=self.top,
-                    threshold=self.threshold,
-                    reject=self.reject,
+    def _classify(
+        self, pictures: Sequence[_PictureDigits], *, labels_from_names: bool
+    ) -> Iterator[PictureResult]:
+        detections = self._detections([digit for picture in pictures for digit in picture.digits])
+        for file, digits, error, decoded in pictures:
+            picture_detections = tuple(islice(detections, len(digits)))
+            truth = None
+            if labels_from_names:
+                truth = label_in_name(Path(file), self.predictor.metadata.class_names)
+                if truth is None and error is None:
+                    error = f"{file}: no label in the file's or folder's name"
+            if error is not None:
+                yield PictureResult(file, error=error, truth=truth)
+            else:
+                yield PictureResult(
+                    file, picture_detections, is_split=self.split, truth=truth, decoded=decoded
                 )
-            )
-        for reading, digits in looked:
-            found = (Detection(box, line, image, next(predictions)) for box, image, line in digits)
-            yield replace(reading, digits=tuple(found))
 
-    def _with_truth(self, reading: PictureResult) -> PictureResult:
-        truth = label_in_name(Path(reading.file), self.predictor.metadata.class_names)
-        if truth is None and reading.error is None:
-            reading = replace(reading, digits=(), error=f"{reading.file}: its name has no label")
-        return replace(reading, truth=truth)
+    def _detections(self, digits: Sequence[Digit]) -> Iterator[Detection]:
+        if not digits:
+            return
+        stacked = np.stack([digit.image for digit in digits])
+        outputs = predict_all(self.predictor, stacked, batch_size=_MAX_BATCH)
+        predictions = interpret(
+            stacked,
+            outputs,
+            self.predictor.metadata.class_names,
+            top=self.top,
+            threshold=self.threshold,
+            reject=self.reject,
+        )
+        for (box, image, line), prediction, row in zip(
+            digits, predictions, outputs.probabilities, strict=True
+        ):
+            yield Detection(box, line, image, prediction, row)
 
 
 def label_in_name(path: Path, class_names: Sequence[str]) -> str | None:
-    """The class that a file's folder is named after, else that its name begins or ends with.
+    """The class in the name of a picture's folder, or at the start or end of the picture's own name.
 
-    In a file's name a class stands apart: "7_0001", "digit-7", or "7".
+    In a file's name, the class is a word of its own: "7_0001", "digit-7", or "7".
     """
     if path.parent.name in class_names:
         return path.parent.name
-    words = "".join(mark if mark.isalnum() else " " for mark in path.stem).split()
+    words = "".join(char if char.isalnum() else " " for char in path.stem).split()
     return next((word for word in (*words[:1], *words[-1:]) if word in class_names), None)
 
 
-def _size(reading: PictureResult) -> int:
-    """Of a picture's file, in bytes; 0 where there is none."""
-    if isinstance(reading.source, bytes):
-        return len(reading.source)
+def _submit(
+    pool: ThreadPoolExecutor,
+    find: Callable[[_Request], _PictureDigits],
+    requests: Sequence[_Request],
+) -> list[Future[list[_PictureDigits]]]:
+    """Process large pictures in several threads, small ones in one: more would only slow it down."""
+    is_large = sum(map(_size_bytes, requests)) > _LARGE_FILE * len(requests)
+    size = -(-len(requests) // _THREADS) if is_large else len(requests)
+    parts = [requests[start : start + size] for start in range(0, len(requests), size or 1)]
+    return [pool.submit(lambda part: [find(request) for request in part], part) for part in parts]
+
+
+def _size_bytes(request: _Request) -> int:
+    """The size of a picture's file; 0 if it has none."""
+    if isinstance(request.source, bytes):
+        return len(request.source)
     try:
-        return reading.source.stat().st_size
+        return request.source.stat().st_size
     except (OSError, ValueError):
         return 0
 
 
-def _named(name: str | Path, recursive: bool) -> list[PictureResult]:
-    """What is to be read for a name: a reading for each picture, without digits yet."""
+def _list_requests(name: str | Path, recursive: bool) -> list[_Request]:
+    """The pictures that a file, folder, pattern or "-" names."""
     text = str(name)
     if not text:
-        return [PictureResult(text, b"", error="a picture's name is empty")]
+        return [_Request(text, b"", error="the picture's name is empty")]
     if text == "-":
-        return [PictureResult(text, sys.stdin.buffer.read())]
+        return [_Request(text, sys.stdin.buffer.read())]
     try:
-        return [PictureResult(str(path), path) for path in images.find_files(text, recursive=recursive)]
+        return [_Request(str(path), path) for path in images.find_files(text, recursive=recursive)]
     except (PictureError, OSError, ValueError) as error:
-        return [PictureResult(text, b"", error=str(error))]
+        return [_Request(text, b"", error=str(error))]

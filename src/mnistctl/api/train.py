@@ -1,55 +1,62 @@
-"""`train`: from a recipe and what is given in its place to a run folder with a model."""
+"""`train` and `train_seeds`: train a net by a recipe, once or with several seeds."""
 
 import contextlib
 import logging
+import statistics
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mnistctl import datasets
 from mnistctl.api import models, plot
-from mnistctl.api.training import followers, preparing, run_settings, session
+from mnistctl.api.training import followers, loop, run_settings
 from mnistctl.api.training import resume as resuming
-from mnistctl.errors import ModelError, UsageError
+from mnistctl.api.training.run_settings import Start
+from mnistctl.api.training.session import Session, open_session
+from mnistctl.errors import UsageError
 from mnistctl.models import checkpoint
 from mnistctl.run import run_folder, tracking
-from mnistctl.settings import architectures
-from mnistctl.system import files, signals, torchrun
+from mnistctl.run.epoch import Epoch
+from mnistctl.run.run_folder import Run
+from mnistctl.system import files, torchrun
+from mnistctl.types import Result
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class TrainResult:
-    """What a training run came to. The figures are those of the saved model.
+class TrainResult(Result):
+    """A finished training run. The metrics are those of the saved model, of its best epoch."""
 
-    Losses are cross-entropies in nats, accuracies in [0, 1]; validation figures are None without
-    validation images.
-    """
-
-    run: str
-    recipe: str | None
-    arch: str
-    dataset: str
-    device: str
-    precision: str
-    seed: int
-    epochs: int  # begun
-    best_epoch: int
-    parameters: int
-    train_seconds: float
-    total_seconds: float
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float | None
-    validation_accuracy: float | None
-    pictures: list[str]
+    run: str  # the run's folder
+    recipe: str | None  # None: no recipe
+    arch: str  # a built-in name, torchvision:NAME or FILE.py:CLASS
+    dataset: str  # a name, or the absolute path of a folder
+    device: str  # cpu, cuda:N or mps
+    precision: str  # of the training steps: float32 or bf16
+    seed: int  # of weights, batch order, augmentation and dropout
+    epochs: int  # trained, the last one perhaps in part
+    best_epoch: int  # counted from 1; its model was saved
+    parameters: int  # of the net
+    train_seconds: float  # of training, without start, calibration and plots
+    total_seconds: float  # of the whole command
+    train_loss: float  # mean cross-entropy in nats over the epoch
+    train_accuracy: float  # in [0, 1]
+    validation_loss: float | None  # after calibration, in nats; None: no validation images
+    validation_accuracy: float | None  # in [0, 1]; None: no validation images
+    plots: list[str]  # the files that were drawn
     processes: int  # that trained together
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+
+@dataclass(frozen=True)
+class SeedsResult(Result):
+    """Several runs that differ in the seed alone."""
+
+    runs: list[TrainResult]  # one per seed
+    mean_validation_accuracy: float | None  # in [0, 1]; None: no validation images
+    std_validation_accuracy: float | None  # sample standard deviation; None: fewer than two values
+    mean_train_seconds: float  # of training, per run
 
 
 def train(
@@ -62,154 +69,175 @@ def train(
     resume: str | Path | None = None,
     save_every: str | None = None,
     name: str | None = None,
-    plots: bool = True,
+    plots: bool | Path = True,
     track: str | None = None,
     data_dir: Path | None = None,
     **settings: Any,
 ) -> TrainResult:
-    """Train a net by a recipe, with what is given in its place.
+    """Train a net by a recipe; any setting can be overridden.
 
-    Under torchrun all processes call this with the same arguments and get the same result; the first
-    one alone writes and shows progress.
+    Under torchrun all processes call this with the same arguments and get the same result. The first
+    one alone writes files and shows progress.
 
     Args:
         arch: a name in `architectures.ARCHITECTURES`, `torchvision:NAME`, or `FILE.py:CLASS` for a
-            class of your own, whose file is run; None: the recipe's, that of `init`, or cnn.
-        recipe: a name in `recipe_table.RECIPES`; None: the architecture's own.
-        config: a file of settings, TOML or the `config.json` of a run; what is given besides wins.
-        dataset: a name in `datasets.catalog.DATASETS`, or a folder with one sub-folder of pictures a
-            class; None: MNIST, or the embedded digits where it can neither be found nor downloaded.
-        init: a model to start from: a checkpoint, a run folder or a run's name. Where its classes
-            are not the dataset's, the layer that gives the logits starts afresh.
-        resume: a run to go on with, its folder or its name, to the weights that it would have come to
-            uninterrupted; only its length (`epochs`) and its device may be others than it began with.
-        save_every: how often to save between epochs: "200steps", "30s", "5m"; None: each minute.
-        name: of the run's folder in `runs`; None: one that is free.
-        plots: whether to draw the run's pictures.
-        track: "tensorboard" writes for TensorBoard besides, into the run's folder.
-        data_dir: the data folder, if not the usual one.
-        settings: any field of `config.TrainSettings` (`epochs`, `seed`, `optimizer`, `rotate`, …),
-            and any argument of the net (`hidden`, `dropout`, …).
+            custom architecture, whose file is run; None: that of the recipe or of `init`, or cnn.
+        recipe: a name in `recipes.RECIPES`; None: the architecture's own.
+        config: a settings file, TOML or the `config.json` of a run; the other arguments override it.
+        dataset: a name in `datasets.catalog.DATASETS`, or a folder with one sub-folder of pictures per
+            class; None: MNIST, or the bundled digits if MNIST cannot be downloaded.
+        init: a model to start from: a checkpoint, a run folder or a run's name. If its classes are not
+            those of the dataset, the output layer is initialised again.
+        resume: a run to resume, its folder or its name. The result is the same, bit for bit, as without
+            the interruption. Only its length (`epochs`) and its device may be changed.
+        save_every: how often to save the state between epochs: "200steps", "30s", "5m"; None: every
+            minute.
+        name: of the run's folder in `runs`; None: the first free one.
+        plots: whether to draw plots into the run's folder, or the folder to draw them into.
+        track: "tensorboard" also logs to TensorBoard, in the run's folder.
+        data_dir: the data folder; None: the default.
+        settings: any field of `TrainSettings` (`epochs`, `seed`, `optimizer`, `rotate`, …), and any
+            argument of the net (`hidden`, `dropout`, …).
 
     Raises:
-        UsageError: a value is wrong, the device is not there, the run exists, or is being trained by
-            another process; or what goes on is not what was begun.
-        DataError: the dataset is damaged, or was named and is not to be had.
-        MissingExtraError: what `track` needs is not installed.
-        DivergedError: the loss is not finite any more; the best model so far is saved.
-        LostProcessError: of several processes that train together another one has ended.
-        InterruptedRunError: Ctrl-C or SIGTERM; the best model so far is saved, and the run can go on.
-        WriteError: the disk is full, say; what was saved before still stands, and the run can go on.
+        UsageError: a value is wrong, the device is unavailable, the run exists, another process is
+            training it, or an option contradicts the run to resume.
+        DataError: the dataset is damaged or unavailable.
+        MissingExtraError: the package that `track` needs is not installed.
+        DivergedError: the loss is no longer finite; the best model so far is saved.
+        LostProcessError: another process of a distributed run has ended.
+        InterruptedRunError: Ctrl-C or SIGTERM; the run can be resumed.
+        WriteError: a file cannot be written, for example on a full disk; the run can be resumed.
     """
     started = time.perf_counter()
     if not torchrun.is_leader():
-        return _result_of(followers.follow(data_dir))
-    options = {"arch": arch, "recipe": recipe, "dataset": dataset, "init": init, **settings}
-    resuming.interval(save_every)
+        return followers.follow(data_dir).read_result(TrainResult)
+    loop.parse_interval(save_every)
     tracking.check(track)
-    if resume is not None and (name is not None or config is not None):
-        raise UsageError("--resume: goes without --name and --config; the run has its own")
-    with contextlib.ExitStack() as stack:
-        run = saved = None
-        if resume is None:
-            chosen, opened, is_named = run_settings.choose(config, options)
-            if is_named:
-                chosen = chosen.replace(dataset=datasets.canonical(chosen.dataset))
-            if name is not None:
-                run_folder.check_new(name)
-            _tell_of_interrupted()
-        else:
-            run = resuming.find(resume)
-            stack.enter_context(run.locked())
-            chosen, is_finished = resuming.config_of(run, options)
-            if is_finished:
-                done = _result_of(run)
-                _log.info(f"{run.folder} is finished ({done.epochs} epochs); --epochs N goes on")
-                followers.tell_others(run, followers.FINISHED)
-                return done
-            saved, is_named = resuming.load(run), True
-            opened = None if saved else run_settings.open_begun(chosen)
-        from mnistctl.nn import (  # torch, 1.2 s: after all that can be checked without
-            devices,
-            distributed,
-        )
-
-        place = devices.resolve(chosen.device)
-        chosen, train_split, validation_split = preparing.training_data(chosen, is_named, data_dir)
-        if chosen.patience and not len(validation_split.images):
-            raise UsageError(f"--patience {chosen.patience}: there are no validation images to go by")
-        group = distributed.join()
-        interrupt = stack.enter_context(signals.deferred())
-        net = preparing.build_net(chosen, opened, train_split.class_names).to(place)
-        is_new = run is None
-        if run is None:
-            run = run_folder.create(name=name, dataset=chosen.dataset, arch=chosen.arch)
-            stack.enter_context(run.locked())
-        else:
-            resuming.prepare(run, saved, chosen, train_split, place)
-        files.write_json(run.config_path, chosen.to_json())
-        followers.tell_others(
-            run, followers.RESUMED if saved else followers.STARTED, data_sha256=train_split.sha256
-        )
-        try:
-            tracker = stack.enter_context(tracking.open_tracker(track, run, chosen))
-            job = session.Job(
-                *(run, chosen, train_split, validation_split, place, group),
-                *(interrupt, tracker),
-                save_every=save_every,
-                saved=saved,
-            )
-            last, best = session.fit(net, job)
-        except UsageError:  # found in the first step; the name is free again
-            if is_new:
-                run.discard()
-            raise
-        # All is saved now: were one process to end before, torchrun would end the others.
-        if job.is_told_to_stop():
-            raise session.interrupted(run, last, best, interrupt)
-        own = chosen.arch if architectures.custom_source(chosen.arch) else None
-        metadata = checkpoint.load(run.model_path).metadata
-        pictures: list[Path] = []
-        if plots:
-            predictor = models.open_predictor(run.model_path, arch=own)
-            pictures = plot.draw_run(run, predictor, validation_split)
-        result = TrainResult(
-            run=str(run.folder),
-            recipe=chosen.recipe,
-            arch=chosen.arch,
-            dataset=chosen.dataset,
-            device=str(place),
-            precision=devices.precision(chosen.precision, place),
-            seed=chosen.seed,
-            epochs=last.epoch,
-            best_epoch=best.epoch,
-            parameters=sum(parameter.numel() for parameter in net.parameters()),
-            train_seconds=last.train_seconds,
-            total_seconds=time.perf_counter() - started,
-            train_loss=best.train_loss,
-            train_accuracy=best.train_accuracy,
-            validation_loss=metadata.metrics["validation_loss"],
-            validation_accuracy=best.validation_accuracy,
-            pictures=[str(picture) for picture in pictures],
-            processes=group.count,
-        )
-        files.write_json(run.result_path, result.to_json())
-        group.share()
+    plot.check_folder(plots)
+    options = {"arch": arch, "recipe": recipe, "dataset": dataset, "init": init, **settings}
+    with _open_start(config, options, resume=resume, name=name) as start:
+        if start.run is not None and start.is_finished:
+            return _finished_result(start.run)
+        with open_session(
+            start, name=name, track=track, save_every=save_every, data_dir=data_dir
+        ) as session:
+            event = followers.RESUMED if start.saved else followers.STARTED
+            followers.announce(session.run, event, data_sha256=session.train.sha256)
+            last, best = loop.fit(session)
+            plot_files = _draw(session, plots)
+            total_seconds = time.perf_counter() - started
+            result = _result(session, last, best, plot_files, total_seconds)
+            files.write_json(session.run.result_path, result.to_json())
+            session.group.broadcast()  # the followers may end now
     return result
 
 
-def _result_of(run: run_folder.Run) -> TrainResult:
-    """What a finished run came to."""
-    try:
-        return TrainResult(**run.read_result())
-    except TypeError as error:
-        raise ModelError(f"{run.result_path}: of another version of mnistctl") from error
+def train_seeds(
+    seeds: int, arch: str | None = None, *, name: str | None = None, **options: Any
+) -> SeedsResult:
+    """Train several runs that differ in the seed alone: the given one and those that follow it.
+
+    Args:
+        seeds: the number of runs, 1 or more.
+        arch: see `train`.
+        name: the runs are called `<name>-seed<seed>`; None: the first free names.
+        options: see `train`.
+
+    Raises:
+        UsageError: `seeds` is below 1, or as for `train`.
+    """
+    if seeds < 1:
+        raise UsageError(f"--seeds {seeds}: expected 1 or more")
+    start = run_settings.resolve(options.get("config"), {"seed": options.pop("seed", None)})
+    numbers = range(start.settings.seed, start.settings.seed + seeds)
+    names = {number: None if name is None else f"{name}-seed{number}" for number in numbers}
+    for run_name in names.values():
+        if run_name is not None and torchrun.is_leader():
+            run_folder.check_new(run_name)
+    results = []
+    for number, run_name in names.items():
+        results.append(train(arch, seed=number, name=run_name, **options))
+        _log.info(f"seed {number}: {results[-1].run}")  # at once: the next run may fail
+    accuracies = [
+        result.validation_accuracy for result in results if result.validation_accuracy is not None
+    ]
+    return SeedsResult(
+        runs=results,
+        mean_validation_accuracy=statistics.fmean(accuracies) if accuracies else None,
+        std_validation_accuracy=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+        mean_train_seconds=statistics.fmean(result.train_seconds for result in results),
+    )
 
 
-def _tell_of_interrupted() -> None:
-    """Say it when the newest run here was cut short: nobody need begin again."""
-    run = run_folder.newest()
-    if run is not None and run.is_cut_short():
+@contextlib.contextmanager
+def _open_start(
+    config: Path | str | None,
+    options: dict[str, Any],
+    *,
+    resume: str | Path | None,
+    name: str | None,
+) -> Iterator[Start]:
+    """What to train: a new run, or the run to resume, locked."""
+    if resume is not None:
+        if name is not None or config is not None:
+            raise UsageError("--resume: cannot be combined with --name or --config")
+        with resuming.open_run(resume, options) as start:
+            yield start
+        return
+    start = run_settings.resolve(config, options)
+    if name is not None:
+        run_folder.check_new(name)
+    newest = run_folder.newest()
+    if newest is not None and newest.is_interrupted():
         _log.info(
-            f"{run.folder} was cut short; to go on with it: mnistctl train --resume {run.folder.name}"
+            f"{newest.folder} was interrupted; resume it with: mnistctl train --resume "
+            f"{newest.folder.name}"
         )
+    yield start
+
+
+def _draw(session: Session, plots: bool | Path) -> list[Path]:
+    """Draw the plots of a run that was trained, as the user asked."""
+    if not plots:
+        return []
+    predictor = models.open_predictor(session.run.model_path, arch=session.settings.arch)
+    folder = session.run.folder if plots is True else plots
+    return plot.draw_run(session.run, predictor, session.validation, folder=folder)
+
+
+def _result(
+    session: Session, last: Epoch, best: Epoch, plot_files: list[Path], total_seconds: float
+) -> TrainResult:
+    from mnistctl.nn import devices
+
+    settings = session.settings
+    metrics = checkpoint.load(session.run.model_path).metadata.metrics
+    return TrainResult(
+        run=str(session.run.folder),
+        recipe=settings.recipe,
+        arch=settings.arch,
+        dataset=settings.dataset,
+        device=str(session.device),
+        precision=devices.resolve_precision(settings.precision, session.device),
+        seed=settings.seed,
+        epochs=last.epoch,
+        best_epoch=best.epoch,
+        parameters=sum(parameter.numel() for parameter in session.net.parameters()),
+        train_seconds=last.train_seconds,
+        total_seconds=total_seconds,
+        train_loss=best.train_loss,
+        train_accuracy=best.train_accuracy,
+        validation_loss=metrics["validation_loss"],
+        validation_accuracy=best.validation_accuracy,
+        plots=[str(path) for path in plot_files],
+        processes=session.group.count,
+    )
+
+
+def _finished_result(run: Run) -> TrainResult:
+    """The result of a run that has nothing left to train."""
+    result = run.read_result(TrainResult)
+    _log.info(f"{run.folder} is finished ({result.epochs} epochs); to train on, add --epochs N")
+    followers.announce(run, followers.FINISHED)
+    return result

@@ -1,12 +1,13 @@
-"""The commands, and the one place where an error becomes a line and an exit code."""
+"""The command line: the commands in panels, and the place where an error becomes an exit code."""
 
 import errno
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from mnistctl import __version__
 from mnistctl.cli import (
@@ -30,33 +31,147 @@ from mnistctl.system import torchrun
 
 _INTERRUPTED = 128 + signal.SIGINT
 
+
+class _Command(TyperCommand):
+    """A command whose help shows flags without a type and without a default."""
+
+    def get_params(self, ctx: typer.Context) -> list[TyperOption | TyperArgument]:
+        """The parameters, with flags made plain."""
+        return _with_plain_flags(super().get_params(ctx))
+
+
+class _Group(TyperGroup):
+    """The program, whose help shows flags without a type and without a default."""
+
+    def get_params(self, ctx: typer.Context) -> list[TyperOption | TyperArgument]:
+        """The parameters, with flags made plain."""
+        return _with_plain_flags(super().get_params(ctx))
+
+
+def _with_plain_flags(
+    parameters: list[TyperOption | TyperArgument],
+) -> list[TyperOption | TyperArgument]:
+    for parameter in parameters:
+        if isinstance(parameter, TyperOption) and parameter.is_flag:
+            parameter.metavar = ""  # Typer shows <bool>
+            parameter.show_default = False
+    return parameters
+
+
 app = typer.Typer(
     name="mnistctl",
-    help="From nothing to a handwritten-digit reader you can ship.",
+    cls=_Group,
+    help="Train, evaluate, use and export models that recognize handwritten digits.",
     no_args_is_help=True,
-    pretty_exceptions_enable=False,  # a traceback is for a bug of ours: plain, and all of it
+    pretty_exceptions_enable=False,  # a traceback means a bug in mnistctl: show it plain and in full
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("download")(download.download)
-app.command("data")(data.data)
-app.command("train")(train.train)
-app.command("eval")(evaluate.evaluate)
-app.command("predict")(predict.predict)
-app.command("label")(label.label)
-app.command("export")(export.export)
-app.command("benchmark")(benchmark.benchmark)
-app.command("ensemble")(ensemble.ensemble)
-app.command("info")(info.info)
-app.command("plot")(plot.plot)
-app.command("compare")(compare.compare)
-app.command("runs")(listings.runs)
-app.command("recipes")(listings.recipes)
-app.command("archs")(listings.archs)
-app.command("doctor")(doctor.doctor)
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _add(panel: str, name: str, function: Callable[..., None], *examples: str) -> None:
+    lines = "\n".join(f"  {example}" for example in examples)
+    epilog = f"[bold]Examples[/bold]\n{lines}"
+    app.command(name, cls=_Command, rich_help_panel=panel, epilog=epilog)(function)
+
+
+_PANEL = "First steps"
+_add(
+    _PANEL,
+    "download",
+    download.download,
+    "mnistctl download",
+    "mnistctl download fashion-mnist --from ~/Downloads",
+    "mnistctl download --list",
+)
+_add(
+    _PANEL,
+    "train",
+    train.train,
+    "mnistctl train",
+    "mnistctl train --recipe best --name careful",
+    "mnistctl train --resume careful",
+)
+_add(
+    _PANEL,
+    "eval",
+    evaluate.evaluate,
+    "mnistctl eval",
+    "mnistctl eval careful --robustness --plots plots/",
+    "mnistctl eval model.onnx --min-accuracy 0.99",
+)
+_add(
+    _PANEL,
+    "predict",
+    predict.predict,
+    "mnistctl predict digit.png",
+    "mnistctl predict number.jpg --split --annotate boxes.png",
+    "mnistctl predict photos/ --recursive --csv > answers.csv",
+)
+_add(
+    _PANEL,
+    "export",
+    export.export,
+    "mnistctl export",
+    "mnistctl export careful --format onnx,onnx-int8 --output exported/",
+    "mnistctl export careful --input float32 --opset 20 --force",
+)
+_PANEL = "Models"
+_add(_PANEL, "info", info.info, "mnistctl info", "mnistctl info bundled --card")
+_add(
+    _PANEL,
+    "benchmark",
+    benchmark.benchmark,
+    "mnistctl benchmark",
+    "mnistctl benchmark careful --format onnx,onnx-int8 --output speed.png",
+)
+_add(
+    _PANEL,
+    "ensemble",
+    ensemble.ensemble,
+    "mnistctl ensemble mnist-cnn-1 mnist-cnn-2 mnist-cnn-3",
+    "mnistctl ensemble mnist-cnn-1 mnist-cnn-2 --output both.safetensors",
+)
+_PANEL = "Data"
+_add(
+    _PANEL,
+    "data",
+    data.data,
+    "mnistctl data",
+    "mnistctl data --dataset fashion-mnist --output fashion.png",
+)
+_add(
+    _PANEL,
+    "label",
+    label.label,
+    "mnistctl label photos/ --output my-digits",
+    "mnistctl train --init bundled --dataset my-digits",
+)
+_PANEL = "Runs"
+_add(_PANEL, "runs", listings.runs, "mnistctl runs", "mnistctl runs --json")
+_add(
+    _PANEL,
+    "compare",
+    compare.compare,
+    "mnistctl compare mnist-cnn-1 mnist-mlp-1",
+    "mnistctl compare mnist-cnn-1 bundled --dataset qmnist",
+)
+_add(
+    _PANEL,
+    "plot",
+    plot.plot,
+    "mnistctl plot",
+    "mnistctl plot mnist-cnn-1 mnist-mlp-1 --output curves.png",
+)
+_PANEL = "Setup"
+_add(_PANEL, "recipes", listings.recipes, "mnistctl recipes", "mnistctl train --recipe fast")
+_add(
+    _PANEL, "archs", listings.archs, "mnistctl archs", "mnistctl train --arch torchvision:resnet18"
+)
+_add(_PANEL, "doctor", doctor.doctor, "mnistctl doctor", "mnistctl doctor --json > report.json")
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"mnistctl {__version__}")
         raise typer.Exit
 
@@ -65,50 +180,52 @@ def _show_version(wanted: bool) -> None:
 def _main(
     version: Annotated[
         bool,
-        typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
+        typer.Option(
+            "--version", help="Print the version and exit.", callback=_print_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     pass
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; errors become one line on stderr.
+    """Run one command; an error becomes one line on stderr.
 
     Args:
         arguments: without the program's name; None: those of this process.
 
     Returns:
-        The exit code, as `errors` and the README list them.
+        The exit code; `mnistctl.errors` lists them.
     """
     try:
         result = app(arguments, prog_name="mnistctl", standalone_mode=False)
     except MnistctlError as error:
         return _fail(str(error), error.exit_code)
     except typer.TyperException as error:  # an unknown option, a value of the wrong type
-        return _fail(error.format_message(), error.exit_code)
-    except PermissionError as error:  # a folder that may not be read
+        return _fail(error.format_message().replace("Value error, ", ""), error.exit_code)
+    except PermissionError as error:  # a folder that cannot be read
         return _fail(f"{error.filename}: {error.strerror}", MnistctlError.exit_code)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        return _fail(f"the result cannot be written: {error.strerror}", MnistctlError.exit_code)
-    if result == _INTERRUPTED:  # Typer's word for Ctrl-C
+        return _fail(f"cannot write the result: {error.strerror}", MnistctlError.exit_code)
+    if result == _INTERRUPTED:  # Typer returns this code after Ctrl-C
         return _fail("interrupted", _INTERRUPTED)
     return result if isinstance(result, int) else 0
 
 
 def _fail(message: str, exit_code: int) -> int:
     line = " ".join(message.split())
-    if line and torchrun.is_first_to_report():  # it is empty when Typer has shown its help instead
+    if line and torchrun.is_first_to_report():  # empty: Typer has printed the help
         print(f"mnistctl: {line}", file=sys.stderr)
     return exit_code
 
 
 def run() -> None:
-    """The console script."""
+    """Entry point of the console script."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            # A terminal without Unicode still shows figures; what goes elsewhere is UTF-8.
+            # A terminal keeps its encoding and shows "?" for what it lacks. Pipes and files get UTF-8.
             encoding = None if stream.isatty() else "utf-8"
             stream.reconfigure(encoding=encoding, errors="replace")
     sys.exit(main())

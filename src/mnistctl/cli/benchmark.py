@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import RenderableType
+from rich.filesize import decimal
 
 from mnistctl.cli import display, render
 from mnistctl.cli.options import (
@@ -21,78 +22,87 @@ from mnistctl.models import formats
 if TYPE_CHECKING:
     from mnistctl.api.benchmark import BenchmarkResult, FormatResult
 
+_HEADINGS = (
+    "format",
+    "status",
+    "size",
+    "accuracy",
+    "latency, ms",
+    "99th percentile, ms",
+    "images/s",
+    "load, s",
+    "peak, MB",
+    "threads",
+)
+
 
 def benchmark(
     model: ModelArgument = None,
     format_names: Annotated[
         str | None,
         typer.Option(
-            "--format", help=f"Some, with commas: {', '.join(formats.BENCHMARKED)}.", show_default="all"
+            "--format",
+            help=f"Formats to measure, separated by commas: {', '.join(formats.BENCHMARKED)}.",
+            show_default="all",
         ),
     ] = None,
-    chart: Annotated[
+    output: Annotated[
         Path | None,
         typer.Option(
-            help="Draw the figures there, as PNG.", show_default="into the model's run folder"
+            "--output",
+            "-o",
+            help="PNG file for the plot of the results.",
+            show_default="benchmark.png in the model's run folder",
         ),
     ] = None,
     dataset: Annotated[
-        str | None, dataset_option("What to read.", "what the model was trained on")
+        str | None,
+        dataset_option("Dataset whose test images are used.", "the dataset the model was trained on"),
     ] = None,
     arch: CustomClassOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Measure a model in every format: size, accuracy, latency, images a second, memory."""
+    """Measure size, accuracy, speed and memory of a model in every format."""
     import mnistctl
 
     names = formats.BENCHMARKED if format_names is None else format_names.split(",")
     with display.live(quiet=quiet):
-        found = mnistctl.benchmark(
+        result = mnistctl.benchmark(
             model,
             format=[name.strip() for name in names],
-            chart=chart,
+            output=output,
             dataset=dataset,
             arch=arch,
             data_dir=data_dir,
         )
-    render.show(found, _render, as_json=as_json)
-    found.require()
+    render.show(result, _render, as_json=as_json)
+    result.require()
 
 
-def _render(found: "BenchmarkResult") -> Iterator[RenderableType]:
-    versions = ", ".join(f"{name} {number}" for name, number in found.versions.items())
-    yield f"{found.model}, {found.images:,} {found.split} images of {found.dataset}"
-    yield f"{found.machine}, {versions}\n"
-    table = render.table(
-        *("format", "status", "size", "accuracy", "1 image, ms", "99th", "images/s by 256"),
-        *("load, s", "peak, MB", "threads"),
-        left=(0, 1),
-    )
-    for row in found.formats:
+def _render(result: "BenchmarkResult") -> Iterator[RenderableType]:
+    versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
+    yield f"{result.model} on {result.images:,} {result.split} images of {result.dataset}"
+    yield f"{result.machine}, {versions}\n"
+    table = render.table(*_HEADINGS, left=(0, 1))
+    for row in result.formats:
         table.add_row(row.format, row.status, *_cells(row))
     yield table
-    for row in found.formats:
+    yield "\nlatency: one image at a time; images/s: in batches of 256"
+    for row in result.formats:
         if row.reason is not None:
             yield f"{row.format}: {row.reason}"
-    if found.chart is not None:
-        yield f"\n{found.chart}"
+    for path in result.plots:
+        yield f"\nplot: {path}"
 
 
 def _cells(row: "FormatResult") -> Iterator[str]:
-    yield "–" if row.bytes is None else render.size(row.bytes)
+    yield "–" if row.bytes is None else decimal(row.bytes)
     yield render.percent(row.accuracy)
-    for value, shown in (
-        (row.latency_ms, "{:.3f}"),
-        (row.latency_p99_ms, "{:.3f}"),
-        (row.images_per_second, "{:,.0f}"),
-        (row.load_seconds, "{:.2f}"),
-        (row.peak_mb, "{:,.0f}"),
-        (row.threads, "{}"),
-    ):
-        yield _cell(value, shown)
-
-
-def _cell(value: Any, shown: str) -> str:
-    return "–" if value is None else shown.format(value)
+    yield render.number(row.latency_ms, ".3f")
+    yield render.number(row.latency_p99_ms, ".3f")
+    yield render.number(row.images_per_second, ",.0f")
+    yield render.number(row.load_seconds, ".2f")
+    yield render.number(row.peak_mb, ",.0f")
+    yield render.number(row.threads)

@@ -23,17 +23,23 @@ if TYPE_CHECKING:
 def compare(
     models: Annotated[
         list[str],
-        typer.Argument(help="Model files, run folders or names of runs.", autocompletion=complete_runs),
+        typer.Argument(
+            help="Two or more model files, run folders or names of runs.", autocompletion=complete_runs
+        ),
     ],
     dataset: Annotated[
-        str | None, dataset_option("What to compare them on.", "what they were trained on")
+        str | None,
+        dataset_option("Dataset whose test images are used.", "the dataset they were trained on"),
     ] = None,
     arch: CustomClassesOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Compare models on the same test images: what differs, and is it more than chance?"""
+    """Compare models on the same test images.
+
+    Prints accuracies, the settings that differ, and McNemar's test for every pair of models.
+    """
     import mnistctl
 
     with display.live(quiet=quiet):
@@ -41,43 +47,38 @@ def compare(
     render.show(comparison, _render, as_json=as_json)
 
 
-def _render(found: "Comparison") -> Iterator[RenderableType]:
-    yield f"on {found.images:,} {found.split} images of {found.dataset}\n"
-    heads = ("", "model", "accuracy", "95% interval", "loss", "parameters", "seconds")
-    figures = render.table(*heads, left=(0, 1))
-    for letter, model in zip(_letters(found), found.models, strict=True):
+def _render(comparison: "Comparison") -> Iterator[RenderableType]:
+    keys = [f"[{number}]" for number in range(1, len(comparison.models) + 1)]
+    yield f"{comparison.images:,} {comparison.split} images of {comparison.dataset}\n"
+    headings = ("", "model", "accuracy", "95% interval", "loss", "parameters", "training, s")
+    metrics = render.table(*headings, left=(0, 1))
+    for key, model in zip(keys, comparison.models, strict=True):
         low, high = (render.percent(share) for share in model.accuracy_interval)
-        seconds = "–" if model.train_seconds is None else f"{model.train_seconds:.1f}"
-        figures.add_row(
-            render.bold(letter),
+        metrics.add_row(
+            render.bold(key),
             model.model,
             render.percent(model.accuracy),
             f"{low} to {high}",
             f"{model.loss:.4f}",
             f"{model.parameters:,}",
-            seconds,
+            render.number(model.train_seconds, ".1f"),
         )
-    yield figures
-    if found.differences:
-        settings = render.table("\nsetting", *(f"\n{letter}" for letter in _letters(found)))
-        for name, values in found.differences.items():
+    yield metrics
+    if comparison.differences:
+        settings = render.table("\nsetting", *(f"\n{key}" for key in keys))
+        for name, values in comparison.differences.items():
             settings.add_row(name, *("–" if value is None else str(value) for value in values))
         yield settings
     tests = render.table(
-        "\npair", "only the\nfirst right", "only the\nsecond right", "\np", "\nmore than chance?"
+        "\npair", "only first\ncorrect", "only second\ncorrect", "\np value", "\nsignificant"
     )
-    letters = dict(zip((model.model for model in found.models), _letters(found), strict=True))
-    for pair in found.pairs:
+    key_of = dict(zip((model.model for model in comparison.models), keys, strict=True))
+    for pair in comparison.pairs:
         tests.add_row(
-            f"{letters[pair.first]}, {letters[pair.second]}",
+            f"{key_of[pair.first]}, {key_of[pair.second]}",
             str(pair.only_first_right),
             str(pair.only_second_right),
             f"{pair.p_value:.3g}",
             render.bold("yes") if pair.significant else "no",
         )
     yield tests
-
-
-def _letters(found: "Comparison") -> list[str]:
-    """A short name for each model."""
-    return [f"[{number}]" for number in range(1, len(found.models) + 1)]

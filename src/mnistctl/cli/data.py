@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from mnistctl.cli import display, render, terminal_art
@@ -14,42 +15,52 @@ from mnistctl.cli.options import DataDirOption, JsonOption, QuietOption, dataset
 if TYPE_CHECKING:
     from mnistctl.api.data import DatasetSummary
 
-_SHOWN_CLASSES, _SHOWN_SAMPLES = 12, 5  # in the terminal; the picture has all
+_MAX_CLASSES, _MAX_SAMPLES = 12, 5  # shown in the terminal; the plot has all classes
 
 
 def data(
     dataset: Annotated[
-        str, dataset_option("A dataset's name, or a folder of pictures.", "mnist")
+        str, dataset_option("Name of a dataset, or a folder of pictures.", "mnist")
     ] = "mnist",
-    path: Annotated[
+    output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The sheet.", show_default="DATASET-samples.png"),
+        typer.Option(
+            "--output",
+            "-o",
+            help="PNG file for the plot of samples.",
+            show_default="DATASET-samples.png",
+        ),
     ] = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Show what a dataset holds: samples, counts per class and split, duplicates."""
+    """Show samples, class counts and duplicates of a dataset."""
     import mnistctl
 
     with display.live(quiet=quiet):
-        survey = mnistctl.data(dataset, output=path, data_dir=data_dir)
-    render.show(survey, _render, as_json=as_json)
+        summary = mnistctl.data(dataset, output=output, data_dir=data_dir)
+    render.show(summary, _render, as_json=as_json)
 
 
-def _render(survey: "DatasetSummary") -> Iterator[RenderableType]:
-    shown = render.table("class", "")
-    for name, images in survey.samples[:_SHOWN_CLASSES]:
-        drawn = [terminal_art.dotted(image) for image in images[:_SHOWN_SAMPLES]]
-        shown.add_row(name, "\n".join(" ".join(lines) for lines in zip(*drawn, strict=True)))
-    yield shown
-    if len(survey.samples) > _SHOWN_CLASSES:
-        yield f"… and {len(survey.samples) - _SHOWN_CLASSES} classes more in the picture"
-    counts = render.table("\nclass", *(f"\n{split}" for split in survey.images))
-    for name in survey.class_names:
-        counts.add_row(name, *(f"{classes[name]:,}" for classes in survey.images.values()))
-    totals = (f"{sum(classes.values()):,}" for classes in survey.images.values())
+def _render(summary: "DatasetSummary") -> Iterator[RenderableType]:
+    yield _samples(summary)
+    if len(summary.samples) > _MAX_CLASSES:
+        yield f"… and {len(summary.samples) - _MAX_CLASSES} more classes in the plot"
+    counts = render.table("\nclass", *(f"\n{split}" for split in summary.images))
+    for name in summary.class_names:
+        counts.add_row(name, *(f"{classes[name]:,}" for classes in summary.images.values()))
+    totals = (f"{sum(classes.values()):,}" for classes in summary.images.values())
     counts.add_row("all", *totals, style="bold")
     yield counts
-    yield f"\nexact duplicates between test and the rest: {survey.duplicates:,}"
-    yield Text.assemble("samples in ", (survey.picture, "bold"))
+    yield f"\ntest images that are also in train or validation: {summary.duplicates:,}"
+    yield Text.assemble("plot: ", (", ".join(summary.plots), "bold"))
+
+
+def _samples(summary: "DatasetSummary") -> Table:
+    table = render.table("class", "")
+    for name, images in summary.samples[:_MAX_CLASSES]:
+        columns = [terminal_art.braille_art(image) for image in images[:_MAX_SAMPLES]]
+        lines = [" ".join(line) for line in zip(*columns, strict=True)]
+        table.add_row(name, "\n".join(lines))
+    return table

@@ -1,4 +1,4 @@
-"""The live display on stderr: progress bars on a terminal, log messages everywhere."""
+"""The live display on stderr: log messages, and progress bars on a terminal."""
 
 import contextlib
 import logging
@@ -33,31 +33,31 @@ _HEADER = "epoch  train loss  accuracy  validation loss  accuracy  seconds"
 def live(*, quiet: bool, bars: bool = True) -> Iterator[None]:
     """Show messages and progress while a command works.
 
-    Of several processes started by torchrun, only the first shows anything.
+    If torchrun started several processes, only the first one shows anything.
 
     Args:
-        quiet: show warnings only.
-        bars: whether to show progress besides the messages.
+        quiet: show only warnings.
+        bars: show progress bars too.
     """
     console = render.console(stderr=True)
     display = Display(console)
-    messages = _Messages(console, display)
+    messages = _MessageHandler(console, display)
     logger = logging.getLogger("mnistctl")
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
-    is_first = torchrun.is_leader()
-    if is_first:
+    is_leader = torchrun.is_leader()
+    if is_leader:
         logger.addHandler(messages)
-    shown = display if bars and not quiet and is_first else progress.Progress()
+    reporter = display if bars and not quiet and is_leader else progress.Progress()
     try:
-        with display, progress.shown_by(shown):
+        with display, progress.shown_by(reporter):
             yield
     finally:
         logger.removeHandler(messages)
         logger.setLevel(logging.NOTSET)
 
 
-class _Messages(RichHandler):
-    """Log records as single lines: notes dim, warnings marked and coloured."""
+class _MessageHandler(RichHandler):
+    """Prints a log record as one line; a warning is marked and coloured."""
 
     def __init__(self, console: Console, display: "Display") -> None:
         super().__init__(console=console)
@@ -70,7 +70,7 @@ class _Messages(RichHandler):
         traceback: Traceback | None,
         message_renderable: ConsoleRenderable,
     ) -> Text:
-        """The line of a record, without the time and level columns of rich."""
+        """The line of a record, without the columns for time and level that rich adds."""
         if record.levelno < logging.WARNING:
             return Text(record.getMessage(), style="dim")
         self._display.end_bars()
@@ -78,7 +78,7 @@ class _Messages(RichHandler):
 
 
 class Display(progress.Progress):
-    """Shows downloads, long tasks and training as they proceed."""
+    """Shows the progress of downloads, long tasks and training."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -136,7 +136,7 @@ class Display(progress.Progress):
         )
         is_marked = best and loss is not None
         row += "  best so far" if is_marked else ""
-        self._console.print(Text(row, "bold" if is_marked else ""))
+        self._console.print(Text(row, style="bold" if is_marked else ""))
 
     def end_bars(self) -> None:
         """Remove the bars from the screen."""
@@ -146,14 +146,14 @@ class Display(progress.Progress):
         self._tasks.clear()
 
     def _begin_bars(self, *columns: ProgressColumn) -> None:
-        """Bars of these columns, on a terminal only, and only if none are shown."""
+        """Start bars with these columns, on a terminal and unless there are bars already."""
         if self._bars is None and self._console.is_terminal:
             self._bars = Bars(
                 TextColumn("{task.description}"),
                 *columns,
                 console=self._console,
                 transient=True,
-                redirect_stdout=False,  # results go to stdout past the bars, wherever that leads
+                redirect_stdout=False,  # results on stdout are not part of the display
             )
             self._bars.start()
 

@@ -13,32 +13,32 @@ if TYPE_CHECKING:
 
 
 def doctor(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
-    """Say what is installed, found and amiss: paste it into a bug report."""
+    """Check this installation; paste the output into bug reports."""
     import mnistctl
 
-    found = mnistctl.doctor(data_dir=data_dir)
-    render.show(found, _render, as_json=as_json)
-    found.require()
+    diagnosis = mnistctl.doctor(data_dir=data_dir)
+    render.show(diagnosis, _render, as_json=as_json)
+    diagnosis.require()
 
 
-def _render(found: "Diagnosis") -> Iterator[RenderableType]:
-    yield f"{found.system}, Python {found.python}"
-    yield f"{found.cores} cores, torch on {found.threads} threads\n"
+def _render(diagnosis: "Diagnosis") -> Iterator[RenderableType]:
+    yield f"{diagnosis.system}, Python {diagnosis.python}"
+    yield f"{diagnosis.cores} cores, torch uses {diagnosis.threads} threads\n"
     versions = render.table("package", "version")
-    for name, version in found.versions.items():
+    for name, version in diagnosis.versions.items():
         versions.add_row(name, version or "not installed")
     yield versions
     devices = render.table("\ndevice", "\nbf16", "\nCUDA graphs", "\nmodel", left=(0, 3))
-    for device in found.devices:
+    for device in diagnosis.devices:
         answers = ("yes" if has else "no" for has in (device.bf16, device.cuda_graphs))
         devices.add_row(device.name, *answers, device.model)
     yield devices
-    datasets = render.table("\ndataset", "\nin " + found.data_folder, left=(0, 1))
-    for name, state in found.datasets.items():
+    datasets = render.table("\ndataset", f"\nin {diagnosis.data_folder}", left=(0, 1))
+    for name, state in diagnosis.datasets.items():
         datasets.add_row(name, state)
     yield datasets
-    yield f"\nruns: {found.runs} in {found.runs_folder}"
-    for problem in found.problems:
-        yield f"\namiss: {problem.what}\n  way out: {problem.way_out}"
-    if not found.problems:
-        yield "\nnothing amiss"
+    yield f"\nruns: {diagnosis.runs} in {diagnosis.runs_folder}"
+    for problem in diagnosis.problems:
+        yield f"\nproblem: {problem.problem}\n  fix: {problem.fix}"
+    if not diagnosis.problems:
+        yield "\nno problems found"

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import RenderableType
+from rich.filesize import decimal
 
 from mnistctl.cli import display, render
 from mnistctl.cli.options import DataDirOption, DatasetArgument, JsonOption, QuietOption
@@ -14,54 +15,52 @@ if TYPE_CHECKING:
     from mnistctl.api.data import DatasetInfo
     from mnistctl.datasets.fetch import FetchedFile
 
-T = TypeVar("T", bound=render.Result)
-
 
 def download(
     dataset: DatasetArgument = "mnist",
     source: Annotated[
         str | None,
-        typer.Option("--from", help="Take the files from this folder or address: .gz or raw."),
+        typer.Option("--from", help="Folder or URL to take the files from, raw or compressed (.gz)."),
     ] = None,
     mirror: Annotated[
-        str | None, typer.Option(help="An address to try first.", show_default="MNISTCTL_MIRROR")
+        str | None,
+        typer.Option(help="URL to try before the built-in mirrors.", show_default="MNISTCTL_MIRROR"),
     ] = None,
     list_all: Annotated[
-        bool, typer.Option("--list", help="Show which datasets there are, and which are here.")
+        bool, typer.Option("--list", help="List all datasets and whether they are on disk.")
     ] = False,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Fetch a dataset into the data folder, and check every byte of it."""
+    """Download a dataset and verify every file."""
     import mnistctl
 
     if list_all:
-        found = mnistctl.list_datasets(data_dir=data_dir)
-        render.show_all(found, _render_list, as_json=as_json)
+        render.show(mnistctl.list_datasets(data_dir=data_dir), _render_datasets, as_json=as_json)
         return
     with display.live(quiet=quiet):
         files = mnistctl.download(dataset, source=source, mirror=mirror, data_dir=data_dir)
-    render.show_all(files, _render_files, as_json=as_json)
+    render.show(files, _render_files, as_json=as_json)
 
 
 def _render_files(files: "Sequence[FetchedFile]") -> Iterator[RenderableType]:
-    table = render.table("file", "size", "")
+    table = render.table("file", "size", "status", left=(0, 2))
     for file in files:
-        table.add_row(file.file, render.size(file.bytes), file.status)
+        table.add_row(file.file, decimal(file.bytes), file.status)
     yield table
-    folder = Path(files[0].path).parent
+    yield f"\nfolder: {Path(files[0].path).parent}"
     if any(file.status == "unverified" for file in files):
-        yield f"\nIn {folder}; unverified: sound, but nothing vouches for it"
+        yield "unverified: well-formed, but no published hash to check against"
     else:
-        yield f"\nVerified, in {folder}"
+        yield "all files verified"
 
 
-def _render_list(found: "Sequence[DatasetInfo]") -> Iterator[RenderableType]:
-    table = render.table("dataset", "here", "classes", "licence", "what it is")
-    for column in table.columns[1:]:
-        column.justify = "left"
-    for item in found:
-        here = "yes" if item.on_disk else "no"
-        table.add_row(item.name, here, str(len(item.classes)), item.licence, item.summary)
+def _render_datasets(datasets: "Sequence[DatasetInfo]") -> Iterator[RenderableType]:
+    table = render.table("dataset", "on disk", "classes", "licence", "summary", left=range(5))
+    for dataset in datasets:
+        on_disk = "yes" if dataset.on_disk else "no"
+        table.add_row(
+            dataset.name, on_disk, str(len(dataset.classes)), dataset.licence, dataset.summary
+        )
     yield table

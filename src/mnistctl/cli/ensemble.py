@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import RenderableType
+from rich.filesize import decimal
 from rich.text import Text
 
 from mnistctl.cli import display, render
@@ -26,11 +27,11 @@ def ensemble(
     models: Annotated[
         list[str],
         typer.Argument(
-            help="Two models or more: files, run folders or names of runs.",
+            help="Two or more models: files, run folders or names of runs.",
             autocompletion=complete_runs,
         ),
     ],
-    path: Annotated[Path, typer.Option("--output", "-o", help="The file.")] = Path(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")] = Path(
         "ensemble.safetensors"
     ),
     force: ForceOption = False,
@@ -39,28 +40,24 @@ def ensemble(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Join models into one, whose probabilities are the mean of theirs."""
+    """Combine models into one file that averages their probabilities."""
     import mnistctl
 
     with display.live(quiet=quiet):
-        joined = mnistctl.ensemble(
-            models,
-            output=path,
-            force=force,
-            arch=arch or (),
-            data_dir=data_dir,
+        result = mnistctl.ensemble(
+            models, output=output, force=force, arch=arch or (), data_dir=data_dir
         )
-    render.show(joined, _render, as_json=as_json)
+    render.show(result, _render, as_json=as_json)
 
 
-def _render(joined: "EnsembleFile") -> Iterator[RenderableType]:
-    about = f"  {len(joined.members)} models, {joined.parameters:,} parameters, "
-    yield Text.assemble((joined.path, "bold"), about, render.size(joined.bytes))
-    if joined.validation_accuracy is not None:
+def _render(result: "EnsembleFile") -> Iterator[RenderableType]:
+    details = f"{len(result.members)} models, {result.parameters:,} parameters, {decimal(result.bytes)}"
+    yield Text.assemble((result.path, "bold"), f"  {details}")
+    if result.validation_accuracy is not None:
         yield (
-            f"validation accuracy {render.percent(joined.validation_accuracy)}, "
-            f"loss {joined.validation_loss:.4f}"
+            f"validation accuracy {render.percent(result.validation_accuracy)}, "
+            f"loss {result.validation_loss:.4f}"
         )
     yield "\nnext:"
-    yield f"  mnistctl eval {joined.path}"
-    yield f"  mnistctl export {joined.path}"
+    yield f"  mnistctl eval {result.path}"
+    yield f"  mnistctl export {result.path}"

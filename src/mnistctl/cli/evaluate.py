@@ -15,47 +15,55 @@ from mnistctl.cli.options import (
     DataDirOption,
     JsonOption,
     ModelArgument,
+    NoPlotsOption,
     PlotsOption,
     QuietOption,
     dataset_option,
+    plots_choice,
 )
 
 if TYPE_CHECKING:
     from mnistctl.evaluation.report import Report
 
-_MOST_SHOWN_CLASSES = 20  # of the confusion matrix; more are in --json
-_LONGEST_HEAD = 3  # characters of a class name over a column
+_MAX_CLASSES = 20  # in the printed confusion matrix; --json has all
+_MAX_HEADING = 3  # characters of a class name as the heading of a column
 
 
 def evaluate(
     model: ModelArgument = None,
     split: Annotated[
-        str, typer.Option(help="train, validation or test; qmnist has test10k and test50k too.")
+        str,
+        typer.Option(help="Split to evaluate on: train, validation or test; qmnist: test10k, test50k."),
     ] = "test",
     dataset: Annotated[
-        str | None, dataset_option("What to measure on.", "what the model was trained on")
+        str | None,
+        dataset_option("Dataset to evaluate on.", "the dataset the model was trained on"),
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 256,
+    batch_size: Annotated[int, typer.Option(help="Images per batch, 1 or more.")] = 256,
     min_accuracy: Annotated[
-        float | None, typer.Option(help="Exit with 6 below this accuracy.", min=0, max=1)
+        float | None,
+        typer.Option(help="Exit with code 6 if the accuracy is lower.", min=0, max=1),
     ] = None,
     predictions: Annotated[
-        Path | None, typer.Option(help="Write every image's answer to this CSV file.")
+        Path | None, typer.Option(help="New CSV file for the prediction of every image.")
     ] = None,
     robustness: Annotated[
-        bool, typer.Option("--robustness", help="Measure it on spoilt images too: turned, blurred, …")
+        bool,
+        typer.Option(
+            "--robustness", help="Also evaluate on corrupted images (rotated, blurred, noisy, …)."
+        ),
     ] = False,
-    plots: PlotsOption = True,
-    pictures: Annotated[
-        Path | None,
-        typer.Option(help="Draw pictures into this folder.", show_default="the run's, if it is a run"),
-    ] = None,
+    plots: PlotsOption = None,
+    no_plots: NoPlotsOption = False,
     arch: CustomClassOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Measure a model: accuracy, figures per class, and what it confuses."""
+    """Evaluate a model on a dataset.
+
+    Prints accuracy, calibration error, metrics per class and the confusion matrix.
+    """
     import mnistctl
 
     with display.live(quiet=quiet):
@@ -66,8 +74,7 @@ def evaluate(
             batch_size=batch_size,
             predictions=predictions,
             robustness=robustness,
-            plots=plots,
-            pictures=pictures,
+            plots=plots_choice(plots, no_plots),
             arch=arch,
             data_dir=data_dir,
         )
@@ -78,21 +85,22 @@ def evaluate(
 def _render(report: "Report") -> Iterator[RenderableType]:
     low, high = report.accuracy_interval
     yield Text.assemble(
+        "accuracy ",
         (render.percent(report.accuracy), "bold"),
-        f" of {report.images:,} {report.split} images of {report.dataset} (95% interval "
-        f"{render.percent(low)} to {render.percent(high)}), loss {report.loss:.4f}",
+        f" on {report.images:,} {report.split} images of {report.dataset} "
+        f"(95% interval {render.percent(low)} to {render.percent(high)})",
     )
-    refused = "nothing" if report.rejected is None else render.percent(report.rejected)
+    rejected = "none" if report.rejected is None else render.percent(report.rejected)
     yield (
-        f"expected calibration error {render.percent(report.calibration_error)}; "
-        f"refuses {refused} of these images\n"
+        f"loss {report.loss:.4f}, expected calibration error "
+        f"{render.percent(report.calibration_error)}, rejected {rejected}\n"
     )
-    figures = render.table("class", "images", "precision", "recall", "F1")
+    metrics = render.table("class", "images", "precision", "recall", "F1")
     for row in report.per_class:
         shares = (render.percent(row[name]) for name in ("precision", "recall", "f1"))
-        figures.add_row(row["label"], f"{row['images']:,}", *shares)
-    yield figures
-    if len(report.confusion) <= _MOST_SHOWN_CLASSES:
+        metrics.add_row(row["label"], f"{row['images']:,}", *shares)
+    yield metrics
+    if len(report.confusion) <= _MAX_CLASSES:
         yield _confusion(report)
     if report.most_confused:
         pairs = (
@@ -102,29 +110,29 @@ def _render(report: "Report") -> Iterator[RenderableType]:
         yield f"\nmost confused: {', '.join(pairs)}"
     if report.robustness:
         yield _robustness(report)
-    if report.pictures:
-        yield f"\npictures: {', '.join(report.pictures)}"
+    if report.plots:
+        yield f"\nplots: {', '.join(report.plots)}"
 
 
 def _robustness(report: "Report") -> Table:
-    """A line for every corruption, with the accuracy at each strength."""
-    table = render.table("robustness", "", "strength: accuracy", title="", left=(0, 1, 2))
-    lines: dict[tuple[str, str], list[str]] = {}
+    """One row per corruption, with the accuracy at each strength."""
+    table = render.table("corruption", "unit", "strength: accuracy", title="", left=(0, 1, 2))
+    rows: dict[tuple[str, str], list[str]] = {}
     for row in report.robustness:
-        found = f"{row['strength']:g}: {render.percent(row['accuracy'])}"
-        lines.setdefault((row["corruption"], row["unit"]), []).append(found)
-    for (name, unit), cells in lines.items():
+        cell = f"{row['strength']:g}: {render.percent(row['accuracy'])}"
+        rows.setdefault((row["corruption"], row["unit"]), []).append(cell)
+    for (name, unit), cells in rows.items():
         table.add_row(name, unit, "  ".join(cells))
     return table
 
 
 def _confusion(report: "Report") -> Table:
-    """The confusion matrix; classes of long names have numbers for columns."""
-    heads = names = [row["label"] for row in report.per_class]
-    if max(map(len, names)) > _LONGEST_HEAD:
-        heads = [str(number) for number in range(len(names))]
+    """The confusion matrix; numbers head the columns where class names are long."""
+    headings = names = [row["label"] for row in report.per_class]
+    if max(map(len, names)) > _MAX_HEADING:
+        headings = [str(number) for number in range(len(names))]
         names = [f"{number} {name}" for number, name in enumerate(names)]
-    table = render.table("true \\ read as", *heads, title="\nconfusion")
+    table = render.table("true \\ predicted", *headings, title="\nconfusion matrix")
     for number, counts in enumerate(report.confusion):
         cells = [str(count) if count else "·" for count in counts]
         table.add_row(names[number], *cells[:number], render.bold(cells[number]), *cells[number + 1 :])

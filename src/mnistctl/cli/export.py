@@ -1,11 +1,13 @@
 """`mnistctl export`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import RenderableType
+from rich.filesize import decimal
+from rich.table import Table
 from rich.text import Text
 
 from mnistctl.cli import display, render
@@ -23,10 +25,21 @@ from mnistctl.models import formats
 if TYPE_CHECKING:
     from mnistctl.api.export import ExportedModel
 
+_DIFFERENCES = (  # key of `Parity`, title, format
+    ("max_logit_difference", "max. logit difference", ".1e"),
+    ("max_probability_difference", "max. probability difference", ".1e"),
+    ("max_familiarity_difference", "max. familiarity difference", ".1e"),
+    ("disagreements", "images with another prediction", ",.0f"),
+    ("rejections_changed", "images rejected by only one model", ",.0f"),
+)
 
-def _formats(incomplete: str) -> list[tuple[str, str]]:
-    known = formats.FORMATS.items()
-    return [(name, kind.summary) for name, kind in known if name.startswith(incomplete)]
+
+def _complete_formats(incomplete: str) -> list[tuple[str, str]]:
+    return [
+        (name, item.summary)
+        for name, item in formats.FORMATS.items()
+        if name.startswith(incomplete)
+    ]
 
 
 def export(
@@ -35,80 +48,85 @@ def export(
         str,
         typer.Option(
             "--format",
-            help=f"One, or several with commas: {', '.join(formats.FORMATS)}.",
-            autocompletion=_formats,
+            help=f"Formats to write, separated by commas: {', '.join(formats.FORMATS)}.",
+            autocompletion=_complete_formats,
         ),
     ] = formats.ONNX,
-    path: Annotated[
+    output: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
-            help="The file; for several formats the folder.",
-            show_default="beside the model, or here",
+            help="File to write; for several formats, the folder for the files.",
+            show_default="next to the model",
         ),
     ] = None,
     force: ForceOption = False,
-    opset: Annotated[int, typer.Option(help="Of ONNX: 18 to 21.")] = formats.OPSET,
-    input_kind: Annotated[
-        str, typer.Option("--input", help="What it takes: uint8, or float32 in [0, 1].")
-    ] = formats.UINT8,
+    opset: Annotated[
+        Literal[18, 19, 20, 21], typer.Option(help="ONNX opset.")
+    ] = formats.OPSET,
+    input_type: Annotated[
+        Literal["uint8", "float32"],
+        typer.Option("--input", help="Input of the exported model: uint8, or float32 in [0, 1]."),
+    ] = "uint8",
     dataset: Annotated[
-        str | None, dataset_option("What to check it on.", "what the model was trained on")
+        str | None,
+        dataset_option(
+            "Dataset whose test images verify the export.", "the dataset the model was trained on"
+        ),
     ] = None,
     arch: CustomClassOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Export a model to other formats, each checked against PyTorch on all test images."""
+    """Export a model to ONNX, OpenVINO, PyTorch or Triton.
+
+    Each export is verified against PyTorch on all test images before it is written.
+    """
     import mnistctl
 
     with display.live(quiet=quiet):
         exported = mnistctl.export(
             model,
             format=[name.strip() for name in format_names.split(",")],
-            output=path,
+            output=output,
             force=force,
             opset=opset,
-            input=input_kind,
+            input=input_type,
             dataset=dataset,
             arch=arch,
             data_dir=data_dir,
         )
-    if as_json:
-        render.show_json([file.to_json() for file in exported])
-    for file in exported if not as_json else []:
-        render.show_parts(_render(file))
+    render.show(exported, _render, as_json=as_json)
 
 
-def _render(file: "ExportedModel") -> Iterator[RenderableType]:
-    about = f"  {file.format}, {render.size(file.bytes)}\n"
-    yield Text.assemble((file.path, "bold"), about)
-    parity = file.parity
-    table = render.table("against PyTorch", "")
+def _render(exported: "Sequence[ExportedModel]") -> Iterator[RenderableType]:
+    for model in exported:
+        yield Text.assemble((model.path, "bold"), f"  {model.format}, {decimal(model.bytes)}\n")
+        yield _parity(model)
+        yield "\nnext:"
+        if model.format == "torch":
+            yield f"  torch.export.load('{model.path}').module()  # loading can run code from the file"
+        elif model.format == "triton":
+            yield f"  tritonserver --model-repository {model.path}"
+        else:
+            yield f"  mnistctl predict digit.png --model {model.path}"
+            yield f"  mnistctl eval {model.path}"
+
+
+def _parity(model: "ExportedModel") -> Table:
+    """How the exported model differs from the model in PyTorch."""
+    parity = model.parity
+    limits = parity["limits"]
+    table = render.table("compared with PyTorch", "")
     table.add_row(f"{parity['dataset']} {parity['split']} images", f"{parity['images']:,}")
     table.add_row("batch sizes", ", ".join(str(size) for size in parity["batch_sizes"]))
-    for name, title, shown in (
-        ("max_logit_difference", "largest logit difference", "{:.1e}"),
-        ("max_probability_difference", "largest probability difference", "{:.1e}"),
-        ("max_familiarity_difference", "largest difference of familiarity", "{:.1e}"),
-        ("disagreements", "images with another answer", "{:,.0f}"),
-        ("rejections_changed", "images refused by one of them only", "{:,.0f}"),
-    ):
-        most = parity["limits"].get(name)
-        limit = "" if most is None else f" (at most {shown.format(most)})"
-        table.add_row(title, shown.format(parity[name]) + limit)
+    for name, title, spec in _DIFFERENCES:
+        limit = f" (limit {limits[name]:{spec}})" if limits.get(name) is not None else ""
+        table.add_row(title, f"{parity[name]:{spec}}{limit}")
     table.add_row("accuracy in PyTorch", render.percent(parity["reference_accuracy"]))
-    most = parity["limits"].get("accuracy_loss")
-    limit = "" if most is None else f" (at most {render.percent(most)} less)"
-    table.add_row(f"accuracy in {file.format}", render.percent(parity["exported_accuracy"]) + limit)
-    yield table
-    yield "\nnext:"
-    if file.format == "torch":
-        yield f"  torch.export.load('{file.path}').module()  # opening one can run code"
-    elif file.format == "triton":
-        yield f"  tritonserver --model-repository {file.path}"
-    else:
-        yield f"  mnistctl predict digit.png --model {file.path}"
-        yield f"  mnistctl eval {file.path}"
+    max_loss = limits.get("accuracy_loss")
+    limit = "" if max_loss is None else f" (limit {render.percent(max_loss)} less)"
+    table.add_row(f"accuracy in {model.format}", render.percent(parity["exported_accuracy"]) + limit)
+    return table

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import RenderableType
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
@@ -20,20 +21,20 @@ if TYPE_CHECKING:
 
 def info(
     model: ModelArgument = None,
-    card: Annotated[bool, typer.Option("--card", help="Print its model card.")] = False,
+    card: Annotated[bool, typer.Option("--card", help="Print only the model card.")] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Say what a model file is: net, data, figures, versions, signature."""
+    """Show the metadata of a model file."""
     import mnistctl
 
     if card and as_json:
-        raise UsageError("--card and --json: choose one; the card is in the JSON too")
+        raise UsageError("--card and --json: choose one; the JSON includes the card")
     with display.live(quiet=quiet):
-        found = mnistctl.info(model)
-    if card and not found.metadata.card:
-        raise UsageError(f"{found.model}: has no model card")
-    render.show(found, _render_card if card else _render, as_json=as_json)
+        model_info = mnistctl.info(model)
+    if card and not model_info.metadata.card:
+        raise UsageError(f"{model_info.model}: has no model card")
+    render.show(model_info, _render_card if card else _render, as_json=as_json)
 
 
 def _render_card(info: "ModelInfo") -> Iterator[RenderableType]:
@@ -41,50 +42,54 @@ def _render_card(info: "ModelInfo") -> Iterator[RenderableType]:
 
 
 def _render(info: "ModelInfo") -> Iterator[RenderableType]:
-    about = info.metadata
-    table = Table(box=None, pad_edge=False, show_header=False)
-    net = [about.arch, *(f"{name} {value}" for name, value in about.arch_args.items())]
-    if about.members:
-        net.append(f"the mean of {', '.join(member['arch'] for member in about.members)}")
+    metadata = info.metadata
+    inputs = formats.INPUTS[metadata.export.get("input", formats.UINT8)]
+    outputs = (f"{name}: {kind}" for name, kind in info.signature.items() if name != "images")
+    versions = ", ".join(f"{name} {version}" for name, version in metadata.versions.items())
     rows = {
-        "file": f"{info.model} ({info.format}, {render.size(info.bytes)})",
-        "net": f"{', '.join(net)}; {about.parameters:,} parameters",
-        "trained on": f"{about.dataset['name']} (SHA-256 {about.dataset['sha256'][:12]}…)",
-        "classes": ", ".join(about.class_names),
-        "figures": ", ".join(_figures(about.metrics)),
-        "calibration": _calibration(about),
-        "made": f"{about.created} by "
-        + ", ".join(f"{name} {version}" for name, version in about.versions.items()),
-        "git commit": about.git_commit or "–",
-        "takes": f"images: {', '.join(formats.INPUTS[about.export.get('input', formats.UINT8)])}",
-        "gives": ", ".join(
-            f"{name}: {kind}" for name, kind in info.signature.items() if name != "images"
-        ),
+        "file": f"{info.model} ({info.format}, {decimal(info.bytes)})",
+        "architecture": f"{_architecture(metadata)}; {metadata.parameters:,} parameters",
+        "trained on": f"{metadata.dataset['name']} (SHA-256 {metadata.dataset['sha256'][:12]}…)",
+        "classes": ", ".join(metadata.class_names),
+        "metrics": ", ".join(_metrics(metadata.metrics)),
+        "calibration": _calibration(metadata),
+        "created": f"{metadata.created} with {versions}",
+        "git commit": metadata.git_commit or "–",
+        "input": f"images: {', '.join(inputs)}",
+        "outputs": ", ".join(outputs),
     }
-    if about.export:
-        rows["export"] = ", ".join(_export(about.export))
-    if about.card:
+    if metadata.export:
+        rows["export"] = ", ".join(_export(metadata.export))
+    if metadata.card:
         rows["model card"] = f"mnistctl info {info.model} --card"
+    table = Table(box=None, pad_edge=False, show_header=False)
     for name, value in rows.items():
         table.add_row(Text(name, "dim"), value)
     yield table
 
 
-def _calibration(about: "Metadata") -> str:
-    if not about.calibration_images:
-        return "none: there were no validation images; nothing is refused"
-    temperature = "" if about.members else f"temperature {about.temperature:.4g}; "
+def _architecture(metadata: "Metadata") -> str:
+    parts = [metadata.arch, *(f"{name} {value}" for name, value in metadata.arch_args.items())]
+    if metadata.members:
+        parts.append(f"the mean of {', '.join(member['arch'] for member in metadata.members)}")
+    return ", ".join(parts)
+
+
+def _calibration(metadata: "Metadata") -> str:
+    if not metadata.calibration_images:
+        return "none, because there were no validation images; no image is rejected"
+    temperature = "" if metadata.members else f"temperature {metadata.temperature:.4g}; "
     return (
-        f"{temperature}refuses what is known less than {about.threshold:.4g}; on "
-        f"{about.calibration_images:,} validation images"
+        f"{temperature}rejects images with a familiarity below {metadata.threshold:.4g}; fitted on "
+        f"{metadata.calibration_images:,} validation images"
     )
 
 
-def _figures(metrics: dict[str, Any]) -> Iterator[str]:
+def _metrics(metrics: dict[str, Any]) -> Iterator[str]:
     for name, value in metrics.items():
         if value is not None and name.endswith(("_accuracy", "_loss", "_seconds")):
-            shown = render.percent(value) if name.endswith("_accuracy") else f"{value:.4g}"
-            yield f"{name.replace('_', ' ')} {shown}"
+            text = render.percent(value) if name.endswith("_accuracy") else f"{value:.4g}"
+            yield f"{name.replace('_', ' ')} {text}"
 
 
 def _export(export: dict[str, Any]) -> Iterator[str]:
@@ -95,6 +100,6 @@ def _export(export: dict[str, Any]) -> Iterator[str]:
     if parity:
         yield f"graph SHA-256 {export.get('graph_sha256', '–')[:12]}…"
         yield (
-            f"checked against PyTorch on {parity['images']:,} {parity['dataset']} {parity['split']} "
-            f"images: {parity['disagreements']} with another answer"
+            f"verified against PyTorch on {parity['images']:,} {parity['split']} images of "
+            f"{parity['dataset']}: {parity['disagreements']} predictions differ"
         )

@@ -14,35 +14,35 @@ if TYPE_CHECKING:
 
 
 def runs(as_json: JsonOption = False, quiet: QuietOption = False) -> None:
-    """List the runs here, the newest first."""
+    """List the runs in the working folder, newest first."""
     import mnistctl
 
     with display.live(quiet=quiet):
-        found = mnistctl.runs()
-    render.show_all(found, _render_runs, as_json=as_json)
+        listed = mnistctl.runs()
+    render.show(listed, _render_runs, as_json=as_json)
 
 
-def recipes(as_json: JsonOption = False, quiet: QuietOption = False) -> None:
-    """List the recipes: what they stand for, what was published, what was measured here."""
+def recipes(as_json: JsonOption = False) -> None:
+    """List the recipes with published and measured accuracies."""
     import mnistctl
 
-    render.show_all(mnistctl.recipes(), _render_recipes, as_json=as_json)
+    render.show(mnistctl.recipes(), _render_recipes, as_json=as_json)
 
 
-def archs(as_json: JsonOption = False, quiet: QuietOption = False) -> None:
-    """List the nets, with their parameters and their multiply-adds for one image."""
+def archs(as_json: JsonOption = False) -> None:
+    """List the architectures with their size and compute."""
     import mnistctl
 
-    render.show_all(mnistctl.archs(), _render_archs, as_json=as_json)
+    render.show(mnistctl.archs(), _render_archs, as_json=as_json)
 
 
-def _render_runs(found: "Sequence[RunInfo]") -> Iterator[RenderableType]:
-    if not found:
-        yield "no runs here; 'mnistctl train' makes one"
+def _render_runs(runs: "Sequence[RunInfo]") -> Iterator[RenderableType]:
+    if not runs:
+        yield "no runs in this folder; to create one: mnistctl train"
         return
-    heads = ("run", "recipe", "net", "dataset", "seed", "epochs", "validation", "seconds")
-    table = render.table(*heads, left=(0, 1, 2, 3))
-    for run in found:
+    headings = ("run", "recipe", "architecture", "dataset", "seed", "epochs", "validation", "seconds")
+    table = render.table(*headings, left=(0, 1, 2, 3))
+    for run in runs:
         table.add_row(
             render.bold(run.name),
             run.recipe or "–",
@@ -56,12 +56,12 @@ def _render_runs(found: "Sequence[RunInfo]") -> Iterator[RenderableType]:
     yield table
 
 
-def _render_recipes(found: "Sequence[RecipeInfo]") -> Iterator[RenderableType]:
-    for recipe in found:
+def _render_recipes(recipes: "Sequence[RecipeInfo]") -> Iterator[RenderableType]:
+    for recipe in recipes:
         published = f"; published: {recipe.published}" if recipe.published else ""
         yield Text.assemble((recipe.name, "bold"), f": {recipe.summary}{published}")
     table = render.table("\nrecipe", "\ntest", "\nvalidation", "\ntrain", "\nseeds")
-    for recipe in found:
+    for recipe in recipes:
         accuracy = render.percent(recipe.mean_test_accuracy)
         if recipe.std_test_accuracy is not None:
             accuracy += f" ± {100 * recipe.std_test_accuracy:.2f}"
@@ -73,17 +73,17 @@ def _render_recipes(found: "Sequence[RecipeInfo]") -> Iterator[RenderableType]:
             str(recipe.seeds),
         )
     yield table
-    yield "\naccuracy on MNIST: mean over seeds, of test ± standard deviation"
+    yield "\naccuracies on MNIST: mean over the seeds; ± standard deviation of the test accuracy"
     yield "\nnext:"
     yield "  mnistctl train --recipe NAME"
 
 
-def _render_archs(found: "Sequence[ArchInfo]") -> Iterator[RenderableType]:
-    for arch in found:
+def _render_archs(archs: "Sequence[ArchInfo]") -> Iterator[RenderableType]:
+    for arch in archs:
         if arch.summary:
             yield Text.assemble((arch.name, "bold"), f": {arch.summary}")
-    table = render.table("\nnet", "\nparameters", "\nmultiply-adds", "\ninput")
-    for arch in found:
+    table = render.table("\narchitecture", "\nparameters", "\nmultiply-adds", "\ninput size")
+    for arch in archs:
         table.add_row(
             render.bold(arch.name) if arch.summary else arch.name,
             f"{arch.parameters:,}",
@@ -91,4 +91,4 @@ def _render_archs(found: "Sequence[ArchInfo]") -> Iterator[RenderableType]:
             f"{arch.input_size}×{arch.input_size}",
         )
     yield table
-    yield "\nfor 10 classes; a net of your own: --arch path/to/file.py:ClassName"
+    yield "\nfor 10 classes and one image; for a custom architecture: --arch FILE.py:CLASS"

@@ -1,79 +1,96 @@
-"""Options that several commands share, spelled once, and what a shell completes them with."""
+"""Options that several commands share, and their completions for the shell."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from mnistctl.errors import UsageError
 from mnistctl.run import run_folder
 from mnistctl.settings import architectures, recipes
 
 
-def _architectures(incomplete: str) -> list[tuple[str, str]]:
+def complete_archs(incomplete: str) -> list[tuple[str, str]]:
+    """The architectures whose names start with this text."""
     summaries = {name: item.summary for name, item in architectures.ARCHITECTURES.items()}
-    names = [name for name in architectures.sizes() if name.startswith(incomplete)]
-    return [(name, summaries.get(name, "")) for name in names]
+    return _completions({name: summaries.get(name, "") for name in architectures.sizes()}, incomplete)
 
 
-def _datasets(incomplete: str) -> list[tuple[str, str]]:
+def complete_datasets(incomplete: str) -> list[tuple[str, str]]:
+    """The datasets whose names start with this text."""
     from mnistctl.datasets import catalog  # NumPy, 0.07 s
 
-    known = catalog.DATASETS.items()
-    return [(name, item.summary) for name, item in known if name.startswith(incomplete)]
+    return _completions({name: item.summary for name, item in catalog.DATASETS.items()}, incomplete)
 
 
 def complete_recipes(incomplete: str) -> list[tuple[str, str]]:
-    """The recipes whose names begin so."""
-    known = recipes.RECIPES.items()
-    return [(name, item.summary) for name, item in known if name.startswith(incomplete)]
+    """The recipes whose names start with this text."""
+    return _completions({name: item.summary for name, item in recipes.read_all().items()}, incomplete)
 
 
 def complete_runs(incomplete: str) -> list[str]:
-    """The runs here whose names begin so, the newest first."""
+    """The runs in the working folder whose names start with this text, the newest first."""
     names = [run.folder.name for run in run_folder.find_all()]
     return [name for name in reversed(names) if name.startswith(incomplete)]
 
 
-MODEL_HELP = (
-    "A model file, a run folder, a run's name, or 'bundled'; without it: the newest run here, else the "
-    "bundled model."
-)
+def _completions(summaries: Mapping[str, str], incomplete: str) -> list[tuple[str, str]]:
+    return [(name, text) for name, text in summaries.items() if name.startswith(incomplete)]
 
-ModelArgument = Annotated[str | None, typer.Argument(help=MODEL_HELP, autocompletion=complete_runs)]
-ModelOption = Annotated[str | None, typer.Option(help=MODEL_HELP, autocompletion=complete_runs)]
-ArchOption = Annotated[
+
+MODEL_HELP = "Model: a file, a run folder, the name of a run, or 'bundled'."
+_MODEL_DEFAULT = "the newest run, or bundled"
+
+ModelArgument = Annotated[
     str | None,
-    typer.Option(
-        help="The net: linear, mlp, lenet5, cnn, torchvision:NAME, or FILE.py:CLASS.",
-        autocompletion=_architectures,
-        show_default="the recipe's, or cnn",
-    ),
+    typer.Argument(help=MODEL_HELP, autocompletion=complete_runs, show_default=_MODEL_DEFAULT),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(help=MODEL_HELP, autocompletion=complete_runs, show_default=_MODEL_DEFAULT),
 ]
 CustomClassOption = Annotated[
     str | None,
-    typer.Option("--arch", help="FILE.py:CLASS, for a model of a class of your own; runs the file."),
+    typer.Option("--arch", help="FILE.py:CLASS of a custom architecture; the file is run."),
 ]
 CustomClassesOption = Annotated[
     list[str] | None,
-    typer.Option("--arch", help="FILE.py:CLASS, for models of classes of your own; runs the files."),
+    typer.Option(
+        "--arch", help="FILE.py:CLASS of a custom architecture; the file is run. Can be repeated."
+    ),
 ]
 PlotsOption = Annotated[
-    bool, typer.Option("--plots/--no-plots", help="Draw pictures into the run's folder.")
+    Path | None, typer.Option(help="Folder for the plots.", show_default="the run folder")
 ]
-DatasetArgument = Annotated[str, typer.Argument(help="The dataset's name.", autocompletion=_datasets)]
+NoPlotsOption = Annotated[bool, typer.Option("--no-plots", help="Draw no plots.")]
+DatasetArgument = Annotated[
+    str, typer.Argument(help="Name of the dataset.", autocompletion=complete_datasets)
+]
 DataDirOption = Annotated[
     Path | None,
     typer.Option(
-        help="The data folder.",
-        envvar="MNISTCTL_DATA_DIR",
-        show_default="the user's cache folder",
+        help="Data folder.", envvar="MNISTCTL_DATA_DIR", show_default="the user's cache folder"
     ),
 ]
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace a file that exists.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Hide progress and informational messages.")
+]
+
+
+def plots_choice(plots: Path | None, no_plots: bool) -> bool | Path:
+    """The argument `plots` that `--plots DIR` and `--no-plots` stand for.
+
+    Raises:
+        UsageError: both options are used.
+    """
+    if plots is not None and no_plots:
+        raise UsageError("--plots and --no-plots: choose one")
+    return not no_plots if plots is None else plots
 
 
 def dataset_option(help_text: str, show_default: str) -> Any:
-    """The `--dataset` option, with what it means when it is not given."""
-    return typer.Option(help=help_text, autocompletion=_datasets, show_default=show_default)
+    """The `--dataset` option of a command."""
+    return typer.Option(help=help_text, autocompletion=complete_datasets, show_default=show_default)

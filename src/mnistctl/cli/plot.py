@@ -19,14 +19,18 @@ def plot(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Run folders, or names of runs; without any: the newest run here.",
+            help="Run folders or names of runs.",
             autocompletion=complete_runs,
+            show_default="the newest run",
         ),
     ] = None,
-    path: Annotated[
+    output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="The curves of several runs.", show_default="runs/curves.png"
+            "--output",
+            "-o",
+            help="PNG file for the learning curves of several runs.",
+            show_default="runs/curves.png",
         ),
     ] = None,
     arch: CustomClassesOption = None,
@@ -34,9 +38,9 @@ def plot(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Draw runs' pictures anew, and the curves of several over one another."""
+    """Redraw the plots of runs; overlay the learning curves of several."""
     import mnistctl
 
     with display.live(quiet=quiet):
-        plotted = mnistctl.plot(runs or (), output=path, arch=arch or (), data_dir=data_dir)
-    render.show(plotted, lambda result: result.pictures, as_json=as_json)
+        result = mnistctl.plot(runs or (), output=output, arch=arch or (), data_dir=data_dir)
+    render.show(result, lambda result: result.plots, as_json=as_json)

@@ -1,114 +1,93 @@
-"""What a person or a program reads: results on stdout, progress and notes on stderr."""
+"""Output for people and programs: results on stdout, errors on stderr."""
 
-import csv
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mnistctl.types import Result
 
-class Result(Protocol):
-    """What every verb returns."""
+_MAX_WIDTH = 10_000  # columns
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values under stable keys."""
-        ...
-
-
-_WIDEST = 10_000  # columns
-
-ResultT = TypeVar("ResultT", bound=Result)
+ResultT = TypeVar("ResultT", bound=Result | Sequence[Result])
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console on stdout or stderr as they are now."""
-    return Console(
-        stderr=stderr, highlight=False, markup=False, soft_wrap=stderr
-    )  # names may hold [brackets]
+    """A console on the current stdout or stderr; no markup, because names may hold [brackets]."""
+    return Console(stderr=stderr, highlight=False, markup=False, soft_wrap=stderr)
 
 
 def show(
     result: ResultT, render: Callable[[ResultT], Iterable[RenderableType]], *, as_json: bool
 ) -> None:
-    """Print a result: for a program, or for a person."""
-    if as_json:
+    """Print a result or a list of results, as JSON or as text and tables.
+
+    Args:
+        result: what a function of mnistctl returned.
+        render: makes the texts and tables.
+        as_json: whether to print JSON.
+    """
+    if not as_json:
+        show_text(render(result))
+    elif isinstance(result, Sequence):
+        show_json([item.to_json() for item in result])
+    else:
         show_json(result.to_json())
-    else:
-        show_parts(render(result))
 
 
-def show_all(
-    results: Sequence[ResultT],
-    render: Callable[[Sequence[ResultT]], Iterable[RenderableType]],
-    *,
-    as_json: bool,
-) -> None:
-    """Print several results: for a program a list, or for a person."""
-    if as_json:
-        show_json([result.to_json() for result in results])
-    else:
-        show_parts(render(results))
-
-
-def show_parts(parts: Iterable[RenderableType]) -> None:
-    """Print texts and tables; where they are too wide the terminal wraps them, and nothing is cut."""
+def show_text(parts: Iterable[RenderableType]) -> None:
+    """Print texts and tables. Nothing is cut: the terminal wraps lines that are too long."""
     screen = console()
-    usual = screen.width
+    width = screen.width
     for part in parts:
         if isinstance(part, Table) and all(column.no_wrap for column in part.columns):
-            natural = screen.measure(part, options=screen.options.update(max_width=_WIDEST)).maximum
-            screen.width = max(usual, natural)
+            options = screen.options.update(max_width=_MAX_WIDTH)
+            screen.width = max(width, screen.measure(part, options=options).maximum)
             screen.print(part)
-            screen.width = usual
+            screen.width = width
         else:
             screen.print(part, soft_wrap=isinstance(part, str | Text))
 
 
 def show_json(value: Any) -> None:
     """Print plain values as JSON."""
-    # Flushed here, where Typer still sees that whoever read has had enough (`… | head`).
+    # Flushed here, where Typer still handles a closed pipe (`… | head`).
     print(json.dumps(value, indent=2, ensure_ascii=False), flush=True)
 
 
-def show_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print rows as CSV."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    sys.stdout.flush()
-
-
-def complain(message: str) -> None:
-    """One line on stderr about something that does not stop the rest."""
+def show_error(message: str) -> None:
+    """Print one line on stderr about a problem that does not stop the command."""
     print(f"mnistctl: {message}", file=sys.stderr)
 
 
-def table(*columns: str, title: str | None = None, left: Sequence[int] = (0,)) -> Table:
-    """A table in the one look of all tables: figures right, and left the columns that say names."""
-    made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
-    for number, column in enumerate(columns):
-        made.add_column(column, justify="left" if number in left else "right", no_wrap=True)
-    return made
+def table(*headings: str, title: str | None = None, left: Sequence[int] = (0,)) -> Table:
+    """An empty table in the style of all tables.
+
+    Args:
+        headings: of the columns.
+        title: above the table.
+        left: the indices of the columns that are aligned left; the others hold numbers.
+    """
+    grid = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
+    for index, heading in enumerate(headings):
+        grid.add_column(heading, justify="left" if index in left else "right", no_wrap=True)
+    return grid
 
 
 def bold(text: object) -> Text:
-    """Something that should stand out."""
+    """Bold text."""
     return Text(str(text), style="bold")
 
 
-def percent(share: float | None, *, digits: int = 2) -> str:
-    """A share in [0, 1] as per cent; a dash for None."""
-    return "–" if share is None else f"{100 * share:.{digits}f}%"
+def percent(share: float | None) -> str:
+    """A share in [0, 1] as a percentage; a dash for None."""
+    return "–" if share is None else f"{100 * share:.2f}%"
 
 
-def size(count: float) -> str:
-    """Bytes as people read them."""
-    for unit in ("B", "kB", "MB"):
-        if count < 1000 or unit == "MB":
-            break
-        count /= 1000
-    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+def number(value: float | str | None, spec: str = "") -> str:
+    """A value in a format specification; a dash for None."""
+    return "–" if value is None else format(value, spec)

@@ -10,14 +10,14 @@ _BRAILLE = 0x2800  # the empty cell
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # by row and column of a cell
 
 
-def shaded(image: "Images") -> str:
-    """A 28×28 image, two characters a pixel, the ink dark or light as the terminal is."""
+def block_art(image: "Images") -> str:
+    """A 28×28 image as 28 lines of 56 characters: two per pixel, denser where there is more ink."""
     rows = (image.astype(int) * (len(_SHADES) - 1) + 127) // 255
     return "\n".join("".join(2 * _SHADES[level] for level in row) for row in rows)
 
 
-def dotted(image: "Images") -> list[str]:
-    """A 28×28 image as 7 lines of 14 Braille cells, a dot for every pixel with ink."""
+def braille_art(image: "Images") -> list[str]:
+    """A 28×28 image as 7 lines of 14 Braille cells: a dot for every pixel with ink."""
     ink = image > 100
     lines = []
     for top in range(0, ink.shape[0], 4):

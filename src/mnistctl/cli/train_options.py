@@ -1,105 +1,74 @@
-"""The options of `train` that are fields of `TrainSettings` or arguments of the net."""
+"""The options of `train` that set training settings, generated from their declarations."""
 
-from typing import Annotated, Any
+import copy
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, get_args
 
 import typer
 
+from mnistctl.cli.options import complete_archs, complete_datasets, complete_recipes, complete_runs
 from mnistctl.errors import UsageError
-from mnistctl.settings import architectures
-from mnistctl.settings.train_settings import OPTIMIZERS, SCHEDULES
+from mnistctl.settings.setting import Panel, Setting
+from mnistctl.settings.train_settings import OPTIONS
 
-NET, TRAINING, AUGMENTATION, DATA = "The net", "Training", "Augmentation (each image's own)", "Data"
-
-
-def _option(panel: str, text: str, *names: str) -> Any:
-    return typer.Option(*names, help=text, rich_help_panel=panel, show_default=False)
-
-
-def _lists(text: str) -> Any:
-    return typer.Option(help=text, rich_help_panel=NET, show_default=False, metavar="<n,n,…>")
+_COMPLETIONS: dict[str, Callable[[str], Any]] = {
+    "recipe": complete_recipes,
+    "arch": complete_archs,
+    "dataset": complete_datasets,
+    "init": complete_runs,
+}
 
 
-Hidden = Annotated[str | None, _lists("Sizes of the fully connected layers: 256,128.")]
-Widths = Annotated[str | None, _lists("Channels of each convolution.")]
-Kernels = Annotated[str | None, _lists("Sizes of their kernels, or one for all.")]
-Strides = Annotated[str | None, _lists("Their strides, or one for all.")]
-Pools = Annotated[str | None, _lists("Max pooling after each, or one for all; 1: none.")]
-SamePadding = Annotated[bool | None, _option(NET, "Convolutions keep the size.")]
-BatchNorm = Annotated[bool | None, _option(NET, "Batch normalisation.")]
-Dropout = Annotated[float | None, _option(NET, "After each hidden fully connected layer.")]
-ConvDropout = Annotated[float | None, _option(NET, "After each pooling.")]
-
-Precision = Annotated[
-    str | None, _option(TRAINING, "Of the steps: float32, bf16, or auto: bf16 where it is faster.")
-]
-Epochs = Annotated[float | None, _option(TRAINING, "Passes over the images; a fraction is fine.")]
-MinSteps = Annotated[int | None, _option(TRAINING, "At least so many steps.")]
-Patience = Annotated[int | None, _option(TRAINING, "Stop after so many epochs without a better one.")]
-BatchSize = Annotated[int | None, _option(TRAINING, "Images a step.")]
-Optimizer = Annotated[
-    str | None,
-    typer.Option(
-        help=f"{', '.join(OPTIMIZERS)}.",
-        rich_help_panel=TRAINING,
-        show_default=False,
-        autocompletion=lambda incomplete: [item for item in OPTIMIZERS if item.startswith(incomplete)],
-    ),
-]
-LearningRate = Annotated[float | None, _option(TRAINING, "The schedule's highest.")]
-Momentum = Annotated[float | None, _option(TRAINING, "Of SGD and RMSprop; Adam's β1.")]
-Nesterov = Annotated[bool | None, _option(TRAINING, "SGD looks ahead.")]
-Beta2 = Annotated[float | None, _option(TRAINING, "Adam's β2, RMSprop's α, Adadelta's ρ.")]
-WeightDecay = Annotated[float | None, _option(TRAINING, "Pull of the weights towards 0.")]
-ClipNorm = Annotated[float | None, _option(TRAINING, "Scale gradients down to this norm; 0: never.")]
-Schedule = Annotated[
-    str | None,
-    typer.Option(
-        help=f"{', '.join(SCHEDULES)}.",
-        rich_help_panel=TRAINING,
-        show_default=False,
-        autocompletion=lambda incomplete: [item for item in SCHEDULES if item.startswith(incomplete)],
-    ),
-]
-Warmup = Annotated[float | None, _option(TRAINING, "Share of the steps in which the rate rises.")]
-StepEpochs = Annotated[float | None, _option(TRAINING, "Of step: epochs between two falls.")]
-Gamma = Annotated[float | None, _option(TRAINING, "Of step: the factor of each fall.")]
-LabelSmoothing = Annotated[float | None, _option(TRAINING, "Probability spread over all classes.")]
-Ema = Annotated[float | None, _option(TRAINING, "Decay a step of averaged weights; 0: none.")]
-Seed = Annotated[int | None, _option(TRAINING, "Of weights, order, augmentation and dropout.")]
-
-Rotate = Annotated[float | None, _option(AUGMENTATION, "Degrees either way.")]
-Scale = Annotated[float | None, _option(AUGMENTATION, "By a factor of up to e^±scale.")]
-Shear = Annotated[float | None, _option(AUGMENTATION, "Pixels sideways a pixel of height.")]
-Shift = Annotated[float | None, _option(AUGMENTATION, "Pixels either way.")]
-Elastic = Annotated[float | None, _option(AUGMENTATION, "Pixels of smooth displacement.")]
-Thickness = Annotated[float | None, _option(AUGMENTATION, "Pixels that strokes grow or shrink by.")]
-Noise = Annotated[float | None, _option(AUGMENTATION, "Its most deviation, of black to white.")]
-Erase = Annotated[float | None, _option(AUGMENTATION, "Probability of a blanked rectangle.")]
-
-Subset = Annotated[int | None, _option(DATA, "Train on so many of the training images.")]
-ValidationSize = Annotated[
-    int | None,
-    typer.Option(help="Images held out of train.", rich_help_panel=DATA, show_default="1 in 12"),
-]
-SplitSeed = Annotated[int | None, _option(DATA, "Of which images those are.")]
+# The panels of the options that are not settings; all others are in the panel "Run".
+_PANELS: dict[str, Panel | None] = {"data_dir": Panel.DATA, "as_json": None, "quiet": None}
 
 
-def given(parameters: dict[str, Any]) -> dict[str, Any]:
-    """The settings among a command's parameters, lists of numbers read.
+def with_settings(function: Callable[..., None]) -> Callable[..., None]:
+    """Give Typer an option per setting in place of the `**settings` of a command."""
+    signature = inspect.signature(function)
+    parameters = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(setting)
+        )
+        for name, setting in OPTIONS.items()
+    ]
+    parameters += [
+        parameter.replace(annotation=_in_panel(parameter.annotation, _PANELS.get(name, Panel.RUN)))
+        for name, parameter in signature.parameters.items()
+        if parameter.kind is not parameter.VAR_KEYWORD
+    ]
+    function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return function
 
-    Raises:
-        UsageError: a list is not one of whole numbers.
-    """
-    return {
-        name: _numbers(name, value)
-        if isinstance(architectures.ARGUMENTS.get(name), tuple) and value is not None
-        else value
-        for name, value in parameters.items()
-    }
+
+def _option(setting: Setting) -> Any:
+    allowed = f"one of {', '.join(setting.choices)}" if setting.choices else setting.range_text
+    option = typer.Option(
+        help=f"{setting.help} {allowed[:1].upper()}{allowed[1:]}." if allowed else setting.help,
+        metavar="<name>" if setting.choices else None,
+        show_default=setting.default_note or False,
+        autocompletion=_COMPLETIONS.get(setting.name),
+    )
+    kind = setting.type
+    if kind is tuple:
+        kind, option.metavar = Any, "<n,n,…>"
+        option.parser = functools.partial(_parse_list, setting)
+    return _in_panel(Annotated[kind | None, option], setting.panel)
 
 
-def _numbers(name: str, text: str) -> list[int]:
+def _in_panel(annotation: Any, panel: Panel | None) -> Any:
+    kind, option = get_args(annotation)
+    option = copy.copy(option)
+    option.rich_help_panel = panel and panel.value
+    return Annotated[kind, option]
+
+
+def _parse_list(setting: Setting, text: str) -> list[int]:
     try:
         return [int(item) for item in text.split(",")] if text else []
     except ValueError:
-        raise UsageError(f"--{name} {text}: expected whole numbers with commas: 256,128") from None
+        raise UsageError(
+            f"{setting.option} {text}: expected whole numbers separated by commas, such as 256,128"
+        ) from None

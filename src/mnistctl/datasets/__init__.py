@@ -1,63 +1,55 @@
-"""Datasets, ready to use: found or fetched, verified, divided into train, validation and test."""
+"""Find, download, verify and load datasets, as train, validation and test splits."""
 
 import logging
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
 
 from mnistctl.datasets import bundled_digits, catalog, fetch, idx, splits, user_folder, verify
 from mnistctl.datasets.catalog import Dataset
+from mnistctl.datasets.splits import Split
 from mnistctl.errors import UsageError, unknown_name
 from mnistctl.system import files
-from mnistctl.types import Images
+
+__all__ = [
+    "SPLITS",
+    "Split",
+    "canonical_name",
+    "check_split",
+    "data_folder",
+    "find_dataset",
+    "is_on_disk",
+    "load",
+    "load_for_training",
+    "raw_folder",
+]
 
 _log = logging.getLogger(__name__)
 
 SPLITS = ("train", "validation", "test")
 
 
-@dataclass(frozen=True)
-class Split:
-    """Labelled images of one part of a dataset."""
-
-    dataset: str  # a name in the catalog, or the absolute path of a folder
-    name: str
-    images: Images  # uint8 (N, 28, 28), 0 = paper, 255 = ink
-    labels: npt.NDArray[np.int64]  # (N,), in 0 .. C - 1
-    class_names: Sequence[str]  # C of them
-    sha256: str  # of the content that the images were taken from
-
-    def take(self, rows: npt.NDArray[np.intp] | slice, *, name: str) -> "Split":
-        """Some of the images, as a split of another name."""
-        return replace(self, name=name, images=self.images[rows], labels=self.labels[rows])
-
-
-def find(name: str) -> Dataset | Path:
-    """The dataset of this name, or the folder that holds a person's own.
+def find_dataset(name: str) -> Dataset | Path:
+    """The dataset with this name, or the absolute path of the user's folder.
 
     Raises:
-        UsageError: it is neither; the message names the nearest.
+        UsageError: there is neither; the message suggests a similar name.
     """
     if name in catalog.DATASETS:
         return catalog.DATASETS[name]
     if name and Path(name).is_dir():
-        return Path(name).resolve()  # absolute, so that it is never taken for a name
+        return Path(name).resolve()  # an absolute path is never mistaken for a name
     if name and (Path(name).name != name or Path(name).exists()):
         raise UsageError(f"--dataset {name}: not a folder")
     raise unknown_name("dataset", name, catalog.DATASETS)
 
 
-def canonical(name: str) -> str:
-    """The one spelling of a dataset: a name in the catalog, or the absolute path of a folder.
+def canonical_name(name: str) -> str:
+    """The unique spelling of a dataset: its name in the catalog, or the absolute path of a folder.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: there is neither.
     """
-    dataset = find(name)
+    dataset = find_dataset(name)
     return str(dataset) if isinstance(dataset, Path) else dataset.name
 
 
@@ -67,30 +59,30 @@ def check_split(name: str, split: str) -> None:
     Raises:
         UsageError: there is no such dataset, or it has no such split.
     """
-    dataset = find(name)
-    known = SPLITS if isinstance(dataset, Path) else (*SPLITS, *dataset.subsets)
-    if split not in known:
-        raise unknown_name(f"split of '{name}'", split, known)
+    dataset = find_dataset(name)
+    names = SPLITS if isinstance(dataset, Path) else (*SPLITS, *dataset.subsets)
+    if split not in names:
+        raise unknown_name(f"split of '{name}'", split, names)
 
 
 def data_folder(data_dir: Path | None = None) -> Path:
-    """Where data lies: `data_dir`, else MNISTCTL_DATA_DIR, else the user's cache folder."""
+    """The data folder: `data_dir`, else MNISTCTL_DATA_DIR, else the user's cache folder."""
     if data_dir is not None:
         return data_dir
-    if named := os.environ.get("MNISTCTL_DATA_DIR"):
-        return Path(named)
+    if variable := os.environ.get("MNISTCTL_DATA_DIR"):
+        return Path(variable)
     import platformdirs
 
     return platformdirs.user_cache_path("mnistctl")
 
 
 def raw_folder(dataset: Dataset, data_dir: Path | None = None) -> Path:
-    """Where a dataset's raw files lie: in the data folder, or inside the package."""
+    """The folder of a dataset's raw files: in the data folder, or inside the package."""
     return data_folder(data_dir) / dataset.folder if dataset.folder else Path(__file__).parent
 
 
 def is_on_disk(dataset: Dataset, data_dir: Path | None = None) -> bool:
-    """Whether all raw files of a dataset are there (right or not)."""
+    """Whether all raw files of a dataset are there. They are not verified."""
     folder = raw_folder(dataset, data_dir)
     return all((folder / file.name).is_file() for file in dataset.files)
 
@@ -104,23 +96,24 @@ def load(
     subset: int | None = None,
     split_seed: int = 0,
 ) -> Split:
-    """One split of a dataset, verified; missing files of one in the catalog are downloaded first.
+    """Load one split of a dataset and verify it. Missing files are downloaded first.
 
     Args:
-        name: of a dataset in the catalog, or a folder (see `own`).
+        name: a dataset in the catalog, or a folder (see `user_folder`).
         split: "train", "validation" or "test"; some datasets have more.
-        data_dir: the data folder, if not the usual one.
-        validation_size: how many images are held out of train; None: one in 12. Of no account for
-            a folder without given splits, whose pictures are divided by their content.
-        subset: how many of the others train has, every class in proportion; None: all.
-        split_seed: which images those are.
+        data_dir: the data folder; None: the default.
+        validation_size: the number of training images to hold out for validation; None: one in 12.
+            Pictures in a folder without given splits are split by content hash instead.
+        subset: the number of remaining training images to use, with every class in proportion;
+            None: all.
+        split_seed: selects the images for validation and for the subset.
 
     Raises:
-        UsageError: an unknown dataset or split, or nothing left to train on.
-        DataError: files damaged or not matching each other, or not to be had.
+        UsageError: there is no such dataset or split, or no image would be left for training.
+        DataError: files are damaged, do not match each other, or cannot be downloaded.
     """
     check_split(name, split)
-    dataset = find(name)
+    dataset = find_dataset(name)
     if split in ("train", "validation"):
         train, validation = load_for_training(
             name,
@@ -131,9 +124,10 @@ def load(
         )
         return train if split == "train" else validation
     if isinstance(dataset, Path):
-        return _of_own(dataset, ("test",))[0]
-    whole = _load_part(dataset, "test", data_dir)
-    return whole.take(dataset.subsets[split], name=split) if split in dataset.subsets else whole
+        (test,) = user_folder.load(dataset, ["test"])
+        return test
+    test = _load_raw_files(dataset, "test", data_dir)
+    return test.take(dataset.subsets[split], name=split) if split in dataset.subsets else test
 
 
 def load_for_training(
@@ -144,27 +138,31 @@ def load_for_training(
     subset: int | None = None,
     split_seed: int = 0,
 ) -> tuple[Split, Split]:
-    """Train and validation, as `load` gives them; no test image is looked at."""
-    dataset = find(name)
-    if isinstance(dataset, Path):
-        if not user_folder.has_given_splits(dataset):
-            if validation_size is not None:
-                raise UsageError(
-                    f"--validation-size: the pictures in {dataset} are divided by their content, a "
-                    "tenth for validation; give them train/ and test/ folders to choose"
-                )
-            train, validation = _of_own(dataset, ("train", "validation"))
-            return _some(train, subset, split_seed), validation
-        (whole,) = _of_own(dataset, ("train",))
+    """Load the train and validation splits, as `load` does. No test image is read."""
+    dataset = find_dataset(name)
+    if isinstance(dataset, Path) and not user_folder.has_given_splits(dataset):
+        if validation_size is not None:
+            raise UsageError(
+                f"--validation-size: {dataset} has no train/ and test/ folders, so its pictures are "
+                "split by their content, a tenth of them for validation; add these folders to "
+                "choose the size"
+            )
+        train, validation = user_folder.load(dataset, ["train", "validation"])
     else:
-        whole = _load_part(dataset, "train", data_dir)
-    rows = splits.hold_out(whole.labels, size=validation_size, split_seed=split_seed)
-    train = _some(whole.take(rows[0], name="train"), subset, split_seed)
-    return train, whole.take(rows[1], name="validation")
+        if isinstance(dataset, Path):
+            (whole,) = user_folder.load(dataset, ["train"])
+        else:
+            whole = _load_raw_files(dataset, "train", data_dir)
+        train_rows, validation_rows = splits.hold_out(
+            whole.labels, size=validation_size, split_seed=split_seed
+        )
+        train = whole.take(train_rows, name="train")
+        validation = whole.take(validation_rows, name="validation")
+    return _reduce(train, subset, split_seed), validation
 
 
-def _some(train: Split, subset: int | None, split_seed: int) -> Split:
-    """So many of the training images, every class in proportion; None: all."""
+def _reduce(train: Split, subset: int | None, split_seed: int) -> Split:
+    """Keep `subset` of the training images, with every class in proportion; None: all."""
     if subset is None or subset == len(train.images):
         return train
     if subset > len(train.images):
@@ -173,29 +171,23 @@ def _some(train: Split, subset: int | None, split_seed: int) -> Split:
     return train.take(rows, name="train")
 
 
-def _of_own(folder: Path, parts: tuple[str, ...]) -> list[Split]:
-    loaded = user_folder.load(folder, parts)
-    return [Split(str(folder), part, **vars(loaded[part])) for part in parts]
-
-
-def _load_part(dataset: Dataset, part: str, data_dir: Path | None) -> Split:
-    folder, name = raw_folder(dataset, data_dir), dataset.name
-    wanted = dataset.parts[part]
-    if not all((folder / file.name).is_file() for file in wanted):
+def _load_raw_files(dataset: Dataset, split: str, data_dir: Path | None) -> Split:
+    """Load "train" or "test" of a dataset in the catalog."""
+    folder, raw_files = raw_folder(dataset, data_dir), dataset.split_files[split]
+    if not all((folder / file.name).is_file() for file in raw_files):
         fetch.fetch(dataset, folder)
-    mend = f"'mnistctl download {name}' repairs it" if dataset.folder else "install mnistctl again"
-    found = [verify.read(folder / file.name, file, mend=mend) for file in wanted]
-    unverified = [file.name for file, item in zip(wanted, found, strict=True) if not item.verified]
-    if unverified:
+    fix = f"run 'mnistctl download {dataset.name}'" if dataset.folder else "install mnistctl again"
+    raw = [verify.read(folder / file.name, file, fix=fix) for file in raw_files]
+    names = [file.name for file in raw_files]
+    if unverified := [name for name, file in zip(names, raw, strict=True) if not file.verified]:
         _log.warning(
-            f"{', '.join(unverified)} in {folder}: unverified: no published hash vouches for what "
-            "another tool unpacked; delete them to download them again"
+            f"{', '.join(unverified)} in {folder}: unverified: well-formed, but there is no published "
+            "hash to check them against; delete them to download them again"
         )
-    if not dataset.folder:
-        images, labels = bundled_digits.unpack(found[0].content, part)
-    else:
-        names = [file.name for file in wanted]
-        arrays = [idx.parse(item.content, name) for item, name in zip(found, names, strict=True)]
+    if dataset.folder:
+        arrays = [idx.parse(file.content, name) for file, name in zip(raw, names, strict=True)]
         images, labels = idx.pair(*arrays, names=names, classes=len(dataset.class_names))
-    sha256 = files.sha256("".join(item.sha256 for item in found).encode())
-    return Split(name, part, images, labels, dataset.class_names, sha256)
+    else:
+        images, labels = bundled_digits.unpack(raw[0].content, split)
+    sha256 = files.sha256("".join(file.sha256 for file in raw).encode())
+    return Split(dataset.name, split, images, labels, dataset.class_names, sha256)

@@ -1,55 +1,53 @@
-"""DATASETS: what there is to train on, in one table.
+"""DATASETS: the table of all datasets.
 
-A dataset of the same format is one more entry here and nothing elsewhere.
+To add a dataset of the same format, add an entry here. Nothing else has to change.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mnistctl.errors import look_up
-
 DIGITS = tuple("0123456789")
-IMAGES_60K, LABELS_60K = 47_040_016, 60_008  # bytes of 60,000 images of 28×28, and of their labels
+IMAGES_60K, LABELS_60K = 47_040_016, 60_008  # sizes in bytes of the raw files
 IMAGES_10K, LABELS_10K = 7_840_016, 10_008
 
 
 @dataclass(frozen=True)
 class RawFile:
-    """One file of a dataset as it lies on disk, unpacked; its archive is `name` + `.gz`.
+    """An unpacked file of a dataset. Its archive is called `name` + `.gz`.
 
-    Where only the archive's hash was published, the raw file's is recorded beside it when a verified
-    archive is unpacked.
+    If only the hash of the archive was published, the hash of the raw file is recorded beside it when
+    a verified archive is unpacked.
     """
 
     name: str
     size_bytes: int
-    sha256: str | None = None  # of the raw bytes, whatever packed them
+    sha256: str | None = None  # of the raw file
     archive_md5: str | None = None  # of the published archive
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset: its files by part, where they come from, and what its classes are called."""
+    """A dataset: its files, their mirrors, and the names of its classes."""
 
     name: str
     summary: str
     class_names: tuple[str, ...]
-    parts: Mapping[str, tuple[RawFile, ...]]  # "train" and "test" -> images, labels
+    split_files: Mapping[str, tuple[RawFile, ...]]  # "train", "test" -> (images, labels)
     licence: str
     citation: str
-    folder: str = ""  # under the data folder, as torchvision has it; "": inside the package
-    mirrors: tuple[str, ...] = ()  # tried in this order; the archives' names are appended
-    subsets: Mapping[str, slice] = field(default_factory=dict)  # more splits: rows of test
+    folder: str = ""  # in the data folder, as in torchvision; "": part of the package
+    mirrors: tuple[str, ...] = ()  # base URLs, tried in this order
+    subsets: Mapping[str, slice] = field(default_factory=dict)  # more splits, as rows of test
 
     @property
     def files(self) -> tuple[RawFile, ...]:
         """Every file once, in order."""
-        return tuple(dict.fromkeys(file for files in self.parts.values() for file in files))
+        return tuple(dict.fromkeys(file for files in self.split_files.values() for file in files))
 
 
-def _parts(images: str, labels: str, *hashes: str) -> dict[str, tuple[RawFile, ...]]:
-    """The four files of a dataset laid out like MNIST, from the MD5 of their archives."""
-    names = [f"{part}-{kind}" for part in ("train", "t10k") for kind in (images, labels)]
+def _mnist_files(images: str, labels: str, *hashes: str) -> dict[str, tuple[RawFile, ...]]:
+    """The four files of a dataset that is laid out like MNIST, from the MD5 of their archives."""
+    names = [f"{prefix}-{suffix}" for prefix in ("train", "t10k") for suffix in (images, labels)]
     sizes = (IMAGES_60K, LABELS_60K, IMAGES_10K, LABELS_10K)
     files = [
         RawFile(name, size, archive_md5=md5)
@@ -58,7 +56,7 @@ def _parts(images: str, labels: str, *hashes: str) -> dict[str, tuple[RawFile, .
     return {"train": tuple(files[:2]), "test": tuple(files[2:])}
 
 
-_EMBEDDED_DIGITS = RawFile(
+_BUNDLED_DIGITS = RawFile(
     "digits.npz", 45_394, "b2dab7b501728c22e9119ad76740b2e17c77a231e42d1e592380d90886f1a05e"
 )
 
@@ -69,7 +67,7 @@ DATASETS: dict[str, Dataset] = {
             name="mnist",
             summary="70,000 handwritten digits",
             class_names=DIGITS,
-            parts={
+            split_files={
                 "train": (
                     RawFile(
                         "train-images-idx3-ubyte",
@@ -109,7 +107,7 @@ DATASETS: dict[str, Dataset] = {
         ),
         Dataset(
             name="fashion-mnist",
-            summary="70,000 pictures of clothes and shoes",
+            summary="70,000 images of clothes and shoes",
             class_names=(
                 "T-shirt/top",
                 "trouser",
@@ -122,7 +120,7 @@ DATASETS: dict[str, Dataset] = {
                 "bag",
                 "ankle boot",
             ),
-            parts=_parts(
+            split_files=_mnist_files(
                 "images-idx3-ubyte",
                 "labels-idx1-ubyte",
                 "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
@@ -145,7 +143,7 @@ DATASETS: dict[str, Dataset] = {
             name="kmnist",
             summary="70,000 cursive Japanese characters",
             class_names=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
-            parts=_parts(
+            split_files=_mnist_files(
                 "images-idx3-ubyte",
                 "labels-idx1-ubyte",
                 "bdb82020997e1d708af4cf47b453dcf7",
@@ -165,7 +163,7 @@ DATASETS: dict[str, Dataset] = {
             name="qmnist",
             summary="MNIST's 60,000 training digits, and 60,000 test digits from the same source",
             class_names=DIGITS,
-            parts={
+            split_files={
                 "train": (
                     RawFile(
                         "qmnist-train-images-idx3-ubyte",
@@ -202,9 +200,9 @@ DATASETS: dict[str, Dataset] = {
         ),
         Dataset(
             name="digits",
-            summary="1,797 handwritten digits, 8×8 scaled up; inside the package",
+            summary="1,797 handwritten digits, 8×8 scaled up; part of mnistctl",
             class_names=DIGITS,
-            parts={"train": (_EMBEDDED_DIGITS,), "test": (_EMBEDDED_DIGITS,)},
+            split_files={"train": (_BUNDLED_DIGITS,), "test": (_BUNDLED_DIGITS,)},
             licence="CC BY 4.0",
             citation=(
                 "E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits. "
@@ -213,12 +211,3 @@ DATASETS: dict[str, Dataset] = {
         ),
     )
 }
-
-
-def find(name: str) -> Dataset:
-    """The dataset of this name.
-
-    Raises:
-        UsageError: there is none; the message names the nearest.
-    """
-    return look_up("dataset", name, DATASETS)

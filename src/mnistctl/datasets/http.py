@@ -1,4 +1,4 @@
-"""One address's bytes, and no more than were expected, in no more than the time there is."""
+"""Download one URL, with limits on its size and on the time that it takes."""
 
 import http.client
 import queue
@@ -13,11 +13,22 @@ from mnistctl.errors import DataError
 if TYPE_CHECKING:
     import requests
 
-STALL_TIMEOUT_S = 20.0  # between two pieces of a body
+STALL_TIMEOUT_S = 20.0  # between two chunks of a body
 TRANSFER_TIMEOUT_S = 900.0  # for one whole body
 MAX_REDIRECTS = 5
 _CHUNK_BYTES = 1 << 16
-_DOWNGRADE = "sent from https to http"
+
+# A substring of the exception's text, and the message for the user. The first match counts. requests
+# and urllib3 wrap the cause of a failure several times, and only the text is sure to contain it.
+_MESSAGES = (
+    ("NameResolutionError", "host not found"),
+    ("certificate", "certificate not trusted"),
+    ("timed out", "timed out"),
+    ("NewConnectionError", "could not connect"),
+    ("IncompleteRead", "connection lost before the end"),
+    ("Connection aborted", "connection lost"),
+    ("Connection reset", "connection lost"),
+)
 
 T = TypeVar("T")
 
@@ -29,60 +40,42 @@ def get(
     limit: int,
     progress: Callable[[int, int | None], None],
 ) -> bytes:
-    """Everything an address answers with.
+    """Download the body of a response.
+
+    Args:
+        url: http or https.
+        first_byte_timeout_s: until the first byte of the body arrives.
+        limit: the largest size of the body, in bytes.
+        progress: called with the number of bytes received, and the total if the server announces it.
 
     Raises:
-        DataError: it does not answer in time, or with an error, or with more than `limit` bytes.
+        DataError: the server cannot be reached, is too slow, answers with an error, or sends more
+            than `limit` bytes.
     """
-    import requests
     import urllib3
 
-    deadline = time.monotonic() + TRANSFER_TIMEOUT_S
     try:
         with _session() as session:
-            response, first = _within(first_byte_timeout_s, lambda: _open(session, url))
-            length = response.headers.get("Content-Length", "")
-            total = int(length) if length.isascii() and length.isdigit() else None
-            received = bytearray(first)
+            response, start = _call_within(first_byte_timeout_s, lambda: _open(session, url))
             with response:
-                while piece := _read(response):
-                    progress(len(received), total)
-                    received += piece
-                    if len(received) > limit:
-                        raise DataError(f"more than the {limit:,} bytes expected at most")
-                    if time.monotonic() > deadline:
-                        raise DataError(f"not finished after {TRANSFER_TIMEOUT_S:.0f} s")
-        progress(len(received), total)
-        return bytes(received)
-    except (TimeoutError, requests.Timeout) as error:
-        raise DataError("no answer in time") from error
-    except requests.HTTPError as error:
-        refusal = error.response
-        raise DataError(f"answered {refusal.status_code} {refusal.reason}") from error
-    except requests.TooManyRedirects as error:
-        raise DataError("sent elsewhere again and again") from error
-    except (
-        requests.RequestException,
-        urllib3.exceptions.HTTPError,
-        http.client.HTTPException,
-        OSError,
-        ValueError,  # an address that is none
-    ) as error:
-        raise DataError(_reason(error)) from error
+                return _read_body(response, start, limit=limit, progress=progress)
+    # Every exception of requests is an OSError. An invalid URL is a ValueError.
+    except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
+        raise DataError(_message(error)) from error
 
 
 def _session() -> "requests.Session":
-    """A session that never follows a redirect from https to http."""
+    """A session that rejects redirects from https to http."""
     import requests
 
     class Session(requests.Session):
         def get_redirect_target(self, resp: requests.Response) -> str | None:
             target = super().get_redirect_target(resp)
             if target:
-                resp.close()  # what it says besides is of no interest
+                resp.close()  # the body of a redirect is not read
             schemes = [urlsplit(url).scheme for url in (resp.url, urljoin(resp.url, target or ""))]
             if schemes == ["https", "http"]:
-                raise requests.exceptions.InvalidURL(_DOWNGRADE)
+                raise DataError("redirected from https to http")
             return target
 
     session = Session()
@@ -91,60 +84,80 @@ def _session() -> "requests.Session":
 
 
 def _open(session: "requests.Session", url: str) -> "tuple[requests.Response, bytes]":
-    """The answer, and the first bytes of its body; none for an empty one."""
+    """The response, and the first bytes of its body; no bytes if the body is empty."""
     response = session.get(
         url, stream=True, timeout=STALL_TIMEOUT_S, headers={"Accept-Encoding": "identity"}
     )
     try:
         response.raise_for_status()
-        return response, _read(response)
+        return response, _read_chunk(response)
     except BaseException:
         response.close()
         raise
 
 
-def _read(response: "requests.Response") -> bytes:
-    """What of the body is there by now, as it was sent: an archive is not unpacked on the way."""
+def _read_body(
+    response: "requests.Response",
+    start: bytes,
+    *,
+    limit: int,
+    progress: Callable[[int, int | None], None],
+) -> bytes:
+    deadline = time.monotonic() + TRANSFER_TIMEOUT_S
+    length = response.headers.get("Content-Length", "")
+    total = int(length) if length.isascii() and length.isdigit() else None
+    body = bytearray(start)
+    while chunk := _read_chunk(response):
+        progress(len(body), total)
+        body += chunk
+        if len(body) > limit:
+            raise DataError(f"larger than the expected maximum of {limit:,} bytes")
+        if time.monotonic() > deadline:
+            raise DataError(f"not complete after {TRANSFER_TIMEOUT_S:.0f} s")
+    progress(len(body), total)
+    return bytes(body)
+
+
+def _read_chunk(response: "requests.Response") -> bytes:
+    """The bytes that have arrived, as they were sent: Content-Encoding is not decoded."""
     return bytes(response.raw.read1(_CHUNK_BYTES, decode_content=False))
 
 
-def _within(timeout_s: float, call: Callable[[], T]) -> T:
-    """What `call` returns or raises; TimeoutError when it takes longer.
+def _call_within(timeout_s: float, call: Callable[[], T]) -> T:
+    """Return or raise what `call` does; raise TimeoutError if it takes longer.
 
-    In a thread of its own, because looking up a name has no time-out that could be set.
+    The call runs in a thread, because a host name look-up has no timeout.
     """
-    answers: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
+    results: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
 
     def run() -> None:
         try:
-            answers.put((call(), None))
+            results.put((call(), None))
         except BaseException as error:
-            answers.put((None, error))
+            results.put((None, error))
 
     threading.Thread(target=run, daemon=True).start()
     try:
-        answer, error = answers.get(timeout=max(0.1, timeout_s))
+        result, error = results.get(timeout=max(0.1, timeout_s))
     except queue.Empty:
         raise TimeoutError from None
     if error is not None:
         raise error
-    return answer  # type: ignore[return-value]
+    return result  # type: ignore[return-value]
 
 
-def _reason(error: BaseException) -> str:
-    """The innermost cause of a failed request, in a few words."""
-    text = str(error)
-    for sign, reason in (
-        ("NameResolutionError", "its name is not known here (no network?)"),
-        (_DOWNGRADE, _DOWNGRADE),
-        ("certificate", "its certificate is not trusted"),
-        ("timed out", "no answer in time"),
-        ("Failed to parse", "sent to an address that is none"),
-        ("NewConnectionError", "no connection"),
-        ("IncompleteRead", "broke off before the end"),
-        ("Connection aborted", "broke off"),
-        ("Connection reset", "broke off"),
-    ):
-        if sign.lower() in text.lower():
-            return reason
-    return f"failed ({type(error).__name__})"
+def _message(error: BaseException) -> str:
+    """Why a request failed, in a few words."""
+    import requests
+
+    if isinstance(error, requests.HTTPError):
+        return f"HTTP {error.response.status_code} {error.response.reason}"
+    if isinstance(error, requests.TooManyRedirects):
+        return "too many redirects"
+    if isinstance(error, TimeoutError | requests.Timeout):
+        return "timed out"
+    text = str(error).lower()
+    for substring, message in _MESSAGES:
+        if substring.lower() in text:
+            return message
+    return "invalid URL" if isinstance(error, ValueError) else f"failed ({type(error).__name__})"

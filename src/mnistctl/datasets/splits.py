@@ -1,54 +1,74 @@
-"""Dividing images into train, validation and test, independently of the training seed."""
+"""Splits of a dataset, and how images are divided into them, independently of the training seed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from mnistctl.errors import UsageError
+from mnistctl.types import Images, Labels
 
-DEFAULT_SHARE = 12  # one image in 12 is held out unless a size is asked for: 5,000 of MNIST
+VALIDATION_ONE_IN = 12  # by default one training image in 12 is for validation: 5,000 of MNIST
 
 _TRAIN_SHARE, _VALIDATION_SHARE = 0.8, 0.1  # of pictures without given splits; the rest is test
 
 Rows = npt.NDArray[np.intp]
 
 
-def hold_out(labels: npt.NDArray[np.int64], *, size: int | None, split_seed: int) -> tuple[Rows, Rows]:
-    """Divide rows into (train, validation), every class in proportion, both in rising order.
+@dataclass(frozen=True)
+class Split:
+    """The labelled images of one split of a dataset."""
+
+    dataset: str  # a name in the catalog, or the absolute path of a folder
+    name: str  # such as "train", "validation" or "test"
+    images: Images  # uint8 (N, 28, 28), 0 = paper, 255 = ink
+    labels: Labels  # int64 (N,), 0 to C - 1
+    class_names: Sequence[str]  # C names
+    sha256: str  # of the files that the images come from
+
+    def take(self, rows: Rows | slice, *, name: str) -> "Split":
+        """A split of some of the images."""
+        return replace(self, name=name, images=self.images[rows], labels=self.labels[rows])
+
+
+def hold_out(labels: Labels, *, size: int | None, split_seed: int) -> tuple[Rows, Rows]:
+    """Divide rows into (train, validation), with every class in proportion, both in rising order.
 
     Args:
         labels: int64 (N,).
-        size: rows to hold out; None: one in 12; 0: none.
-        split_seed: which ones; the same seed and labels give the same rows.
+        size: the number of rows for validation; None: one in 12.
+        split_seed: selects the rows; the same seed and labels give the same rows.
 
     Raises:
-        UsageError: nothing would be left to train on.
+        UsageError: no row would be left for training.
     """
-    images = len(labels)
+    count = len(labels)
     if size is None:
-        size = images // DEFAULT_SHARE
-    if size >= images:
+        size = count // VALIDATION_ONE_IN
+    if size >= count:
         raise UsageError(
-            f"--validation-size {size:,}: there are only {images:,} training images to hold out from"
+            f"--validation-size {size:,}: there are only {count:,} training images to hold out from"
         )
-    counts = np.bincount(labels)
-    shares = counts * size / images
-    quota = np.floor(shares).astype(np.intp)
-    # What rounding down left over goes to the classes it cost most.
-    quota[np.argsort(quota - shares, kind="stable")[: size - quota.sum()]] += 1
+    exact = np.bincount(labels) * size / count
+    quotas = np.floor(exact).astype(np.intp)
+    # The rows lost by rounding down go to the classes that lost most.
+    quotas[np.argsort(quotas - exact, kind="stable")[: size - quotas.sum()]] += 1
     random = np.random.default_rng(split_seed)
-    held_out = np.zeros(images, dtype=bool)
-    for label, rows in enumerate(quota):
-        held_out[random.permutation(np.flatnonzero(labels == label))[:rows]] = True
+    held_out = np.zeros(count, dtype=bool)
+    for label, quota in enumerate(quotas):
+        held_out[random.permutation(np.flatnonzero(labels == label))[:quota]] = True
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
 def by_content(sha256: str) -> str:
-    """Which split a picture belongs to, by its own content alone: 80% train, 10% validation, 10% test.
+    """The split of a picture, by its content alone: 80% train, 10% validation, 10% test.
 
-    More pictures never move one from a split to another, and copies of a picture stay together.
+    A new picture never moves another one to a different split, and copies of a picture are in the
+    same split.
 
     Args:
-        sha256: of the picture's file, in hexadecimal.
+        sha256: the hash of the picture's file, in hexadecimal.
     """
     position = int(sha256[:16], 16) / 2**64
     if position < _TRAIN_SHARE:

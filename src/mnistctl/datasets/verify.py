@@ -1,4 +1,4 @@
-"""Raw files as they lie on disk: whether they are the published ones."""
+"""Read and write a dataset's raw files, and check that they are the published ones."""
 
 import hashlib
 import re
@@ -12,121 +12,121 @@ from mnistctl.system import files
 
 
 @dataclass(frozen=True)
-class Raw:
-    """A raw file's bytes, and whether a published hash vouches for them."""
+class RawContent:
+    """The bytes of a raw file."""
 
     content: bytes
     sha256: str
-    verified: bool
+    verified: bool  # whether a published hash confirms them; if not, their structure was checked
 
 
-def read(path: Path, file: RawFile, *, mend: str) -> Raw:
-    """Read a raw file and verify it by its SHA-256, published or recorded, or by its archive.
+def read(path: Path, file: RawFile, *, fix: str = "") -> RawContent:
+    """Read a raw file and check its size and its hash, or its structure if no hash is available.
+
+    The hash is the published one, or the one recorded beside the file, or that of the content of the
+    published archive beside the file.
 
     Args:
-        path: of the file.
-        file: what it should be.
-        mend: what to do if it is not, for the error.
+        path: the raw file.
+        file: the expected size and hashes.
+        fix: what the user can do about a damaged file, for the error.
 
     Raises:
-        DataError: unreadable, or not the bytes it should have.
+        DataError: the file cannot be read, or does not have the expected content.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from error
-    expected = file.sha256 or _recorded(path) or _archived(path, file)
-    found = files.sha256(content)
-    if len(content) != file.size_bytes or expected not in (None, found):
-        raise DataError(
-            f"{path}: damaged: {len(content):,} bytes with SHA-256 {found[:12]}…, expected "
-            f"{file.size_bytes:,} with {(expected or 'another')[:12]}…; {mend}"
-        )
-    return Raw(content, found, verified=expected is not None)
+    content = files.read_bytes(path)
+    expected = file.sha256 or _recorded_sha256(path) or _archived_sha256(path, file)
+    sha256 = files.sha256(content)
+    if len(content) != file.size_bytes or expected not in (None, sha256):
+        raise DataError(f"{path}: damaged: {_difference(content, sha256, file, expected)}; {fix}")
+    if expected is None:
+        idx.parse(content, path.name)
+    return RawContent(content, sha256, verified=expected is not None)
 
 
-def unpack(content: bytes, file: RawFile, *, name: str) -> Raw:
-    """The raw file in what was fetched or found: its archive, or the file itself.
+def unpack(content: bytes, file: RawFile, *, name: str) -> RawContent:
+    """Check the bytes of a raw file or of its archive, from any source; unpack an archive.
 
     Args:
-        content: the bytes.
-        file: what they should be.
-        name: what to call them in an error.
+        content: the raw file, or its gzip archive.
+        file: the expected size and hashes.
+        name: the name of the source, for errors.
 
     Raises:
-        DataError: they are something else.
+        DataError: the bytes are not those of the file.
     """
     verified = file.sha256 is not None
     if content[:2] == idx.GZIP_MAGIC:
         if file.archive_md5 is not None:
-            found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-            if found != file.archive_md5:
-                raise DataError(f"{name}: MD5 {found}, expected {file.archive_md5}")
+            md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+            if md5 != file.archive_md5:
+                raise DataError(f"{name}: MD5 {md5}, expected {file.archive_md5}")
             verified = True
         content = idx.unpack_gzip(content, name=name, size_bytes=file.size_bytes)
     sha256 = files.sha256(content)
-    if file.sha256 is not None and sha256 != file.sha256:
-        raise DataError(
-            f"{name}: {len(content):,} bytes with SHA-256 {sha256[:12]}…, "
-            f"expected {file.size_bytes:,} with {file.sha256[:12]}…"
-        )
+    if len(content) != file.size_bytes or file.sha256 not in (None, sha256):
+        raise DataError(f"{name}: {_difference(content, sha256, file, file.sha256)}")
     if not verified:
-        _check_structure(content, file, name=name)
-    return Raw(content, sha256, verified)
+        idx.parse(content, name)
+    return RawContent(content, sha256, verified)
 
 
-def write(path: Path, raw: Raw, file: RawFile) -> None:
-    """Put a raw file in its place; and its SHA-256 beside it, where that is not in the catalog.
+def write(path: Path, raw: RawContent, file: RawFile) -> None:
+    """Write a raw file, and record its SHA-256 beside it if the catalog has none.
 
     Raises:
-        WriteError: it cannot be written.
+        WriteError: a file cannot be written.
     """
     record = _record_path(path)
     if file.sha256 is None and raw.verified:
-        # First: should the next line not come to its end, the old file counts as damaged, and is
-        # fetched again.
+        # The record is written first: if the second write fails, the old file does not match the
+        # record, counts as damaged, and is downloaded again.
         files.write_bytes(record, f"{raw.sha256}  {path.name}\n".encode())
     elif file.sha256 is None:
-        files.remove(record)  # an old one would call the new file damaged
+        files.remove(record)  # the new file would not match an old record
     files.write_bytes(path, raw.content)
 
 
 def status(path: Path, file: RawFile) -> str | None:
-    """How a raw file lies there: "present", "unverified" (sound, but nothing vouches), or None."""
+    """The state of a raw file on disk.
+
+    Returns:
+        "present"; or "unverified": well-formed, but no hash to check it against; or None: it is
+        missing or damaged.
+    """
     try:
-        found = read(path, file, mend="")
-        if not found.verified:
-            _check_structure(found.content, file, name=path.name)
+        return "present" if read(path, file).verified else "unverified"
     except DataError:
         return None
-    return "present" if found.verified else "unverified"
 
 
-def _check_structure(content: bytes, file: RawFile, *, name: str) -> None:
-    if len(content) != file.size_bytes:
-        raise DataError(f"{name}: {len(content):,} bytes, expected {file.size_bytes:,}")
-    idx.parse(content, name)
+def _difference(content: bytes, sha256: str, file: RawFile, expected: str | None) -> str:
+    suffix = f" with {expected[:12]}…" if expected else ""
+    return (
+        f"{len(content):,} bytes with SHA-256 {sha256[:12]}…, "
+        f"expected {file.size_bytes:,} bytes{suffix}"
+    )
 
 
 def _record_path(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
 
 
-def _recorded(path: Path) -> str | None:
+def _recorded_sha256(path: Path) -> str | None:
     """The SHA-256 recorded beside a raw file, in the format of `sha256sum`."""
     try:
-        found = re.match(r"[0-9a-f]{64}\b", _record_path(path).read_text(encoding="ascii"))
+        match = re.match(r"[0-9a-f]{64}\b", _record_path(path).read_text(encoding="ascii"))
     except (OSError, ValueError):
         return None
-    return found.group() if found else None
+    return match.group() if match else None
 
 
-def _archived(path: Path, file: RawFile) -> str | None:
-    """The SHA-256 that the published archive beside a raw file has inside, if it lies there."""
+def _archived_sha256(path: Path, file: RawFile) -> str | None:
+    """The SHA-256 of the content of the published archive, if that is beside the raw file."""
     archive = path.with_name(f"{path.name}.gz")
     if file.archive_md5 is None or not archive.is_file():
         return None
     try:
-        return unpack(archive.read_bytes(), file, name=archive.name).sha256
-    except (OSError, DataError):
+        return unpack(files.read_bytes(archive), file, name=archive.name).sha256
+    except DataError:
         return None

@@ -328,7 +328,7 @@ _BARS = {  # key -> title, how a value is written
 }
 
 
-def benchmark_chart(found: dict[str, Any]) -> bytes:
+def benchmark(found: dict[str, Any]) -> bytes:
     """Bars of latency, speed and size, a row for each format that was measured.
 
     Args:

@@ -34,11 +34,11 @@ class Report:
     reliability: list[dict[str, Any]]  # of each bin that has any: images, confidence, accuracy
     rejected: float | None  # share of the images, by the threshold on `familiarity`; None: it has none
     robustness: Sequence[dict[str, Any]] = ()  # corruption, strength, unit, accuracy; where asked for
-    pictures: Sequence[str] = ()  # files that were drawn of it
+    plots: Sequence[str] = ()  # paths of the plots that were drawn
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        names = ("accuracy_interval", "robustness", "pictures")
+        names = ("accuracy_interval", "robustness", "plots")
         lists = {name: list(getattr(self, name)) for name in names}
         return vars(self) | lists
 

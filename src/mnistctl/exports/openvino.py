@@ -1,32 +1,34 @@
-"""A folder with OpenVINO's two files."""
+"""The format `openvino`: a folder with OpenVINO's two files. Weights stay in float32."""
 
 import json
 from pathlib import Path
 
-from onnx import ModelProto
-
+from mnistctl.exports.graph import Source
 from mnistctl.models import formats
 from mnistctl.models.metadata import KEY, Metadata
-from mnistctl.models.openvino_predictor import OpenVinoPredictor, core, openvino
+from mnistctl.models.openvino_predictor import OpenVinoPredictor, openvino, shared_core
 
 
 class OpenVinoFolder:
-    """The folder, of an ONNX graph."""
+    """An OpenVINO folder; see `exports.Export`."""
 
-    def __init__(self, model: ModelProto) -> None:
-        self._model = core().read_model(model.SerializeToString())
+    def __init__(self, source: Source) -> None:
+        self._model = shared_core().read_model(source.graph.SerializeToString())
 
     @property
     def details(self) -> dict[str, str]:
-        """See `OnnxFile`."""
+        """See `exports.Export`."""
         return {"openvino": str(openvino.__version__)}
 
     def save(self, path: Path, metadata: Metadata) -> None:
-        """Write the folder; weights stay float32."""
+        """See `exports.Export`."""
         path.mkdir(exist_ok=True)
         self._model.set_rt_info(json.dumps(metadata.to_json()), [KEY])
         openvino.save_model(self._model, path / formats.OPENVINO_FILE, compress_to_fp16=False)
 
     def open(self, path: Path) -> OpenVinoPredictor:
-        """See `OnnxFile`."""
+        """See `exports.Export`."""
         return OpenVinoPredictor(path / formats.OPENVINO_FILE)
+
+
+build = OpenVinoFolder

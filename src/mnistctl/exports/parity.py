@@ -1,147 +1,156 @@
-"""Parity: whether an exported model says what the PyTorch model says."""
+"""Parity: whether an exported model gives the same outputs as the PyTorch model."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mnistctl.datasets import Split
 from mnistctl.errors import CheckFailedError
 from mnistctl.models.formats import FORMATS, ONNX, Format
 from mnistctl.models.predictor import Outputs, Predictor, predict_all
+from mnistctl.types import Floats
 
 BATCH_SIZES = (1, 7, 256)
-RELATIVE_TOLERANCE = 1e-4  # of the largest logit, and at least of 1
-# Of `familiarity`, which is held against a threshold and decides nothing else. It magnifies what hardly
-# changes in a net, and with that its rounding: of a deep net after five steps by 1e-4.
-KNOWN_TOLERANCE = 1e-3
+RELATIVE_TOLERANCE = 1e-4  # relative to the largest logit, or to 1 if that is larger
+# The familiarity amplifies rounding errors of the net, in a deep net after five steps by 1e-4. It is
+# only compared with a threshold, so it may differ by more than the logits.
+FAMILIARITY_TOLERANCE = 1e-3
 _ROUNDING = 1e-9  # of the difference of two accuracies
 
 
 @dataclass(frozen=True)
 class Parity:
-    """Two models on the same images: the largest figures over all batch sizes."""
+    """Two models compared on the same images; differences are the largest of all batch sizes."""
 
-    dataset: str
+    dataset: str  # whose images were compared
     split: str
-    images: int
-    batch_sizes: tuple[int, ...]
-    limits: dict[str, float]  # what is allowed: the figure's name -> the most
+    images: int  # number of images
+    batch_sizes: tuple[int, ...]  # at which the exported model ran
+    limits: dict[str, float]  # metric -> the largest value allowed
     max_logit_difference: float
     mean_logit_difference: float
     max_probability_difference: float
     max_familiarity_difference: float
-    argmax_agreement: float  # share of images, in [0, 1]
-    disagreements: int  # images whose argmax differs
-    disagreements_beyond_tolerance: int  # of them, those that rounding in float32 cannot explain
-    rejections_changed: int  # images that one of the two refuses and the other does not
-    reference_accuracy: float
-    exported_accuracy: float
-    accuracy_loss: float  # of the worst batch size; below 0 it is a gain
-    is_finite: bool  # whether all that the exported model says are numbers
+    argmax_agreement: float  # share of images with the same predicted label, in [0, 1]
+    disagreements: int  # images with another predicted label
+    disagreements_beyond_tolerance: int  # of these, images where float32 rounding is not the reason
+    rejections_changed: int  # images that only one of the two models rejects
+    reference_accuracy: float  # of the PyTorch model, in [0, 1]
+    exported_accuracy: float  # of the exported model, in [0, 1]
+    accuracy_loss: float  # at the worst batch size; negative if the accuracy is higher
+    is_finite: bool  # whether the exported model gives finite numbers only
 
     @property
     def holds(self) -> bool:
-        """Whether no figure is above what is allowed."""
-        return self.is_finite and not self._broken()
+        """Whether every value is finite and no limit is exceeded."""
+        return self.is_finite and not self._exceeded()
 
-    def _broken(self) -> list[str]:
-        return [name for name, most in self.limits.items() if not getattr(self, name) <= most]
+    def _exceeded(self) -> list[str]:
+        return [name for name, limit in self.limits.items() if not getattr(self, name) <= limit]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, with the verdict."""
-        values = {name: _plain(value) for name, value in asdict(self).items()}
+        """Plain values, and whether parity holds. Infinity and NaN become strings."""
+        values = {
+            name: str(value) if isinstance(value, float) and not np.isfinite(value) else value
+            for name, value in asdict(self).items()
+        }
         return values | {"batch_sizes": list(self.batch_sizes), "holds": self.holds}
 
     def require(self, path: str) -> None:
-        """Insist on parity.
+        """Check that parity holds.
 
         Raises:
-            CheckFailedError: it does not hold.
+            CheckFailedError: it does not.
         """
-        if not self.holds:
-            found = [
-                f"{name.replace('_', ' ')} {getattr(self, name):.2g} (at most {self.limits[name]:.2g} "
-                "is allowed)"
-                for name in self._broken()
-            ]
-            if not self.is_finite:
-                found.append("values that are no numbers")
-            raise CheckFailedError(
-                f"{path}: not written: on {self.images:,} images, compared with PyTorch: "
-                f"{', '.join(found)}"
-            )
+        if self.holds:
+            return
+        reasons = [
+            f"{name.replace('_', ' ')} {getattr(self, name):.2g} "
+            f"(at most {self.limits[name]:.2g} is allowed)"
+            for name in self._exceeded()
+        ]
+        if not self.is_finite:
+            reasons.append("values that are not finite")
+        raise CheckFailedError(
+            f"{path}: not written: on {self.images:,} images, compared with PyTorch: "
+            f"{', '.join(reasons)}"
+        )
 
 
 def compare(
     reference: Predictor, exported: Predictor, split: Split, *, kind: Format = FORMATS[ONNX]
 ) -> Parity:
-    """Run both over all images of a split, the exported one at every batch size of the check."""
-    wanted = predict_all(reference, split.images, batch_size=max(BATCH_SIZES))
-    tolerance = RELATIVE_TOLERANCE * max(1.0, float(np.abs(wanted.logits).max()))
-    first, second = np.sort(wanted.logits, axis=1)[:, :-3:-1].T
-    is_clear = first - second > 2 * tolerance
-    label = wanted.logits.argmax(axis=1)
-    threshold = reference.metadata.threshold
+    """Run both models on all images of a split, the exported one at every batch size of the check."""
+    expected = predict_all(reference, split.images, batch_size=max(BATCH_SIZES))
+    actual = [predict_all(exported, split.images, batch_size=size) for size in BATCH_SIZES]
+    tolerance = RELATIVE_TOLERANCE * max(1.0, float(np.abs(expected.logits).max()))
 
-    found = [predict_all(exported, split.images, batch_size=size) for size in BATCH_SIZES]
-    differs = np.stack([output.logits.argmax(axis=1) != label for output in found]).any(axis=0)
-    differences = {
-        name: [_difference(output, wanted, name) for output in found] for name in Outputs._fields
-    }
-    largest = {
-        name: max(float(item.max()) for item in of_batches) for name, of_batches in differences.items()
-    }
-    refusals = [
-        (output.familiarity < threshold) != (wanted.familiarity < threshold)
-        if threshold is not None
-        else False
-        for output in found
-    ]
-    accuracy = float((label == split.labels).mean())
-    accuracies = [float((output.logits.argmax(axis=1) == split.labels).mean()) for output in found]
+    labels = expected.logits.argmax(axis=1)
+    has_other_label = np.any([outputs.logits.argmax(axis=1) != labels for outputs in actual], axis=0)
+    is_clear = _margin(expected.logits) > 2 * tolerance
+    accuracy = float((labels == split.labels).mean())
+    exported_accuracy = min(
+        float((outputs.logits.argmax(axis=1) == split.labels).mean()) for outputs in actual
+    )
+    logit_differences = [_difference(outputs.logits, expected.logits) for outputs in actual]
     return Parity(
         dataset=split.dataset,
         split=split.name,
         images=len(split.images),
         batch_sizes=BATCH_SIZES,
         limits=_limits(kind, tolerance=tolerance, images=len(split.images)),
-        max_logit_difference=largest["logits"],
-        mean_logit_difference=max(float(item.mean()) for item in differences["logits"]),
-        max_probability_difference=largest["probabilities"],
-        max_familiarity_difference=largest["familiarity"],
-        argmax_agreement=float(1 - differs.mean()),
-        disagreements=int(differs.sum()),
-        disagreements_beyond_tolerance=int((differs & is_clear).sum()),
-        rejections_changed=max(int(np.sum(changed)) for changed in refusals),
+        max_logit_difference=max(float(difference.max()) for difference in logit_differences),
+        mean_logit_difference=max(float(difference.mean()) for difference in logit_differences),
+        max_probability_difference=max(
+            float(_difference(outputs.probabilities, expected.probabilities).max())
+            for outputs in actual
+        ),
+        max_familiarity_difference=max(
+            float(_difference(outputs.familiarity, expected.familiarity).max()) for outputs in actual
+        ),
+        argmax_agreement=float(1 - has_other_label.mean()),
+        disagreements=int(has_other_label.sum()),
+        disagreements_beyond_tolerance=int((has_other_label & is_clear).sum()),
+        rejections_changed=_rejections_changed(expected, actual, reference.metadata.threshold),
         reference_accuracy=accuracy,
-        exported_accuracy=min(accuracies),
-        accuracy_loss=accuracy - min(accuracies),
-        is_finite=all(np.isfinite(values).all() for output in found for values in output),
+        exported_accuracy=exported_accuracy,
+        accuracy_loss=accuracy - exported_accuracy,
+        is_finite=all(np.isfinite(values).all() for outputs in actual for values in outputs),
     )
 
 
 def _limits(kind: Format, *, tolerance: float, images: int) -> dict[str, float]:
-    """What a format may differ by on so many images; one of them always may."""
-    refusals = {"rejections_changed": max(1, int(kind.max_rejections_changed * images))}
+    """The limits of a format. A share of the images is never less than one image."""
+    rejections = {"rejections_changed": max(1, int(kind.max_rejections_changed * images))}
     if kind.max_disagreement is not None:
-        return {"disagreements": max(1, int(kind.max_disagreement * images)), **refusals}
+        return {"disagreements": max(1, int(kind.max_disagreement * images)), **rejections}
     if kind.max_accuracy_loss is not None:
-        return {"accuracy_loss": max(kind.max_accuracy_loss, 1 / images) + _ROUNDING, **refusals}
+        return {"accuracy_loss": max(kind.max_accuracy_loss, 1 / images) + _ROUNDING, **rejections}
     return {
         "max_logit_difference": tolerance,
         "max_probability_difference": tolerance,
-        "max_familiarity_difference": KNOWN_TOLERANCE,
+        "max_familiarity_difference": FAMILIARITY_TOLERANCE,
         "disagreements_beyond_tolerance": 0,
     }
 
 
-def _plain(value: Any) -> Any:
-    """The value; a float that JSON has no word for as one that it has."""
-    return str(value) if isinstance(value, float) and not np.isfinite(value) else value
+def _margin(logits: Floats) -> Floats:
+    """The largest logit of each row minus the second largest, (N,)."""
+    ascending = np.sort(logits, axis=1)
+    return ascending[:, -1] - ascending[:, -2]
 
 
-def _difference(found: Outputs, wanted: Outputs, name: str) -> Any:
-    # A value that is not finite differs from everything.
-    difference = np.abs(getattr(found, name).astype(np.float64) - getattr(wanted, name))
+def _rejections_changed(expected: Outputs, actual: Sequence[Outputs], threshold: float | None) -> int:
+    if threshold is None:
+        return 0
+    is_rejected = expected.familiarity < threshold
+    return max(int(((item.familiarity < threshold) != is_rejected).sum()) for item in actual)
+
+
+def _difference(actual: Floats, expected: Floats) -> npt.NDArray[np.float64]:
+    """Absolute differences; infinite where a value is not finite."""
+    difference = np.abs(actual.astype(np.float64) - expected)
     return np.nan_to_num(difference, nan=np.inf, posinf=np.inf)

@@ -1,87 +1,79 @@
-"""Whatever picture a person has -> the 28×28 images a model reads. One way, for every consumer."""
+"""Convert pictures to the 28×28 images that models take. Every command uses this conversion."""
 
 import glob
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mnistctl.errors import PictureError
-from mnistctl.images import center, decode
+from mnistctl.images import center, decode, segment
 from mnistctl.images.decode import Grey, Picture
-from mnistctl.images.segment import Box, Digit, Scores, box_of, split
+from mnistctl.images.segment import Box, Digit, Scores
+from mnistctl.system import files
 from mnistctl.types import Images
 
 
 def read(source: Path | bytes, *, name: str) -> Images:
-    """Read one picture of one digit as uint8 (28, 28), 0 = paper, 255 = ink.
+    """Convert a picture of one digit to an image, uint8 (28, 28), 0 = paper, 255 = ink.
 
     Args:
-        source: a file, or the bytes of one.
-        name: what to call it in an error.
+        source: a file, or the content of one.
+        name: the picture's name in error messages.
 
     Raises:
-        PictureError: it cannot be read as a picture, or is too large.
-        BlankPictureError: nothing on it stands out from the paper.
+        PictureError: see `decode.read`.
+        BlankPictureError: the picture has no ink.
     """
-    return find_digit(source, name=name).image
+    return center.fit(find_ink(decode.read(source, name=name), name=name))
 
 
-def find_digit(source: Path | bytes, *, name: str) -> Digit:
-    """All the ink of a picture as one digit; its box is in the picture's own pixels.
+def find_ink(picture: Picture, *, name: str) -> Grey:
+    """The ink of a picture: float32 (H, W), 0 = paper, 1 = the ink's usual strength and above.
 
     Raises:
-        PictureError: see `read`.
+        BlankPictureError: the picture has no ink.
     """
-    picture, found = look(source, name=name)
-    return Digit(_enlarged(box_of(found), picture), center.fit(found), 0)
+    from mnistctl.images import ink  # imports OpenCV, 0.1 s, which 28×28 images do not need
+
+    return ink.find(picture.colours, name=name)
 
 
-def find_digits(source: Path | bytes, *, name: str, score: Callable[[Images], Scores]) -> list[Digit]:
-    """The digits of a picture, in reading order; their boxes are in the picture's own pixels.
+def find_digit(picture: Picture, ink: Grey) -> Digit:
+    """All the ink of a picture as one digit. Its box is in the pixels of the file."""
+    return Digit(_in_file_pixels(segment.box_of(ink), picture), center.fit(ink), 0)
+
+
+def find_digits(picture: Picture, ink: Grey, *, score: Callable[[Images], Scores]) -> list[Digit]:
+    """The digits of a picture in reading order. Their boxes are in the pixels of the file.
 
     Args:
-        source: a file, or the bytes of one.
-        name: what to call it in an error.
-        score: the log-likelihood that each of N images, uint8 (N, 28, 28), is one whole digit.
-
-    Raises:
-        PictureError: see `read`.
+        picture: the decoded picture.
+        ink: its ink, as `find_ink` returns it.
+        score: see `segment.split`.
     """
-    picture, found = look(source, name=name)
-    return [digit._replace(box=_enlarged(digit.box, picture)) for digit in split(found, score)]
+    digits = segment.split(ink, score)
+    return [digit._replace(box=_in_file_pixels(digit.box, picture)) for digit in digits]
 
 
-def look(source: Path | bytes, *, name: str) -> tuple[Picture, Grey]:
-    """A picture, upright and at most 1,024 pixels long, and its ink, float32 (H, W) in [0, 1].
-
-    Raises:
-        PictureError: see `read`.
-    """
-    from mnistctl.images import ink  # OpenCV, 0.1 s, and whoever has 28×28 images needs none
-
-    picture = decode.read(source, name=name)
-    return picture, ink.find(picture.colours, name=name)
-
-
-def _enlarged(box: Box, picture: Picture) -> Box:
+def _in_file_pixels(box: Box, picture: Picture) -> Box:
     return Box(*(round(side * picture.scale) for side in box))
 
 
 def find_files(name: str, *, recursive: bool = False) -> list[Path]:
-    """The pictures that a name means: a file, the pictures in a folder, or what a pattern matches.
+    """List picture files: one file, the pictures in a folder, or the files that match a pattern.
 
     Args:
-        name: of a file or a folder; or a pattern with *, ? or ** that no file is called.
-        recursive: whether folders inside a folder are looked into.
+        name: a file, a folder, or a pattern with *, ? or **.
+        recursive: whether to search a folder's sub-folders too.
 
     Raises:
-        PictureError: nothing is there, or a folder cannot be read or has no pictures.
+        PictureError: the folder cannot be read or has no pictures, or no file matches the pattern.
     """
     path = Path(name)
     if path.is_dir():
-        found = list(_below(path)) if recursive else in_folder(path)
-        if not found:
-            raise PictureError(f"{name}: a folder without pictures")
-        return found
+        pictures = list(_list_tree(path)) if recursive else list_pictures(path)
+        if not pictures:
+            raise PictureError(f"{name}: no pictures in this folder")
+        return pictures
     if not path.exists() and glob.has_magic(name):
         matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]
         if not matches:
@@ -90,26 +82,24 @@ def find_files(name: str, *, recursive: bool = False) -> list[Path]:
     return [path]
 
 
-def in_folder(folder: Path) -> list[Path]:
-    """The pictures that lie in a folder, in the order of their names; hidden ones are left out.
+def list_pictures(folder: Path) -> list[Path]:
+    """The picture files in a folder, sorted by name, without hidden files and sub-folders.
 
     Raises:
         PictureError: the folder cannot be read.
     """
-    try:
-        inside = sorted(folder.iterdir())
-    except OSError as error:
-        raise PictureError(f"{folder}: {error.strerror or error}") from error
+    with files.os_errors_as(PictureError, folder):
+        entries = sorted(folder.iterdir())
     return [
         path
-        for path in inside
+        for path in entries
         if path.suffix.lower() in decode.SUFFIXES and path.name[0] != "." and path.is_file()
     ]
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    """The pictures in a folder and in all folders below it, links to folders left out."""
-    yield from in_folder(folder)
-    for inner in sorted(folder.iterdir()):
-        if inner.is_dir() and not inner.is_symlink() and inner.name[0] != ".":
-            yield from _below(inner)
+def _list_tree(folder: Path) -> Iterator[Path]:
+    """The picture files in a folder and all its sub-folders, except hidden and linked folders."""
+    yield from list_pictures(folder)
+    for entry in sorted(folder.iterdir()):
+        if entry.is_dir() and not entry.is_symlink() and entry.name[0] != ".":
+            yield from _list_tree(entry)

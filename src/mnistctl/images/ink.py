@@ -1,4 +1,4 @@
-"""Telling ink from what else is on the paper: noise, dirt and the soft rims of strokes."""
+"""Separate ink from noise, dirt and the soft edges of strokes."""
 
 import cv2
 import numpy as np
@@ -11,74 +11,91 @@ from mnistctl.images.paper import Mask
 
 Sides = npt.NDArray[np.int32]
 
-BLANK_CONTRAST = 0.08  # of black to white; fainter differences are paper, not writing
+BLANK_CONTRAST = 0.08  # smaller differences from the paper are not ink; 1 = black to white
 
-_LARGE = 100  # pixels: a picture with a longer side has noise to smooth
-_NOISE = 5  # standard deviations of the paper's noise: what is stronger is written
-_LOUDEST = 0.3  # of black to white: what is rougher is no paper's noise
-_CORE = 0.25  # of the ink's usual strength: what is stronger, and touches, is one piece
-_STRONG = 0.5  # of the ink's usual strength: every piece reaches it somewhere
-_MOST = 200  # pieces that are looked at: with more it is no writing
-_SPECK = 0.12  # of the largest piece's size: a smaller one is dirt
-_APART = 0.4  # of the largest piece's size: a smaller one is dirt too, unless it lies near
-_NEAR = 0.2  # of the largest piece's size
-_RIM = 0.06  # of the largest piece's size: how far a stroke's soft rim reaches
-_FAINT = 0.02  # of the ink's usual strength: what is fainter in a rim is paper
+_MAX_ROUGH_SIDE = 100  # pixels: a picture with a longer side is smoothed first
+_NOISE_FACTOR = 5  # ink is stronger than this many standard deviations of the paper's noise
+_MAX_NOISE_LIMIT = 0.3  # upper limit of that product; 1 = black to white
+
+# Shares of the ink's usual strength.
+_CORE = 0.25  # pixels above this that touch form a piece
+_STRONG = 0.5  # at least one pixel of a piece is above this
+_MIN_EDGE = 0.02  # weaker pixels in a soft edge are paper
+
+# A piece's size is the longer side of its box. These are shares of the largest piece's size.
+_MIN_NEAR_SIZE = 0.12  # smaller pieces are dirt
+_MIN_FAR_SIZE = 0.4  # smaller pieces are dirt, unless they are near a larger one
+_NEAR = 0.2  # gap between boxes below which pieces are near
+_EDGE_WIDTH = 0.06  # how far the soft edge of a stroke reaches
+
+_MAX_PIECES = 200  # the largest pieces, which others can be near; writing does not have more
 
 
 def find(colours: Colours, *, name: str) -> Grey:
-    """The ink of a picture, float32 (H, W): 0 = paper, 1 = the ink's usual strength and above.
+    """The ink of a picture: float32 (H, W), 0 = paper, 1 = the ink's usual strength and above.
 
     Args:
-        colours: float32 (H, W, C) in [0, 1], C of 1 or 3.
-        name: what to call it in an error.
+        colours: float32 (H, W, C) in [0, 1], C is 1 or 3.
+        name: the picture's name in error messages.
 
     Raises:
-        BlankPictureError: blank: nothing stands out from the paper.
+        BlankPictureError: nothing stands out from the paper.
     """
     strength = paper.remove(colours)
-    smooth = cv2.GaussianBlur(strength, (0, 0), 1) if max(strength.shape) > _LARGE else strength
-    noise = min(_NOISE * paper.spread(smooth), _LOUDEST)
-    written = smooth[smooth > max(BLANK_CONTRAST, noise)]
-    if not written.size:
-        raise BlankPictureError(f"{name}: blank: nothing on it stands out from the paper")
-    level = paper.quantile(written, 0.95)
+    is_large = max(strength.shape) > _MAX_ROUGH_SIDE
+    smooth = cv2.GaussianBlur(strength, (0, 0), 1) if is_large else strength
+    noise = min(_NOISE_FACTOR * paper.estimate_deviation(smooth), _MAX_NOISE_LIMIT)
+    inked = smooth[smooth > max(BLANK_CONTRAST, noise)]
+    if not inked.size:
+        raise _blank(name)
+    usual = paper.estimate_quantile(inked, 0.95)
 
-    core = smooth > max(_CORE * level, min(noise, _STRONG * level))
+    core = smooth > max(_CORE * usual, min(noise, _STRONG * usual))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(core.astype(np.uint8))
-    starts, sides = stats[:, :2], stats[:, 2:4]  # x and y, width and height; the first is the paper
-    strong = np.zeros(count, dtype=bool)
-    strong[labels[smooth > _STRONG * level]] = True
-    strong[0] = False
-    if not strong.any():
-        raise BlankPictureError(f"{name}: blank: nothing on it stands out from the paper")
-    kept, largest = _writing(strong, starts, sides)
+    starts, sides = stats[:, :2], stats[:, 2:4]  # (x, y) and (width, height); row 0 is the paper
+    is_strong = np.zeros(count, dtype=bool)
+    is_strong[labels[smooth > _STRONG * usual]] = True
+    is_strong[0] = False
+    if not is_strong.any():
+        raise _blank(name)
+    is_writing, largest = _select_writing(is_strong, starts, sides)
 
-    width = 2 * max(2, round(_RIM * largest)) + 1
+    width = 2 * max(2, round(_EDGE_WIDTH * largest)) + 1
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
-    around = cv2.dilate(kept[labels].astype(np.uint8), disk) > 0
-    rest = np.abs(smooth[~(around | core)])
-    rough = paper.quantile(rest, 0.98) if rest.size else 0.0
-    rim = min(max(_FAINT * level, 1.5 * rough), _CORE * level)
-    ink: Grey = np.where(around & (smooth > rim), np.clip(strength / level, 0, 1), 0)
+    near_writing = cv2.dilate(is_writing[labels].astype(np.uint8), disk) > 0
+    remainder = np.abs(smooth[~(near_writing | core)])
+    roughness = paper.estimate_quantile(remainder, 0.98) if remainder.size else 0.0
+    limit = min(max(_MIN_EDGE * usual, 1.5 * roughness), _CORE * usual)
+    ink: Grey = np.where(near_writing & (smooth > limit), np.clip(strength / usual, 0, 1), 0)
     return ink.astype(np.float32, copy=False)
 
 
-def _writing(strong: Mask, starts: Sides, sides: Sides) -> tuple[Mask, int]:
-    """Which of N pieces are writing, and the size of the largest.
+def _blank(name: str) -> BlankPictureError:
+    return BlankPictureError(f"{name}: blank: nothing stands out from the paper")
+
+
+def _select_writing(is_strong: Mask, starts: Sides, sides: Sides) -> tuple[Mask, int]:
+    """Select the pieces that are writing, and not dirt.
 
     Args:
-        strong: (N,), which of them may be.
-        starts: (N, 2), the left and upper ends of the boxes around them.
-        sides: (N, 2), the widths and heights of those.
+        is_strong: (N,), which of N pieces can be writing.
+        starts: (N, 2), the left and upper edges of their boxes.
+        sides: (N, 2), the widths and heights of their boxes.
+
+    Returns:
+        Which pieces are writing, (N,), and the size of the largest in pixels.
     """
-    sizes = np.where(strong, sides.max(axis=1), 0)
+    sizes = np.where(is_strong, sides.max(axis=1), 0)
     largest = int(sizes.max())
-    if np.count_nonzero(strong) == 1:
-        return strong, largest
-    is_large = sizes > _APART * largest
-    is_large &= sizes >= np.sort(sizes)[-_MOST:][0]
-    between = starts[:, None] - (starts + sides)[None, is_large]  # (pieces, large ones, x and y)
-    gaps = np.maximum(between, starts[None, is_large] - (starts + sides)[:, None]).max(axis=2)
-    kept: Mask = is_large | ((sizes > _SPECK * largest) & (gaps.min(axis=1) < _NEAR * largest))
-    return kept, largest
+    if np.count_nonzero(is_strong) == 1:
+        return is_strong, largest
+    is_large = sizes > _MIN_FAR_SIZE * largest
+    is_large &= sizes >= np.sort(sizes)[-_MAX_PIECES:][0]
+    # (pieces, large pieces, 2): horizontal and vertical gaps, negative where boxes overlap
+    gaps = np.maximum(
+        starts[:, None] - (starts + sides)[None, is_large],
+        starts[None, is_large] - (starts + sides)[:, None],
+    ).max(axis=2)
+    is_near = gaps.min(axis=1) < _NEAR * largest
+    is_writing: Mask = is_large | ((sizes > _MIN_NEAR_SIZE * largest) & is_near)
+    return is_writing, largest

@@ -1,4 +1,4 @@
-"""Taking the paper away: its colour, the light that falls on it, and the lines printed on it."""
+"""Remove the paper from a picture: its colour, uneven light, and printed lines."""
 
 import cv2
 import numpy as np
@@ -9,142 +9,156 @@ from mnistctl.images.decode import Colours, Grey
 Mask = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.intp]
 
-# Pictures are read side by side; threads within one only wait for each other.
+# Several pictures are processed in parallel, so threads inside OpenCV would only compete.
 cv2.setNumThreads(1)
 
-_SIDE = 96  # pixels, of the small picture that paper is found on: its colour changes slowly
-_WINDOW = 0.9  # of the picture's longer side: over as much there is more paper than ink
-_FAINTEST = 0.04  # of black to white: what differs less from its surroundings is paper for sure
-_SPREADS = (16.0, 6.0, 2.0)  # of 96 pixels: how far away the paper is looked at, under the ink
-_DIMMEST = 0.4  # of the brightest light: how far a shadow is made up for
+# Colour of the paper. Contrast is measured from 0 to 1, the difference between black and white.
+_REDUCED_SIDE = 96  # pixels: longer side of the reduced picture in which the colour is estimated
+_MEDIAN_WINDOW = 0.9  # median filter's width / longer side; so large a window is mostly paper
+_MIN_CONTRAST = 0.04  # smaller differences from the surroundings are always paper
+_FILL_DEVIATIONS = (16.0, 6.0, 2.0)  # pixels of the reduced picture: blurs that fill paper in under ink
+_MIN_LIGHT = 0.4  # share of the brightest light: darker shadows are corrected as if they had this
 
-_FEWEST = 100  # pixels on the shorter side: smaller pictures are too small for lines
-_STEEPEST = 0.1  # of the lines on the paper: rows a column
-_COVERED, _REACHED = 0.55, 0.4  # how much of a line is seen: in all, and at either end
-_DARKER = 1.5  # than a line: what is, is ink across it
-_ENOUGH = 20_000  # pixels to measure by, of a picture that has more
+# Printed lines.
+_MIN_LINE_SIDE = 100  # pixels: no lines are looked for in a picture with a shorter side
+_MAX_SLOPE = 0.1  # rows per column: the steepest line
+_MIN_COVERAGE = 0.55  # share of a line's pixels that are visible, over its whole length
+_MIN_END_COVERAGE = 0.4  # the same share at the left and at the right end
+_MIN_INK_RATIO = 1.5  # ink that crosses a line is at least this many times as strong as the line
+
+_MAX_SAMPLES = 20_000  # pixels: slopes and quantiles are estimated from a sample of about this size
 
 
 def remove(colours: Colours) -> Grey:
-    """How much every pixel differs from its paper, in the direction of ink.
+    """How much each pixel differs from its paper, in the direction of the ink.
 
     Args:
-        colours: float32 (H, W, C) in [0, 1], C of 1 or 3.
+        colours: float32 (H, W, C) in [0, 1], C is 1 or 3.
 
     Returns:
-        float32 (H, W): around 0 for paper, and above for ink, whatever the colours of both.
+        float32 (H, W): about 0 for paper and larger for ink, whatever the colours of both.
     """
-    paper = _paper(colours)
-    strength = _along_strongest(paper - colours)
+    paper = _estimate_paper(colours)
+    strength = _project(paper - colours)
     light = paper.mean(axis=-1)
     if light.size > 1:  # ink in a shadow differs less from its paper
-        strength = strength / np.clip(light / max(light.max(), 1e-6), _DIMMEST, 1)
-    if min(strength.shape) < _FEWEST:
+        strength = strength / np.clip(light / max(light.max(), 1e-6), _MIN_LIGHT, 1)
+    if min(strength.shape) < _MIN_LINE_SIDE:
         return strength
-    return _without_level_lines(_without_level_lines(strength).T).T
+    return _remove_level_lines(_remove_level_lines(strength).T).T
 
 
-def _paper(colours: Colours) -> Colours:
-    """The picture's colours without what is written on it, (H, W, C); (C,) where they are even."""
+def _estimate_paper(colours: Colours) -> Colours:
+    """The paper's colours without the writing: (H, W, C), or (C,) if the border has one colour."""
     border = (colours[0], colours[-1], colours[:, 0], colours[:, -1])
-    if all((side == colours[0, 0]).all() for side in border):  # drawn, not photographed
-        even: Colours = colours[0, 0]
-        return even
+    if all((side == colours[0, 0]).all() for side in border):  # a drawing, not a photo
+        uniform: Colours = colours[0, 0]
+        return uniform
     height, width = colours.shape[:2]
-    scale = min(1.0, _SIDE / max(height, width))
+    scale = min(1.0, _REDUCED_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(colours, size, interpolation=cv2.INTER_AREA).reshape(*size[::-1], -1)
-    # Ink is less than half of any large part, so the median is paper; shadows keep their edges in it.
-    levels = np.rint(small * 255).astype(np.uint8)
-    median = cv2.medianBlur(levels, int(_WINDOW * max(size)) | 1).reshape(levels.shape)
+    reduced = cv2.resize(colours, size, interpolation=cv2.INTER_AREA).reshape(*size[::-1], -1)
+    # Ink covers less than half of any large area, so the median is paper. It keeps shadows' edges.
+    levels = np.rint(reduced * 255).astype(np.uint8)
+    median = cv2.medianBlur(levels, int(_MEDIAN_WINDOW * max(size)) | 1).reshape(levels.shape)
     difference = cv2.absdiff(levels, median).reshape(levels.shape).max(axis=2)
     limit, _ = cv2.threshold(difference, 0, 255, cv2.THRESH_OTSU)
-    written = difference > max(limit / 2, _FAINTEST * 255)
-    around = cv2.dilate(written.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    paper = _filled(small, median / np.float32(255), around)
+    is_ink = difference > max(limit / 2, _MIN_CONTRAST * 255)
+    near_ink = cv2.dilate(is_ink.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    paper = _fill_in(reduced, median / np.float32(255), near_ink)
     full: Colours = cv2.resize(paper, (width, height), interpolation=cv2.INTER_LINEAR)
     return full.reshape(colours.shape)
 
 
-def _filled(small: Colours, guess: Colours, written: Mask) -> Colours:
-    """The colours of the paper, with those around it in place of what is written."""
-    weights = (~written).astype(np.float32)[..., None]
-    for spread in _SPREADS:  # ever nearer, as far as there is paper so near
-        blurred = np.float32(spread * max(small.shape) / _SIDE)
-        share = cv2.GaussianBlur(weights, (0, 0), blurred)[..., None]
-        mean = cv2.GaussianBlur(small * weights, (0, 0), blurred).reshape(small.shape)
-        trust = np.clip(4 * share - 0.2, 0, 1)
-        guess = guess + trust * (mean / np.maximum(share, 1e-3) - guess)
-    return guess
+def _fill_in(reduced: Colours, paper: Colours, near_ink: Mask) -> Colours:
+    """Refine the estimate of the paper with the colours around the ink.
+
+    Args:
+        reduced: the reduced picture, (H, W, C).
+        paper: a first estimate of the paper's colours, (H, W, C).
+        near_ink: (H, W), where the picture's colours are not the paper's.
+    """
+    weights = (~near_ink).astype(np.float32)[..., None]
+    for deviation in _FILL_DEVIATIONS:  # closer paper replaces the estimate wherever there is enough
+        blur = np.float32(deviation * max(reduced.shape) / _REDUCED_SIDE)
+        share = cv2.GaussianBlur(weights, (0, 0), blur)[..., None]
+        mean = cv2.GaussianBlur(reduced * weights, (0, 0), blur).reshape(reduced.shape)
+        confidence = np.clip(4 * share - 0.2, 0, 1)
+        paper = paper + confidence * (mean / np.maximum(share, 1e-3) - paper)
+    return paper
 
 
-def _along_strongest(difference: Colours) -> Grey:
-    """Differences of colour as one number: along the direction in which they are largest."""
+def _project(difference: Colours) -> Grey:
+    """Project differences of colour onto the direction in which they are largest."""
     plane = difference[..., 0]
     if difference.shape[2] > 1:
-        flat = difference.reshape(-1, difference.shape[2])
-        lengths = np.einsum("ij,ij->i", flat, flat)
-        strong = flat[lengths >= 0.25 * lengths.max()]
-        _, directions = np.linalg.eigh(strong.T @ strong)
+        pixels = difference.reshape(-1, difference.shape[2])
+        squares = np.einsum("ij,ij->i", pixels, pixels)
+        strongest = pixels[squares >= 0.25 * squares.max()]
+        _, directions = np.linalg.eigh(strongest.T @ strongest)
         plane = difference @ directions[:, -1]
-    # Whichever side of the paper weighs more is ink: dark on light or light on dark.
+    # The side of the paper with the larger sum is ink: dark on light, or light on dark.
     return plane if plane.sum(dtype=np.float64) >= 0 else -plane
 
 
-def _without_level_lines(strength: Grey) -> Grey:
-    """Without the lines of ruled paper, which cross the picture from left to right."""
+def _remove_level_lines(strength: Grey) -> Grey:
+    """Remove lines that cross the picture from left to right, such as those of ruled paper."""
     height, width = strength.shape
-    noise = spread(strength)
-    marked = strength > max(_FAINTEST, 3 * noise)
-    slope = _commonest_slope(*np.nonzero(marked))
-    # Where every pixel lies across the lines, counted in rows.
-    places = np.rint(np.arange(height)[:, None] - slope * np.arange(width)).astype(np.intp)
-    places -= places.min()
-    count = int(places.max()) + 1
+    noise = estimate_deviation(strength)
+    is_marked = strength > max(_MIN_CONTRAST, 3 * noise)
+    slope = _most_common_slope(*np.nonzero(is_marked))
+    # The row in which a line with this slope through each pixel starts.
+    starts = np.rint(np.arange(height)[:, None] - slope * np.arange(width)).astype(np.intp)
+    starts -= starts.min()
+    count = int(starts.max()) + 1
     is_line = np.ones(count, dtype=bool)
     end = max(2, width // 25)
-    for part, least in ((np.s_[:], _COVERED), (np.s_[:, :end], _REACHED), (np.s_[:, -end:], _REACHED)):
-        pixels = np.bincount(places[part].ravel(), minlength=count)
-        marks = np.bincount(places[part][marked[part]], minlength=count)
-        is_line &= (pixels > 0) & (marks >= least * pixels)
+    for part, least in (
+        (np.s_[:], _MIN_COVERAGE),
+        (np.s_[:, :end], _MIN_END_COVERAGE),
+        (np.s_[:, -end:], _MIN_END_COVERAGE),
+    ):
+        pixels = np.bincount(starts[part].ravel(), minlength=count)
+        marked = np.bincount(starts[part][is_marked[part]], minlength=count)
+        is_line &= (pixels > 0) & (marked >= least * pixels)
     if not is_line.any():
         return strength
-    is_line = np.convolve(is_line, np.ones(3), mode="same") > 0  # with its soft rim
-    within = is_line[places]
-    place_of, values = places[within], strength[within]
+    is_line = np.convolve(is_line, np.ones(3), mode="same") > 0  # add a line's soft edges
+    on_line = is_line[starts]
+    line_starts, values = starts[on_line], strength[on_line]
     usual = np.zeros(count, dtype=np.float32)
-    for place in np.flatnonzero(is_line):
-        usual[place] = np.quantile(values[place_of == place], 0.6)
+    for start in np.flatnonzero(is_line):
+        usual[start] = np.quantile(values[line_starts == start], 0.6)
     strongest = np.max([np.roll(usual, step) for step in (-1, 0, 1)], axis=0)
-    limits = np.where(is_line, _DARKER * strongest + 3 * noise, -np.inf)
-    return np.where(strength < limits[places], np.float32(0), strength)
+    limits = np.where(is_line, _MIN_INK_RATIO * strongest + 3 * noise, -np.inf)
+    return np.where(strength < limits[starts], np.float32(0), strength)
 
 
-def _commonest_slope(rows: Indices, columns: Indices) -> float:
-    """The slope, in rows a column, at which most marks lie in line."""
-    if len(rows) > _ENOUGH:
-        some = np.random.default_rng(0).permutation(len(rows))[:_ENOUGH]
-        rows, columns = rows[some], columns[some]
+def _most_common_slope(rows: Indices, columns: Indices) -> float:
+    """The slope, in rows per column, along which most of the marked pixels are aligned."""
+    if len(rows) > _MAX_SAMPLES:
+        sample = np.random.default_rng(0).permutation(len(rows))[:_MAX_SAMPLES]
+        rows, columns = rows[sample], columns[sample]
     best = 0.0
-    for reach, step in ((_STEEPEST, 0.004), (0.004, 0.0005)):
-        slopes = best + np.arange(-reach, reach + step / 2, step)
+    for limit, step in ((_MAX_SLOPE, 0.004), (0.004, 0.0005)):
+        slopes = best + np.arange(-limit, limit + step / 2, step)
         best = float(max(slopes, key=lambda slope: _alignment(rows - slope * columns)))
     return best
 
 
-def _alignment(places: npt.NDArray[np.float64]) -> float:
-    """How much marks gather in few places: the sum of the squares of how many lie in each."""
-    counts = np.bincount((places - places.min(initial=0)).astype(np.intp))
+def _alignment(starts: npt.NDArray[np.float64]) -> float:
+    """How strongly pixels concentrate on few lines: the sum of the squared counts per line."""
+    counts = np.bincount((starts - starts.min(initial=0)).astype(np.intp))
     return float((counts.astype(np.float64) ** 2).sum())
 
 
-def spread(values: Grey) -> float:
-    """A standard deviation that outliers, which ink is on paper, do not change much."""
-    return 1.4826 * quantile(np.abs(values), 0.5)
+def estimate_deviation(values: Grey) -> float:
+    """A robust estimate of the standard deviation of noise around 0; ink changes it little."""
+    return 1.4826 * estimate_quantile(np.abs(values), 0.5)
 
 
-def quantile(values: Grey, share: float) -> float:
-    """The value that about so large a share of values is below, of any number of them above 0."""
-    some = values.ravel()[:: values.size // _ENOUGH | 1]
-    place = min(int(share * some.size), some.size - 1)
-    return float(np.sort(some)[place])  # with so many equal values np.partition takes ten times as long
+def estimate_quantile(values: Grey, share: float) -> float:
+    """The quantile of values that is larger than `share` of them, estimated from a sample."""
+    sample = values.ravel()[:: values.size // _MAX_SAMPLES | 1]
+    index = min(int(share * sample.size), sample.size - 1)
+    return float(np.sort(sample)[index])  # np.partition is ten times slower on many equal values

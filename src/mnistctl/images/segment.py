@@ -1,7 +1,7 @@
-"""A picture of several digits -> its digits, in reading order: lines of pieces, cut and joined.
+"""Split a picture of several digits into its digits, in reading order.
 
-Ink is cut wherever two digits might touch, and what is cut is joined to whatever reads best: the
-division is chosen whose parts look most like digits, with the least ink cut through.
+The ink is over-segmented: it is cut wherever two digits may touch. Neighbouring pieces are then joined
+again. Of all groupings, the one with the highest total likelihood is chosen; cuts through ink cost.
 
 Source: Matan et al. 1992, "Multi-Digit Recognition Using a Space Displacement Neural Network", and
 LeCun et al. 1998, section V: heuristic over-segmentation.
@@ -20,209 +20,233 @@ from mnistctl.types import Images
 
 Scores = npt.NDArray[np.floating]
 
-_INKED = 0.1  # of the strongest ink: what is fainter does not hold pieces together
-_MOST = 200  # pieces, the largest: more are no digits
-_SMALL = 0.4  # of the largest piece's size: a smaller one is a part of another
-_SAME_LINE = 0.4  # of the lower piece's height: as much beside one another is one line
-_FAR = 3.0  # times the larger piece's size: pieces farther apart are no neighbours in a line
-_ONE_ABOVE = 0.5  # of the narrower piece's width: as much above one another is one digit
-_FLAT, _NEAR = 0.4, 0.25  # of a part's height: what is as flat, and as near, belongs to it
-_WIDEST = 1.7  # a digit's width, of the height of its line
-_DEAREST = 3.0  # strokes: a cut through more is none
-_CUTTABLE = 0.35  # of its line's height: a narrower piece is not cut
-_BETWEEN_CUTS = 0.12  # of the line's height
-_SIDEWAYS = 0.3  # of a stroke's ink: what a step sideways costs a cut
-_WIDE, _TOO_WIDE = 0.9, 1.5  # of its line's height; log-likelihood for each height more
-_CUT_COST = 0.2  # of log-likelihood, for each stroke that is cut through
+# Connected pieces. A piece's size is the longer side of its box.
+_MIN_INK = 0.1  # share of the strongest ink: weaker pixels do not connect pieces
+_MAX_PIECES = 200  # only the largest pieces are digits
+_MIN_SIZE = 0.4  # share of the largest piece's size: a smaller piece belongs to a larger one
+_MAX_BAR_HEIGHT = 0.4  # height / height of the piece it may belong to, for the bar of a broken 5
+_MAX_BAR_GAP = 0.25  # gap between the two / the same height
+
+# Lines.
+_MIN_LINE_OVERLAP = 0.4  # share of the shorter piece's height that is level with its neighbour
+_MAX_LINE_GAP = 3.0  # gap between neighbours in a line / size of the larger one
+_MIN_DIGIT_OVERLAP = 0.5  # share of the narrower piece's width above or below another: one digit
+
+# Cuts. Costs are in strokes: 1 is a cut across one stroke.
+_MIN_CUT_WIDTH = 0.35  # width / height of the line: a narrower piece is not cut
+_MIN_CUT_DISTANCE = 0.12  # between two cuts, or a cut and the piece's end / height of the line
+_MAX_CUT_COST = 3.0  # strokes: no cut goes through more ink
+_SIDE_STEP_COST = 0.3  # share of the strongest ink: cost of each column that a cut moves sideways
+
+# Joining cut pieces to digits.
+_MAX_WIDTH = 1.7  # width / height of the line: a wider group is not a digit
+_USUAL_WIDTH = 0.9  # width / height of the line: wider groups are less likely
+_WIDTH_PENALTY = 1.5  # log-likelihood per height of the line that a group is wider than that
+_CUT_PENALTY = 0.2  # log-likelihood per stroke that is cut through
 
 
 class Box(NamedTuple):
-    """A rectangle of a picture, in pixels from its upper left corner."""
+    """A rectangle in a picture, in pixels from the picture's upper left corner."""
 
     left: int
     top: int
     width: int
     height: int
 
-    def joined(self, other: "Box") -> "Box":
-        """The smallest around both."""
+    def union(self, other: "Box") -> "Box":
+        """The smallest box around both boxes."""
         left, top = min(self.left, other.left), min(self.top, other.top)
         right = max(self.left + self.width, other.left + other.width)
         return Box(left, top, right - left, max(self.bottom, other.bottom) - top)
 
     @property
     def bottom(self) -> int:
-        """The first row below."""
+        """Index of the first row below the box."""
         return self.top + self.height
 
 
 @dataclass(frozen=True)
-class Part:
-    """Ink that is not divided further."""
+class InkPiece:
+    """A piece of ink that is not cut further."""
 
     box: Box
     ink: Grey  # (height, width) of the box
-    cut: float = 0.0  # strokes that were cut through between this and the part before
+    cut_cost: float = 0.0  # strokes that the cut between this and the previous piece goes through
 
 
 class Digit(NamedTuple):
-    """Where a digit is, and what it looks like."""
+    """A digit of a picture: its place, and its ink as an image."""
 
     box: Box
     image: Images  # uint8 (28, 28)
-    line: int  # counted from 0, from above
+    line: int  # index of its line, from the top
 
 
 def box_of(ink: Grey) -> Box:
-    """The smallest box around ink, float32 (H, W), some of it above 0."""
+    """The smallest box around all ink, float32 (H, W), at least one pixel above 0."""
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     return Box(int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1)
 
 
 def split(ink: Grey, score: Callable[[Images], Scores]) -> list[Digit]:
-    """The digits of a picture: line by line, from left to right.
+    """The digits of a picture in reading order: line by line, from left to right.
 
     Args:
-        ink: float32 (H, W), 0 = paper, some of it above.
-        score: the log-likelihood that each of N images, uint8 (N, 28, 28), is one whole digit.
+        ink: float32 (H, W), 0 = paper, at least one pixel above 0.
+        score: returns the log-likelihood, (N,), that each image, uint8 (N, 28, 28), is one whole digit.
     """
     digits = []
-    for number, parts in enumerate(_lines(_with_bars(_pieces(ink)))):
-        height = float(np.median([part.box.height for part in parts]))
-        divided = [small for part in parts for small in _cut(part, height)]
-        digits += [Digit(box, image, number) for box, image in _best(divided, height, score)]
+    for number, pieces in enumerate(_group_lines(_attach_bars(_connected_pieces(ink)))):
+        height = float(np.median([piece.box.height for piece in pieces]))
+        cut_pieces = [part for piece in pieces for part in _cut(piece, height)]
+        digits += [Digit(box, image, number) for box, image in _best_digits(cut_pieces, height, score)]
     return digits
 
 
-def _pieces(ink: Grey) -> list[Part]:
-    """What hangs together, small pieces with the large ones that they are nearest to."""
+def _connected_pieces(ink: Grey) -> list[InkPiece]:
+    """Connected ink, each small piece together with the nearest large one."""
     import cv2
 
-    drawn = (ink > _INKED * ink.max()).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(drawn)
-    starts, ends = stats[1:, :2], stats[1:, :2] + stats[1:, 2:4]  # x and y
+    is_ink = (ink > _MIN_INK * ink.max()).astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(is_ink)
+    starts, ends = stats[1:, :2], stats[1:, :2] + stats[1:, 2:4]  # (x, y)
     sizes = (ends - starts).max(axis=1)
-    large = np.flatnonzero(sizes > _SMALL * sizes.max())
-    large = large[np.argsort(-sizes[large], kind="stable")[:_MOST]]
-    between = np.maximum(starts[:, None] - ends[None, large], starts[None, large] - ends[:, None])
-    owner = np.concatenate([[0], large[between.max(axis=2).argmin(axis=1)] + 1])
-    owner[large + 1] = large + 1
-    # A pixel too faint to hang together belongs to whatever is around it.
-    whose = owner[labels]
+    large = np.flatnonzero(sizes > _MIN_SIZE * sizes.max())
+    large = large[np.argsort(-sizes[large], kind="stable")[:_MAX_PIECES]]
+    gaps = np.maximum(starts[:, None] - ends[None, large], starts[None, large] - ends[:, None])
+    owners = np.concatenate([[0], large[gaps.max(axis=2).argmin(axis=1)] + 1])
+    owners[large + 1] = large + 1
+    pixel_owners = owners[labels]
+    # A pixel that is too faint to be connected belongs to the nearest piece.
     _, nearest_label = cv2.distanceTransformWithLabels(
-        (whose == 0).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+        (pixel_owners == 0).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    owners = np.zeros(int(nearest_label.max()) + 1, dtype=np.intp)
-    owners[nearest_label[whose > 0]] = whose[whose > 0]
-    whose = owners[nearest_label]
-    return [_part(np.where(whose == place + 1, ink, 0)) for place in large]
+    label_owners = np.zeros(int(nearest_label.max()) + 1, dtype=np.intp)
+    label_owners[nearest_label[pixel_owners > 0]] = pixel_owners[pixel_owners > 0]
+    pixel_owners = label_owners[nearest_label]
+    return [_piece(np.where(pixel_owners == index + 1, ink, 0)) for index in large]
 
 
-def _part(ink: Grey, *, left: int = 0, top: int = 0, cut: float = 0.0) -> Part:
+def _piece(ink: Grey, *, left: int = 0, top: int = 0, cut_cost: float = 0.0) -> InkPiece:
     box = box_of(ink)
     cropped = ink[box.top : box.bottom, box.left : box.left + box.width]
-    return Part(box._replace(left=left + box.left, top=top + box.top), cropped, cut)
+    return InkPiece(box._replace(left=left + box.left, top=top + box.top), cropped, cut_cost)
 
 
-def _gap(one: Box, other: Box) -> int:
-    """Pixels between two boxes, the larger of across and down; below 0 where they overlap."""
-    across = max(one.left - other.left - other.width, other.left - one.left - one.width)
-    return max(across, one.top - other.bottom, other.top - one.bottom)
+def _gap(first: Box, second: Box) -> int:
+    """The larger of the horizontal and vertical gaps in pixels; negative if the boxes overlap."""
+    across = max(first.left - second.left - second.width, second.left - first.left - first.width)
+    return max(across, first.top - second.bottom, second.top - first.bottom)
 
 
-def _overlap(start: int, length: int, other: int, others_length: int) -> float:
-    """How much of the shorter of two stretches lies in the other."""
-    shared = min(start + length, other + others_length) - max(start, other)
-    return shared / min(length, others_length)
+def _overlap(start: int, length: int, other_start: int, other_length: int) -> float:
+    """The overlap of two intervals, as a share of the shorter one."""
+    shared = min(start + length, other_start + other_length) - max(start, other_start)
+    return shared / min(length, other_length)
 
 
-def _with_bars(parts: Sequence[Part]) -> list[Part]:
-    """Parts with what lies flat above or below them and is no digit: the bar of a broken 5."""
-    joined: list[Part] = []
-    for part in sorted(parts, key=lambda part: -part.box.height):
-        for place, other in enumerate(joined):
-            flat = part.box.height < _FLAT * other.box.height
-            near = _gap(part.box, other.box) < _NEAR * other.box.height
-            if flat and near and _overlap(*_across(part), *_across(other)) > _ONE_ABOVE:
-                joined[place] = _joined([other, part])
+def _overlap_across(first: Box, second: Box) -> float:
+    return _overlap(first.left, first.width, second.left, second.width)
+
+
+def _attach_bars(pieces: Sequence[InkPiece]) -> list[InkPiece]:
+    """Join a flat piece, such as the bar of a broken 5, to the piece that it is above or below."""
+    joined: list[InkPiece] = []
+    for piece in sorted(pieces, key=lambda piece: -piece.box.height):
+        for index, other in enumerate(joined):
+            is_flat = piece.box.height < _MAX_BAR_HEIGHT * other.box.height
+            is_near = _gap(piece.box, other.box) < _MAX_BAR_GAP * other.box.height
+            if is_flat and is_near and _overlap_across(piece.box, other.box) > _MIN_DIGIT_OVERLAP:
+                joined[index] = _join([other, piece])
                 break
         else:
-            joined.append(part)
+            joined.append(piece)
     return joined
 
 
-def _across(part: Part) -> tuple[int, int]:
-    return part.box.left, part.box.width
-
-
-def _lines(parts: Sequence[Part]) -> list[list[Part]]:
-    """Parts by line, from above, and from the left in each: neighbours of about the same height."""
-    left = sorted(parts, key=lambda part: part.box.left)
-    lines: list[list[Part]] = []
-    for part in left:
-        box = part.box
-        nearest, share = None, _SAME_LINE
+def _group_lines(pieces: Sequence[InkPiece]) -> list[list[InkPiece]]:
+    """Pieces by line: lines from top to bottom, the pieces of each from left to right."""
+    lines: list[list[InkPiece]] = []
+    for piece in sorted(pieces, key=lambda piece: piece.box.left):
+        box = piece.box
+        best_line, best_overlap = None, _MIN_LINE_OVERLAP
         for line in lines:
             last = line[-1].box
-            beside = _overlap(box.top, box.height, last.top, last.height)
-            far = _FAR * max(box.width, box.height, last.width, last.height)
-            if beside >= share and box.left - last.left - last.width < far:
-                nearest, share = line, beside
-        if nearest is None:
-            lines.append([part])
-        elif _overlap(*_across(part), *_across(nearest[-1])) > _ONE_ABOVE:
-            nearest[-1] = _joined([nearest[-1], part])
+            overlap = _overlap(box.top, box.height, last.top, last.height)
+            max_gap = _MAX_LINE_GAP * max(box.width, box.height, last.width, last.height)
+            if overlap >= best_overlap and box.left - last.left - last.width < max_gap:
+                best_line, best_overlap = line, overlap
+        if best_line is None:
+            lines.append([piece])
+        elif _overlap_across(box, best_line[-1].box) > _MIN_DIGIT_OVERLAP:
+            best_line[-1] = _join([best_line[-1], piece])
         else:
-            nearest.append(part)
-    return sorted(lines, key=lambda line: float(np.mean([part.box.top for part in line])))
+            best_line.append(piece)
+    return sorted(lines, key=lambda line: float(np.mean([piece.box.top for piece in line])))
 
 
-def _joined(parts: Sequence[Part]) -> Part:
-    box = parts[0].box
-    for part in parts[1:]:
-        box = box.joined(part.box)
+def _join(pieces: Sequence[InkPiece]) -> InkPiece:
+    box = pieces[0].box
+    for piece in pieces[1:]:
+        box = box.union(piece.box)
     ink = np.zeros((box.height, box.width), dtype=np.float32)
-    for part in parts:
-        top, left = part.box.top - box.top, part.box.left - box.left
-        under = ink[top : top + part.box.height, left : left + part.box.width]
-        np.maximum(under, part.ink, out=under)
-    return Part(box, ink, parts[0].cut)
+    for piece in pieces:
+        top, left = piece.box.top - box.top, piece.box.left - box.left
+        area = ink[top : top + piece.box.height, left : left + piece.box.width]
+        np.maximum(area, piece.ink, out=area)
+    return InkPiece(box, ink, pieces[0].cut_cost)
 
 
-def _cut(part: Part, line_height: float) -> list[Part]:
-    """A part divided wherever two digits may touch, from left to right."""
+def _cut(piece: InkPiece, line_height: float) -> list[InkPiece]:
+    """Cut a piece wherever two digits may touch; the parts from left to right."""
+    height, width = piece.ink.shape
+    if width < _MIN_CUT_WIDTH * line_height:
+        return [piece]
+    strongest = piece.ink.max()
+    costs, paths = _seams(piece.ink / _stroke_width(piece.ink))
+    parts: list[InkPiece] = []
+    is_done = np.zeros((height, width), dtype=bool)
+    cut_cost = piece.cut_cost
+    for column in [*_cut_columns(costs, line_height), None]:
+        is_left = (
+            np.ones_like(is_done)
+            if column is None
+            else np.arange(width) < paths[:, column][:, None]  # left of the cut
+        )
+        ink = np.where(is_left & ~is_done, piece.ink, 0)
+        if ink.max() > 0.5 * strongest:
+            parts.append(_piece(ink, left=piece.box.left, top=piece.box.top, cut_cost=cut_cost))
+            is_done |= is_left
+            cut_cost = float(costs[column]) if column is not None else 0.0
+    return parts
+
+
+def _stroke_width(ink: Grey) -> float:
+    """The mean width of strokes in pixels, 1 or more."""
     import cv2
 
-    height, width = part.ink.shape
-    if width < _CUTTABLE * line_height:
-        return [part]
-    drawn = np.pad(part.ink > 0.5 * part.ink.max(), 1).astype(np.uint8)
-    inside = cv2.distanceTransform(drawn, cv2.DIST_L2, 5)[drawn > 0]
-    stroke = max(1.0, 4 * float(inside.mean())) if inside.size else 1.0
-    costs, paths = _seams(part.ink / stroke)
-    least = max(2, round(_BETWEEN_CUTS * line_height))
-    places: list[int] = []
-    for column in np.argsort(costs, kind="stable"):
-        inner = least <= column < width - least and costs[column] < _DEAREST
-        if inner and all(abs(int(column) - place) >= least for place in places):
-            places.append(int(column))
-    divided, before = [], np.zeros((height, width), dtype=bool)
-    cut = part.cut
-    for place in [*sorted(places), None]:
-        upto = np.ones_like(before) if place is None else np.arange(width) < paths[:, place][:, None]
-        ink = np.where(upto & ~before, part.ink, 0)
-        if ink.max() > 0.5 * part.ink.max():
-            divided.append(_part(ink, left=part.box.left, top=part.box.top, cut=cut))
-            before |= upto
-            cut = float(costs[place]) if place is not None else 0.0
-    return divided
+    is_stroke = np.pad(ink > 0.5 * ink.max(), 1).astype(np.uint8)
+    distances = cv2.distanceTransform(is_stroke, cv2.DIST_L2, 5)[is_stroke > 0]
+    # The mean distance to the edge of a line is a quarter of its width.
+    return max(1.0, 4 * float(distances.mean())) if distances.size else 1.0
+
+
+def _cut_columns(costs: Scores, line_height: float) -> list[int]:
+    """The columns of the cheapest cuts that are far enough apart, from left to right."""
+    distance = max(2, round(_MIN_CUT_DISTANCE * line_height))
+    columns: list[int] = []
+    for column in np.argsort(costs, kind="stable").tolist():
+        is_inside = distance <= column < len(costs) - distance and costs[column] < _MAX_CUT_COST
+        if is_inside and all(abs(column - other) >= distance for other in columns):
+            columns.append(column)
+    return sorted(columns)
 
 
 def _seams(ink: Grey) -> tuple[Scores, npt.NDArray[np.intp]]:
-    """The cheapest way from top to bottom through each column of the middle row.
+    """The cheapest cut from top to bottom through each column of the middle row.
 
     Returns:
-        What each goes through, (W,), and its column in every row, (H, W).
+        The cost of each cut, (W,), and its column in each row, (H, W).
     """
     middle = len(ink) // 2
     upper, up_paths = _seams_down(ink[: middle + 1][::-1])
@@ -231,9 +255,9 @@ def _seams(ink: Grey) -> tuple[Scores, npt.NDArray[np.intp]]:
 
 
 def _seams_down(ink: Grey) -> tuple[Scores, npt.NDArray[np.intp]]:
-    """The cheapest way down from each column of the first row: what it costs, and its columns."""
+    """The cheapest cut down from each column of the first row; returns as `_seams`."""
     height, width = ink.shape
-    sideways = np.float32(_SIDEWAYS * ink.max() + 1e-6)
+    sideways = np.float32(_SIDE_STEP_COST * ink.max() + 1e-6)
     costs = ink[-1].astype(np.float64)
     steps = np.zeros((height, width), dtype=np.intp)
     for row in range(height - 2, -1, -1):
@@ -254,38 +278,33 @@ def _seams_down(ink: Grey) -> tuple[Scores, npt.NDArray[np.intp]]:
     return costs, paths
 
 
-def _best(
-    parts: Sequence[Part], height: float, score: Callable[[Images], Scores]
+def _best_digits(
+    pieces: Sequence[InkPiece], height: float, score: Callable[[Images], Scores]
 ) -> list[tuple[Box, Images]]:
-    """Join the parts of a line to the digits that are likeliest, all together."""
+    """Join the pieces of a line to digits, such that the total log-likelihood is highest."""
     spans: dict[tuple[int, int], tuple[Box, Images]] = {}
-    for start in range(len(parts)):
-        for end in range(start + 1, len(parts) + 1):
-            whole = _joined(parts[start:end])
-            if end > start + 1 and whole.box.width > _WIDEST * height:
+    for start in range(len(pieces)):
+        for end in range(start + 1, len(pieces) + 1):
+            joined = _join(pieces[start:end])
+            if end > start + 1 and joined.box.width > _MAX_WIDTH * height:
                 break
-            spans[start, end] = (whole.box, center.fit(whole.ink))
+            spans[start, end] = (joined.box, center.fit(joined.ink))
     likelihoods = score(np.stack([image for _, image in spans.values()]))
     scores = {
-        span: float(likelihood) - _TOO_WIDE * max(0.0, box.width / height - _WIDE)
+        span: float(likelihood) - _WIDTH_PENALTY * max(0.0, box.width / height - _USUAL_WIDTH)
         for (span, (box, _)), likelihood in zip(spans.items(), likelihoods, strict=True)
     }
-    best: list[tuple[float, int]] = [
-        (0.0, 0)
-    ]  # up to each part: likelihood, and the last digit's start
-    for end in range(1, len(parts) + 1):
-        best.append(
-            max(
-                (
-                    best[start][0] + scores[start, end] - _CUT_COST * parts[start].cut,
-                    start,
-                )
-                for start in range(end)
-                if (start, end) in scores
-            )
+    # best[end]: the highest total of the first `end` pieces, and the start of their last digit.
+    best: list[tuple[float, int]] = [(0.0, 0)]
+    for end in range(1, len(pieces) + 1):
+        starts = [start for start in range(end) if (start, end) in scores]
+        totals = (
+            best[start][0] + scores[start, end] - _CUT_PENALTY * pieces[start].cut_cost
+            for start in starts
         )
+        best.append(max(zip(totals, starts, strict=True)))
     digits: list[tuple[Box, Images]] = []
-    end = len(parts)
+    end = len(pieces)
     while end:
         start = best[end][1]
         digits.insert(0, spans[start, end])

@@ -1,6 +1,6 @@
-"""Checkpoints: one safetensors file with the weights and everything there is to know about them.
+"""Checkpoints: safetensors files with the weights and the metadata of a model.
 
-PictureResult and verifying one takes NumPy alone.
+Reading and verifying a checkpoint needs only NumPy.
 """
 
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from mnistctl.errors import ModelError, UsageError
 from mnistctl.models import hashed_safetensors
 from mnistctl.models.hashed_safetensors import Tensors
 from mnistctl.models.metadata import Metadata
-from mnistctl.settings import architectures
+from mnistctl.settings.architectures import Architecture
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was opened and verified."""
+    """A verified checkpoint."""
 
     path: Path
     metadata: Metadata
@@ -23,54 +23,55 @@ class Checkpoint:
     sha256: str
 
     def named_architecture(self, named: str, arch: str | None) -> str:
-        """The architecture to build a net by: the one it names, or for a person's own class `arch`.
+        """The architecture to build: the one in the metadata, or `arch` for a custom architecture.
 
-        Opening a file runs no code that only the file names.
+        A file alone never runs code: the user has to name a custom architecture.
 
         Args:
-            named: that of the model, or of a member of an ensemble.
-            arch: what the user said, if anything.
+            named: the architecture in the metadata of the model, or of a member of an ensemble.
+            arch: the architecture that the user named, if any.
 
         Raises:
-            ModelError: the net is a person's own class, and nobody has named it again.
-            UsageError: `arch` is not the net's.
+            ModelError: the architecture is custom, and the user has not named it.
+            UsageError: `arch` is another architecture.
         """
-        own = architectures.custom_source(named)
-        if own is not None and arch is None:
-            raise ModelError(
-                f"{self.path}: its net is a class of somebody's own, and opening a model runs no code "
-                f"by itself; if you trust the file, add --arch {named}"
-            )
-        given = architectures.custom_source(arch or "")
-        if arch is not None and arch != named and not (own and given and given[1] == own[1]):
-            raise UsageError(f"--arch {arch}: {self.path} is a '{named}'")
-        return named if arch is None else arch
+        stored = Architecture.parse(named)
+        if arch is None:
+            if stored.is_custom:
+                raise ModelError(
+                    f"{self.path}: its architecture is custom, and mnistctl runs no code that "
+                    f"only a file names; if you trust it, add --arch {named}"
+                )
+            return named
+        is_same_class = stored.is_custom and Architecture.parse(arch).class_name == stored.class_name
+        if arch != named and not is_same_class:
+            raise UsageError(f"--arch {arch}: the architecture of {self.path} is '{named}'")
+        return arch
 
 
 def save(path: Path, tensors: Tensors, metadata: Metadata) -> None:
-    """Write a checkpoint, whole or not at all.
+    """Write a checkpoint atomically.
 
     Raises:
-        WriteError: it cannot be written.
+        WriteError: the file cannot be written.
     """
     hashed_safetensors.save(path, tensors, metadata.to_json())
 
 
 def load(path: Path) -> Checkpoint:
-    """Open a checkpoint and verify it.
+    """Read a checkpoint and verify it.
 
     Raises:
-        ModelError: unreadable, not one of this program's checkpoints, or changed since it was
-            written.
+        ModelError: the file is unreadable, is not a checkpoint, or has changed since it was written.
     """
-    found = hashed_safetensors.load(path)
+    values, tensors, sha256 = hashed_safetensors.load(path)
     try:
-        metadata = Metadata.from_json(found.values)
+        metadata = Metadata.from_json(values)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
-    return Checkpoint(path, metadata, found.tensors, found.sha256)
+    return Checkpoint(path, metadata, tensors, sha256)
 
 
 def is_checkpoint(beginning: bytes) -> bool:
-    """Whether a file that begins with these bytes (9 or more) is a safetensors file."""
+    """Whether a file that starts with these bytes (9 or more) is a safetensors file."""
     return len(beginning) > 8 and beginning[8:9] == b"{"

@@ -1,69 +1,85 @@
-"""The formats that a model can be had in: names, files and what each may lose."""
+"""The formats of model files: suffixes, files, runtimes, and how far each may differ from PyTorch.
+
+To add an export format, add a row to `FORMATS` and a module `mnistctl/exports/NAME.py` (with `_` for
+`-`) that has a function `build`.
+"""
 
 from dataclasses import dataclass
+from typing import Literal
 
-SAFETENSORS = "safetensors"  # what training writes; all others are exported from it
+SAFETENSORS = "safetensors"  # what training writes; every other format is exported from it
 ONNX = "onnx"
 OPENVINO = "openvino"
 
-# How a consumer feeds an exported model: the contract of all readers, or the classic one.
+# What the input of an exported model can be: its type and shape, and what the values mean.
+InputKind = Literal["uint8", "float32"]
 UINT8, FLOAT32 = "uint8", "float32"
-INPUTS = {  # its type and shape, and what the values mean
+INPUTS: dict[str, tuple[str, str]] = {
     UINT8: ("uint8 (batch, 28, 28)", "0 = paper, 255 = ink"),
     FLOAT32: ("float32 (batch, 1, 28, 28)", "0 = paper, 1 = ink"),
 }
 
-# Opset -> the oldest version of the file format that has it, for the oldest runtimes that know it.
+# Opset -> the oldest IR version (version of the file format) with that opset. Older runtimes read it.
 IR_VERSIONS = {18: 8, 19: 9, 20: 9, 21: 10}
 OPSET = 18
 
-# Inside the folders.
+# Files inside exported folders.
 OPENVINO_FILE = "model.xml"
 TRITON_FILE = "1/model.onnx"
 
 
 @dataclass(frozen=True)
 class Format:
-    """What an export is."""
+    """An export format. Limits are checked against PyTorch on all test images."""
 
     suffix: str  # after the checkpoint's name
     summary: str
-    runtime: str  # what runs it, and checks it
-    files: tuple[str, ...] = ()  # of a folder: what lies in it
-    max_disagreement: float | None = None  # share of the images whose answer may be another
+    runtime: str  # the package that runs and checks it
+    files: tuple[str, ...] = ()  # of a folder: the paths of its files
+    max_disagreement: float | None = None  # share of images with another predicted label, in [0, 1]
     max_accuracy_loss: float | None = None  # of an accuracy in [0, 1]
-    max_rejections_changed: float = 0.002  # share of the images; of an inexact one
+    max_rejections_changed: float = 0.002  # share of images, in [0, 1]; inexact formats only
+    is_reopened: bool = True  # False: opening a file can run code, so mnistctl opens none
+    is_benchmarked: bool = True
+    usage: tuple[str, ...] = ("mnistctl predict digit.png --model {path}", "mnistctl eval {path}")
 
     @property
     def is_folder(self) -> bool:
-        """Whether it is a folder and not a file."""
+        """Whether the format is a folder, not a file."""
         return bool(self.files)
 
     @property
     def is_exact(self) -> bool:
-        """Whether all its outputs are PyTorch's, but for the rounding of float32."""
+        """Whether all outputs equal PyTorch's, apart from float32 rounding."""
         return self.max_disagreement is None and self.max_accuracy_loss is None
 
 
 FORMATS = {
-    ONNX: Format(".onnx", "float32, for onnxruntime and all that read ONNX", "onnxruntime"),
+    ONNX: Format(".onnx", "float32, for onnxruntime and other ONNX runtimes", "onnxruntime"),
     "onnx-fp16": Format("-fp16.onnx", "half the size", "onnxruntime", max_disagreement=0.0001),
     "onnx-int8": Format(
         "-int8.onnx",
-        "a quarter of the size, quicker in batches",
+        "a quarter of the size, faster in batches",
         "onnxruntime",
         max_accuracy_loss=0.0005,
     ),
     OPENVINO: Format(
         "-openvino", "a folder for OpenVINO", "openvino", files=(OPENVINO_FILE, "model.bin")
     ),
-    "torch": Format(".pt2", "a torch.export program, for PyTorch; opening one can run code", "torch"),
+    "torch": Format(
+        ".pt2",
+        "a torch.export program for PyTorch; opening one can run code",
+        "torch",
+        is_reopened=False,
+        usage=("torch.export.load('{path}').module()  # opening one can run code",),
+    ),
     "triton": Format(
         "-triton",
         "a model repository for Triton",
         "onnxruntime",
         files=("reader/config.pbtxt", f"reader/{TRITON_FILE}"),
+        is_benchmarked=False,  # it contains the same file as "onnx"
+        usage=("tritonserver --model-repository {path}",),
     ),
 }
-# What `benchmark` measures: Triton's folder holds the very file of "onnx".
-BENCHMARKED = (SAFETENSORS, *(name for name in FORMATS if name != "triton"))
+BENCHMARKED = (SAFETENSORS, *(name for name, kind in FORMATS.items() if kind.is_benchmarked))

@@ -1,7 +1,7 @@
-"""Safetensors files that know their own SHA-256: over what is said of the tensors, and over them.
+"""Safetensors files that contain a SHA-256 of their own content, which the format itself lacks.
 
-Reading and verifying one takes NumPy alone. The hash covers the metadata (as canonical JSON, without
-the hash) and every tensor's name, type, shape and bytes; safetensors itself has none.
+The hash covers the metadata (as canonical JSON, without the hash) and the name, type, shape and bytes
+of every tensor. Reading and verifying a file needs only NumPy.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from mnistctl.errors import ModelError
 from mnistctl.models.metadata import KEY
-from mnistctl.system import files
+from mnistctl.system import files, records
 
 _HASH_KEY = "sha256"
 _MAX_HEADER_BYTES = 4 << 20
@@ -25,23 +25,23 @@ Tensors = Mapping[str, npt.NDArray[Any]]
 
 
 class HashedTensors(NamedTuple):
-    """What a file that was verified holds."""
+    """The content of a verified file."""
 
-    values: dict[str, Any]  # its metadata
+    values: dict[str, Any]  # the metadata
     tensors: Tensors
     sha256: str
 
 
 def save(path: Path, tensors: Tensors, values: Mapping[str, Any]) -> None:
-    """Write a file, whole or not at all.
+    """Write a file atomically.
 
     Args:
-        path: where.
-        tensors: their names and values.
-        values: the metadata, of plain values.
+        path: the file.
+        tensors: the tensors by name.
+        values: the metadata, plain values.
 
     Raises:
-        WriteError: it cannot be written.
+        WriteError: the file cannot be written.
     """
     from safetensors.numpy import save as to_safetensors
 
@@ -50,49 +50,53 @@ def save(path: Path, tensors: Tensors, values: Mapping[str, Any]) -> None:
 
 
 def load(path: Path) -> HashedTensors:
-    """Open a file and verify it.
+    """Read a file and verify it.
 
     Raises:
-        ModelError: unreadable, not one of this program's, changed since it was written, or it holds
-            what is not finite.
+        ModelError: the file is unreadable, was not written by `save`, has changed since, or contains
+            values that are not finite.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load as from_safetensors
 
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror or error}") from error
+    content = files.read_bytes(path, error=ModelError)
     header = _read_header(content, path)
     try:
         text = header["__metadata__"][KEY]
-        values = json.loads(text)
-        is_canonical = json.dumps(values) == text  # else another text would mean the same
+        values = records.parse(text)
+        is_canonical = json.dumps(values) == text  # other spellings would have the same hash
         stored = values.pop(_HASH_KEY)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(
-            f"{path}: a safetensors file, but not one that mnistctl made: no '{KEY}' metadata"
+            f"{path}: a safetensors file that was not written by mnistctl (no '{KEY}' metadata)"
         ) from error
     try:
         tensors = from_safetensors(content)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: damaged safetensors file ({error})") from error
     if not is_canonical or stored != _signature(values, tensors):
-        raise ModelError(f"{path}: damaged: its SHA-256 is not the one stored when it was written")
+        raise ModelError(f"{path}: damaged: its SHA-256 is not the one that was stored with it")
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
-            raise ModelError(f"{path}: {name} holds values that are not finite")
+            raise ModelError(f"{path}: tensor '{name}' contains values that are not finite")
     return HashedTensors(values, tensors, stored)
 
 
+def select_by_prefix(tensors: Tensors, prefix: str) -> dict[str, npt.NDArray[Any]]:
+    """The tensors whose names start with the prefix, under the rest of their names."""
+    return {
+        name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)
+    }
+
+
 def _read_header(content: bytes, path: Path) -> dict[str, Any]:
-    """A safetensors file's header, read here because the library gives no metadata for bytes."""
+    """The header of a safetensors file. The library returns no metadata when it loads bytes."""
     size = struct.unpack_from("<Q", content)[0] if len(content) >= 8 else 0
     if not 2 <= size <= min(_MAX_HEADER_BYTES, len(content) - 8):
-        raise ModelError(f"{path}: not a whole safetensors file ({len(content):,} bytes)")
+        raise ModelError(f"{path}: incomplete safetensors file ({len(content):,} bytes)")
     try:
-        header = json.loads(content[8 : 8 + size])
-    except (ValueError, RecursionError) as error:
+        header = records.parse(content[8 : 8 + size])
+    except ValueError as error:
         raise ModelError(f"{path}: damaged safetensors header") from error
     if not isinstance(header, dict):
         raise ModelError(f"{path}: damaged safetensors header")
@@ -100,7 +104,7 @@ def _read_header(content: bytes, path: Path) -> dict[str, Any]:
 
 
 def _signature(values: Mapping[str, Any], tensors: Tensors) -> str:
-    """SHA-256 over canonical metadata and all tensors in the order of their names."""
+    """SHA-256 of the canonical metadata and of all tensors, sorted by name."""
     digest = hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode())
     for name in sorted(tensors):
         tensor = tensors[name]

@@ -1,43 +1,67 @@
-"""Metadata: what a model file knows about itself, the same in safetensors and in ONNX."""
+"""Metadata: everything that a model file states about its model, in safetensors and in ONNX."""
 
 import dataclasses
-import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Annotated, Any, Self, TypedDict
+
+from msgspec import Meta
 
 from mnistctl.errors import ModelError
-from mnistctl.models import formats
+from mnistctl.models.formats import InputKind
+from mnistctl.system import records
 
-FORMAT_VERSION = 4  # files of builds before 0.1 have 1 to 3; they are not read
-KEY = "mnistctl"  # the one entry in a file's own metadata that holds all of this as JSON
+FORMAT_VERSION = 4  # versions 1 to 3 were written before release 0.1 and cannot be read
+KEY = "mnistctl"  # the entry of a file's own metadata that holds all of this as JSON
+
+
+class _Dataset(TypedDict):
+    name: str
+    sha256: str  # of the raw content
+
+
+class _Config(TypedDict, total=False):
+    validation_size: int | None
+    subset: int | None
+    split_seed: int
+
+
+class _Parity(TypedDict):
+    images: int
+    disagreements: int
+    dataset: str
+    split: str
+
+
+class _Export(TypedDict, total=False):
+    format: str
+    input: InputKind
+    graph_sha256: str
+    parity: _Parity
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """Everything about a model but its weights."""
+    """Everything about a model except its weights."""
 
-    task: str = "digit"  # what the model reads; another kind of model has another task
+    task: str = "digit"  # what the model recognizes
     arch: str
     arch_args: dict[str, Any]
-    parameters: int  # of the net, and of what gives `familiarity`
-    dataset: dict[str, Any]  # name, and the SHA-256 of its raw content
-    class_names: list[str]
-    config: dict[str, Any]  # TrainSettings.to_json()
+    parameters: int  # of the net and of the familiarity score
+    dataset: Annotated[dict[str, Any], _Dataset]
+    class_names: Annotated[list[str], Meta(min_length=2)]
+    config: Annotated[dict[str, Any], _Config]  # TrainSettings.to_json()
     metrics: dict[str, Any]  # of the saved weights: losses, accuracies, epoch, train_seconds
-    versions: dict[str, str]  # package -> version that made it
+    versions: dict[str, str]  # package -> version in training
     created: str  # ISO 8601, UTC
-    git_commit: str | None = None  # of the folder it was trained in
-    temperature: float = 1.0  # probabilities = softmax(logits / temperature)
-    threshold: float | None = None  # `familiarity` below it is refused; None: nothing is
-    calibration_images: int = 0  # of validation, that temperature and threshold were fitted on
-    familiarity_layers: list[str] = field(
-        default_factory=list
-    )  # whose inputs `familiarity` is computed from
-    card: str = ""  # what a person should know before using it, in Markdown
-    members: list[dict[str, Any]] = field(default_factory=list)  # of an ensemble: their metadata
+    git_commit: str | None = None  # of the working folder in training
+    temperature: Annotated[float, Meta(gt=0)] = 1.0  # probabilities = softmax(logits / temperature)
+    threshold: float | None = None  # images with a lower familiarity are rejected; None: none are
+    calibration_images: int = 0  # validation images that temperature and threshold were fitted on
+    familiarity_layers: list[str] = field(default_factory=list)  # layers whose inputs are scored
+    card: str = ""  # the model card, in Markdown
+    members: list[dict[str, Any]] = field(default_factory=list)  # metadata of an ensemble's members
     format_version: int = FORMAT_VERSION
-    export: dict[str, Any] = field(default_factory=dict)  # of an exported file: format, opset
+    export: Annotated[dict[str, Any], _Export] = field(default_factory=dict)  # of an exported file
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, in the order of the fields."""
@@ -45,23 +69,24 @@ class Metadata:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read metadata back from text; see `from_json`."""
+        """Metadata from JSON text; see `from_json`."""
         try:
-            return cls.from_json(json.loads(text))
-        except (ValueError, RecursionError) as error:
+            values = records.parse(text)
+        except ValueError as error:
             raise ModelError("its metadata is not JSON") from error
+        return cls.from_json(values)
 
     @classmethod
     def of_export(cls, text: str, graph_sha256: str | None, *, name: object) -> Self:
-        """Read an exported file's metadata, and check that they are about its graph.
+        """Metadata of an exported file, after a check that they belong to its graph.
 
         Args:
             text: the metadata.
-            graph_sha256: of the file's graph; None: it need not be checked.
-            name: what to call the file in an error.
+            graph_sha256: of the file's graph; None: not checked.
+            name: the name of the file in errors.
 
         Raises:
-            ModelError: see `from_json`; or the graph is another than was checked.
+            ModelError: see `from_json`; or the graph is not the verified one.
         """
         try:
             metadata = cls.parse(text)
@@ -69,87 +94,26 @@ class Metadata:
             raise ModelError(f"{name}: {error}") from error
         stored = metadata.export.get("graph_sha256")
         if graph_sha256 is not None and stored is not None and stored != graph_sha256:
-            raise ModelError(f"{name}: changed since it was exported: its graph is not the one checked")
+            raise ModelError(f"{name}: its graph has changed since it was exported and verified")
         return metadata
 
     @classmethod
     def from_json(cls, values: Any) -> Self:
-        """Read metadata back from plain values.
+        """Metadata from plain values.
 
         Raises:
-            ModelError: another format version, or fields missing, unknown or of the wrong type.
-                The message is for the end of a line that names the file.
+            ModelError: another format version, or fields missing, unknown or of the wrong type. The
+                message does not name the file; the caller does.
         """
         if not isinstance(values, dict):
             raise ModelError("its metadata is not a JSON object")
         version = values.get("format_version")
         if version != FORMAT_VERSION:
             raise ModelError(f"format version {version}; this mnistctl reads version {FORMAT_VERSION}")
-        fields = {item.name: item for item in dataclasses.fields(cls)}
-        required = {
-            name for name, item in fields.items() if item.default is item.default_factory
-        }  # a field with neither kind of default has MISSING for both
-        wrong = (required - set(values)) | (set(values) - set(fields))
-        wrong |= {name for name in set(values) & set(fields) if not _fits(values[name], name)}
-        if wrong:
-            raise ModelError(f"its metadata has missing, unknown or wrong: {', '.join(sorted(wrong))}")
-        for member in values.get("members", []):
+        try:
+            metadata = records.build(cls, values)
+        except ValueError as error:
+            raise ModelError(f"its metadata has fields {error}") from error
+        for member in metadata.members:
             cls.from_json(member)
-        return cls(**values)
-
-
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "task": str,
-    "arch": str,
-    "arch_args": dict,
-    "parameters": int,
-    "dataset": dict,
-    "class_names": list,
-    "config": dict,
-    "metrics": dict,
-    "versions": dict,
-    "created": str,
-    "git_commit": (str, type(None)),
-    "temperature": (int, float),
-    "threshold": (int, float, type(None)),
-    "calibration_images": int,
-    "familiarity_layers": list,
-    "card": str,
-    "members": list,
-    "format_version": int,
-    "export": dict,
-}
-
-
-def _fits(value: Any, name: str) -> bool:
-    if isinstance(value, bool) or not isinstance(value, _TYPES[name]):
-        return False
-    checks: dict[str, Callable[[Any], bool]] = {
-        "class_names": lambda names: len(names) >= 2 and all(isinstance(name, str) for name in names),
-        "dataset": lambda about: all(isinstance(about.get(key), str) for key in ("name", "sha256")),
-        "metrics": lambda metrics: all(
-            isinstance(value, int | float | None) for value in metrics.values()
-        ),
-        "temperature": lambda temperature: temperature > 0,
-        "familiarity_layers": lambda names: all(isinstance(name, str) for name in names),
-        "export": _is_export,
-        "config": lambda config: (
-            isinstance(config.get("validation_size"), int | None)
-            and isinstance(config.get("subset"), int | None)
-            and isinstance(config.get("split_seed", 0), int)
-        ),
-    }
-    return name not in checks or checks[name](value)
-
-
-def _is_export(export: dict[str, Any]) -> bool:
-    parity = export.get("parity", {})
-    numbers = ("images", "disagreements")
-    return (
-        export.get("input", formats.UINT8) in formats.INPUTS
-        and isinstance(export.get("format", ""), str)
-        and isinstance(export.get("graph_sha256", ""), str)
-        and isinstance(parity, dict)
-        and all(isinstance(parity.get(name), int) for name in numbers if parity)
-        and all(isinstance(parity.get(name), str) for name in ("dataset", "split") if parity)
-    )
+        return metadata

@@ -1,4 +1,4 @@
-"""The one contract of every model, whatever runs it: raw images in, what it makes of them out."""
+"""The interface of every model, whatever its runtime: raw images in, predictions out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,48 +7,55 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from mnistctl.models.metadata import Metadata
-from mnistctl.types import Floats, Images
+from mnistctl.types import Floats, Images, Result
 
 
 class Outputs(NamedTuple):
-    """What a model says of N images, over C classes."""
+    """The output of a model for N images and C classes."""
 
     logits: Floats  # (N, C)
     probabilities: Floats  # (N, C), each row sums to 1
-    familiarity: Floats  # (N,) in [0, 1]: how much an image looks like anything the model was taught
+    familiarity: Floats  # (N,) in [0, 1]: how much an image looks like the training images
 
 
 class Predictor(Protocol):
-    """A complete reader: it takes raw pixels and owes nothing to its caller."""
+    """A model that is ready to use. It takes raw pixels; the caller does no preprocessing."""
 
     @property
     def metadata(self) -> Metadata:
-        """What the model knows about itself."""
+        """The model's metadata."""
         ...
 
     @property
     def threads(self) -> int:
-        """How many compute."""
+        """Number of CPU threads that the runtime uses."""
         ...
 
     def __call__(self, images: Images) -> Outputs:
-        """Read images, uint8 (N, 28, 28), 0 = paper, 255 = ink; N is 1 or more."""
+        """Classify images.
+
+        Args:
+            images: uint8 (N, 28, 28), 0 = paper, 255 = ink; N at least 1.
+
+        Raises:
+            ModelError: the runtime cannot run the model.
+        """
         ...
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """The best guess for one image, the runners-up, and whether it is any of them."""
+class Prediction(Result):
+    """The predicted class of one image, the runners-up, and whether the image is rejected."""
 
-    label: str  # a class name
-    probability: float
-    top: tuple[tuple[str, float], ...]  # (class name, probability), the likeliest first
-    familiarity: float  # see `Outputs`
-    reason: str | None  # why it is refused, all the same; None: it is not
+    label: str  # the predicted class
+    probability: float  # of the predicted class, in [0, 1]
+    top: tuple[tuple[str, float], ...]  # the most probable classes with their probabilities, in order
+    familiarity: float  # how much the image looks like the training images, in [0, 1]
+    reason: str | None  # why the image is rejected; None: it is not
 
     @property
     def rejected(self) -> bool:
-        """Whether the image is taken for none of the classes."""
+        """Whether the model does not answer."""
         return self.reason is not None
 
     def to_json(self) -> dict[str, Any]:
@@ -58,10 +65,16 @@ class Prediction:
 
 
 def predict_all(predictor: Predictor, images: Images, *, batch_size: int) -> Outputs:
-    """The outputs for all images, (N, 28, 28), N of 1 or more, read so many at a time."""
+    """The outputs for all images, computed in batches.
+
+    Args:
+        predictor: any model.
+        images: uint8 (N, 28, 28), N at least 1.
+        batch_size: images per call of the model, at least 1.
+    """
     starts = range(0, len(images), batch_size)
-    parts = [predictor(images[start : start + batch_size]) for start in starts]
-    return Outputs(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    batches = [predictor(images[start : start + batch_size]) for start in starts]
+    return Outputs(*(np.concatenate(arrays) for arrays in zip(*batches, strict=True)))
 
 
 def interpret(
@@ -73,33 +86,32 @@ def interpret(
     threshold: float | None,
     reject: bool = True,
 ) -> list[Prediction]:
-    """Turn outputs into predictions.
+    """Turn outputs into predictions, one per image.
 
     Args:
         images: uint8 (N, 28, 28).
-        outputs: of these images.
-        class_names: C of them.
-        top: how many of the likeliest classes each is to have, at most C.
-        threshold: on `familiarity`: what is below is refused. None: nothing is for that.
-        reject: False: nothing is refused at all.
+        outputs: for these images.
+        class_names: C names.
+        top: number of most probable classes in each prediction, 1 to C.
+        threshold: images with a lower familiarity are rejected; None: only blank images are.
+        reject: False: reject no image.
     """
-    stranger = "not a digit" if are_digits(class_names) else "none of the classes"
-    order = np.argsort(-outputs.probabilities, axis=1, kind="stable")[:, :top]
+    unfamiliar = "not a digit" if are_digits(class_names) else "none of the classes"
+    ranking = np.argsort(-outputs.probabilities, axis=1, kind="stable")[:, :top]
     predictions = []
-    for image, row, familiarity, best in zip(
-        images, outputs.probabilities, outputs.familiarity, order, strict=True
+    for image, probabilities, familiarity, indices in zip(
+        images, outputs.probabilities, outputs.familiarity, ranking, strict=True
     ):
-        likeliest = tuple((class_names[index], float(row[index])) for index in best)
+        best = tuple((class_names[index], float(probabilities[index])) for index in indices)
         reason = None
         if reject and not image.any():
             reason = "blank"
         elif reject and threshold is not None and familiarity < threshold:
-            reason = stranger
-        label, probability = likeliest[0]
-        predictions.append(Prediction(label, probability, likeliest, float(familiarity), reason))
+            reason = unfamiliar
+        predictions.append(Prediction(*best[0], best, float(familiarity), reason))
     return predictions
 
 
 def are_digits(class_names: Sequence[str]) -> bool:
-    """Whether all classes are digits, so that a letter is none of them."""
+    """Whether all classes are single digits, so that letters are outliers."""
     return all(len(name) == 1 and name.isdecimal() for name in class_names)

@@ -1,4 +1,4 @@
-"""Augmentation: for each image of a batch by amounts of its own, on the device. Never a flip."""
+"""Augmentation: random changes to each image of a batch, computed on the device. Never a flip."""
 
 import functools
 import math
@@ -11,35 +11,38 @@ from torch import Tensor
 from mnistctl.settings.train_settings import TrainSettings
 from mnistctl.types import IMAGE_SIZE
 
-_SMOOTHNESS = 4.0  # pixels: the standard deviation of what smooths an elastic displacement
-_SMALLEST, _LARGEST = 0.02, 0.2  # share of an image that an erased rectangle covers
-_LONGEST = 3.0  # times as long as it is wide
+_SMOOTHNESS = 4.0  # pixels: standard deviation of the blur that smooths an elastic displacement
+_MIN_ERASED, _MAX_ERASED = 0.02, 0.2  # share of the image that an erased rectangle covers
+_MAX_ASPECT = 3.0  # ratio of the longer to the shorter side of that rectangle
 
 
-class Draws(NamedTuple):
-    """What is drawn for the images of a batch; None where nothing needs it."""
+class AugmentParameters(NamedTuple):
+    """Random numbers for the N images of a batch; None where the settings need none.
 
-    warp: Tensor | None  # (5, N), uniform in [0, 1)
+    "Uniform" is uniform in [0, 1); "normal" has mean 0 and deviation 1.
+    """
+
+    warp: Tensor | None  # (5, N), uniform: rotation, zoom, shear, shifts
     elastic: Tensor | None  # (N, 2, 28, 28), normal
     thickness: Tensor | None  # (N, 1, 1, 1), uniform
-    deviation: Tensor | None  # (N, 1, 1, 1), uniform
+    deviation: Tensor | None  # (N, 1, 1, 1), uniform: of the noise
     noise: Tensor | None  # (N, 1, 28, 28), normal
-    erase: Tensor | None  # (5, N, 1), uniform
+    erase: Tensor | None  # (5, N, 1), uniform: area, aspect ratio, position, whether at all
 
-    def of(self, part: slice) -> "Draws":
-        """Those of some of the images."""
-        return Draws(
-            None if self.warp is None else self.warp[:, part],
-            None if self.elastic is None else self.elastic[part],
-            None if self.thickness is None else self.thickness[part],
-            None if self.deviation is None else self.deviation[part],
-            None if self.noise is None else self.noise[part],
-            None if self.erase is None else self.erase[:, part],
+    def select(self, rows: slice) -> "AugmentParameters":
+        """The parameters of some of the images."""
+        return AugmentParameters(
+            None if self.warp is None else self.warp[:, rows],
+            None if self.elastic is None else self.elastic[rows],
+            None if self.thickness is None else self.thickness[rows],
+            None if self.deviation is None else self.deviation[rows],
+            None if self.noise is None else self.noise[rows],
+            None if self.erase is None else self.erase[:, rows],
         )
 
 
-def draw(count: int, config: TrainSettings, device: torch.device) -> Draws:
-    """Draw what the config needs for so many images, from torch's global generator of the device."""
+def draw_parameters(count: int, settings: TrainSettings, device: torch.device) -> AugmentParameters:
+    """Draw the parameters for `count` images from the device's global generator."""
 
     def uniform(*shape: int) -> Tensor:
         return torch.rand(*shape, device=device)
@@ -47,97 +50,120 @@ def draw(count: int, config: TrainSettings, device: torch.device) -> Draws:
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, IMAGE_SIZE, IMAGE_SIZE, device=device)
 
-    return Draws(
-        warp=uniform(5, count) if _warps(config) else None,
-        elastic=normal(count, 2) if config.elastic else None,
-        thickness=uniform(count, 1, 1, 1) if config.thickness else None,
-        deviation=uniform(count, 1, 1, 1) if config.noise else None,
-        noise=normal(count, 1) if config.noise else None,
-        erase=uniform(5, count, 1) if config.erase else None,
+    return AugmentParameters(
+        warp=uniform(5, count) if _needs_warp(settings) else None,
+        elastic=normal(count, 2) if settings.elastic else None,
+        thickness=uniform(count, 1, 1, 1) if settings.thickness else None,
+        deviation=uniform(count, 1, 1, 1) if settings.noise else None,
+        noise=normal(count, 1) if settings.noise else None,
+        erase=uniform(5, count, 1) if settings.erase else None,
     )
 
 
-def apply(images: Tensor, config: TrainSettings, draws: Draws | None = None) -> Tensor:
-    """Thicken, warp, add noise and erase, as the config says; what comes in from outside is paper.
+def apply(
+    images: Tensor, settings: TrainSettings, parameters: AugmentParameters | None = None
+) -> Tensor:
+    """Change stroke thickness, warp, add noise and erase. Areas warped in from outside are paper.
 
     Args:
-        images: float32 (N, 1, 28, 28), 0 = paper.
-        config: how far: see `TrainSettings`. All 0: the images as they are.
-        draws: for these images; None: drawn now.
+        images: float32 (N, 1, 28, 28) in [0, 1], 0 = paper.
+        settings: the amounts. If all are 0, the images are returned unchanged.
+        parameters: the random numbers for these images; None: draw them now.
+
+    Returns:
+        float32 (N, 1, 28, 28) in [0, 1].
     """
-    draws = draws or draw(len(images), config, images.device)
-    if draws.thickness is not None:
-        images = _thicken(images, draws.thickness.mul(2).sub(1) * config.thickness)
-    if draws.warp is not None:
-        grid = F.affine_grid(_maps(draws.warp, config), list(images.shape), align_corners=False)
-        if draws.elastic is not None:
-            grid = grid + _displacements(draws.elastic, config.elastic)
+    parameters = parameters or draw_parameters(len(images), settings, images.device)
+    if parameters.thickness is not None:
+        images = _thicken(images, parameters.thickness.mul(2).sub(1) * settings.thickness)
+    if parameters.warp is not None:
+        theta = _affine_maps(parameters.warp, settings)
+        grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+        if parameters.elastic is not None:
+            grid = grid + _displacements(parameters.elastic, settings.elastic)
         images = F.grid_sample(images, grid, align_corners=False)
-    if draws.noise is not None and draws.deviation is not None:
-        images = torch.addcmul(images, draws.noise, draws.deviation * config.noise).clamp(0, 1)
-    if draws.erase is not None:
-        images = images.masked_fill(_rectangles(draws.erase, config.erase), 0)
+    if parameters.noise is not None and parameters.deviation is not None:
+        deviation = parameters.deviation * settings.noise
+        images = torch.addcmul(images, parameters.noise, deviation).clamp(0, 1)
+    if parameters.erase is not None:
+        images = images.masked_fill(_rectangles(parameters.erase, settings.erase), 0)
     return images
 
 
 def _thicken(images: Tensor, pixels: Tensor) -> Tensor:
-    """Strokes grown on every side by so many pixels, (N, 1, 1, 1) in [-1, 1]; below 0: shrunk.
+    """Grow strokes on every side, or shrink them.
 
-    What is less than a pixel is so much of the way to the morphological dilation or erosion by 3×3.
+    Interpolates between the image and its morphological dilation or erosion by 3×3.
+
+    Args:
+        images: float32 (N, 1, 28, 28), 0 = paper.
+        pixels: float32 (N, 1, 1, 1) in [-1, 1]; above 0 strokes grow, below 0 they shrink.
     """
-    grown, shrunk = F.max_pool2d(images, 3, 1, 1), -F.max_pool2d(-images, 3, 1, 1)
-    return torch.where(pixels > 0, images.lerp(grown, pixels), images.lerp(shrunk, -pixels))
+    dilated, eroded = F.max_pool2d(images, 3, 1, 1), -F.max_pool2d(-images, 3, 1, 1)
+    return torch.where(pixels > 0, images.lerp(dilated, pixels), images.lerp(eroded, -pixels))
 
 
-def _warps(config: TrainSettings) -> bool:
-    return any((config.rotate, config.scale, config.shear, config.shift, config.elastic))
+def _needs_warp(settings: TrainSettings) -> bool:
+    return any((settings.rotate, settings.scale, settings.shear, settings.shift, settings.elastic))
 
 
-def _maps(drawn: Tensor, config: TrainSettings) -> Tensor:
-    """Affine maps, (N, 2, 3), from where a pixel goes to where it comes from."""
-    amounts = drawn.mul(2).sub(1)
-    angle = amounts[0] * math.radians(config.rotate)
-    zoom = torch.exp(amounts[1] * config.scale)
-    shear = amounts[2] * config.shear
-    shift = amounts[3:] * (2 * config.shift / IMAGE_SIZE)  # grid_sample counts from -1 to 1
+def _affine_maps(uniform: Tensor, settings: TrainSettings) -> Tensor:
+    """Affine maps, (N, 2, 3), from output coordinates to input coordinates, in [-1, 1].
+
+    Args:
+        uniform: (5, N), see `AugmentParameters.warp`.
+        settings: the amounts.
+    """
+    amounts = uniform.mul(2).sub(1)
+    angle = amounts[0] * math.radians(settings.rotate)
+    zoom = torch.exp(amounts[1] * settings.scale)
+    shear = amounts[2] * settings.shear
+    shift = amounts[3:] * (2 * settings.shift / IMAGE_SIZE)  # pixels to coordinates
     cosine, sine = zoom * torch.cos(angle), zoom * torch.sin(angle)
     rows = [cosine, shear * cosine - sine, shift[0], sine, shear * sine + cosine, shift[1]]
     return torch.stack(rows, dim=1).view(-1, 2, 3)
 
 
 def _displacements(noise: Tensor, pixels: float) -> Tensor:
-    """Smooth random displacements, (N, 28, 28, 2), of so many pixels, root mean square.
+    """Smooth random displacements, (N, 28, 28, 2), in coordinates of [-1, 1].
+
+    Args:
+        noise: (N, 2, 28, 28), normal.
+        pixels: root mean square of the displacements.
 
     Source: Simard et al. 2003, "Best Practices for Convolutional Neural Networks".
     """
-    along = _smoothing(noise.device)
-    smooth = along @ noise @ along.T
-    # Smoothing leaves of white noise's deviation 1 this much.
-    left = 1 / (2 * _SMOOTHNESS * math.sqrt(math.pi))
-    return smooth.mul(pixels / left * 2 / IMAGE_SIZE).permute(0, 2, 3, 1)
+    blur = _blur_matrix(noise.device)
+    smooth = blur @ noise @ blur.T
+    deviation = 1 / (2 * _SMOOTHNESS * math.sqrt(math.pi))  # of white noise after the blur
+    return smooth.mul(pixels / deviation * 2 / IMAGE_SIZE).permute(0, 2, 3, 1)
 
 
 @functools.cache
-def _smoothing(device: torch.device) -> Tensor:
-    """What smooths a column of pixels, (28, 28): the unit matrix blurred, since a blur is linear."""
+def _blur_matrix(device: torch.device) -> Tensor:
+    """The matrix (28, 28) that blurs a column of pixels: the blurred identity, as a blur is linear."""
     from torchvision.transforms.v2.functional import gaussian_blur  # 1 s
 
-    kernel = 2 * IMAGE_SIZE - 1  # as wide as its reflecting border allows
-    unit = torch.eye(IMAGE_SIZE, device=device)[None]
-    blurred: Tensor = gaussian_blur(unit, [1, kernel], [_SMOOTHNESS, _SMOOTHNESS])
+    kernel = 2 * IMAGE_SIZE - 1  # the widest kernel that the reflecting border allows
+    identity = torch.eye(IMAGE_SIZE, device=device)[None]
+    blurred: Tensor = gaussian_blur(identity, [1, kernel], [_SMOOTHNESS, _SMOOTHNESS])
     return blurred[0]
 
 
-def _rectangles(amounts: Tensor, probability: float) -> Tensor:
-    """A rectangle in some of the images, bool (N, 1, 28, 28).
+def _rectangles(uniform: Tensor, probability: float) -> Tensor:
+    """A random rectangle in some of the images, bool (N, 1, 28, 28).
+
+    Args:
+        uniform: (5, N, 1), see `AugmentParameters.erase`.
+        probability: that an image has a rectangle.
 
     Source: Zhong et al. 2017, "Random Erasing Data Augmentation".
     """
-    area = (_SMALLEST + (_LARGEST - _SMALLEST) * amounts[0]) * IMAGE_SIZE**2
-    shape = _LONGEST ** (amounts[1] - 0.5)  # its height by its width is the square of this
-    sides = torch.stack([area.sqrt() * shape, area.sqrt() / shape])  # (2, N, 1)
-    starts = amounts[2:4] * (IMAGE_SIZE - sides)
-    pixels = torch.arange(IMAGE_SIZE, device=amounts.device) + 0.5
+    area = (_MIN_ERASED + (_MAX_ERASED - _MIN_ERASED) * uniform[0]) * IMAGE_SIZE**2
+    root_aspect = _MAX_ASPECT ** (uniform[1] - 0.5)  # square root of height / width
+    sides = torch.stack([area.sqrt() * root_aspect, area.sqrt() / root_aspect])  # (2, N, 1)
+    starts = uniform[2:4] * (IMAGE_SIZE - sides)
+    pixels = torch.arange(IMAGE_SIZE, device=uniform.device) + 0.5
     inside = (pixels > starts) & (pixels < starts + sides)  # (2, N, 28)
-    chosen = amounts[4].unsqueeze(-1) < probability  # (N, 1, 1)
-    return (inside[0].unsqueeze(2) & inside[1].unsqueeze(1) & chosen).unsqueeze(1)
+    is_erased = uniform[4].unsqueeze(-1) < probability  # (N, 1, 1)
+    return (inside[0].unsqueeze(2) & inside[1].unsqueeze(1) & is_erased).unsqueeze(1)

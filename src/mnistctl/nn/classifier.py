@@ -1,9 +1,8 @@
-"""Readers: a net with everything before and after it. Raw pixels in, calibrated answers out."""
+"""Classifiers: raw images in; logits, calibrated probabilities and familiarity out."""
 
 import functools
 import math
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -11,40 +10,41 @@ from torch import Tensor, nn
 
 from mnistctl.nn import nets
 
-_PLACES = 3  # both ways, that maps are pooled to for `familiarity`
+_POOLED_SIDE = 3  # feature maps are pooled to at most 3×3 before the familiarity is computed
 
 
-class ImageClassifier(Protocol):
-    """What reads raw images, uint8 (N, 28, 28).
+class ImageClassifier(nn.Module):
+    """Base of the modules that take raw images.
 
-    Gives logits (N, C), probabilities (N, C), the softmax of logits / temperature, and familiarity (N,), all
-    float32.
+    A call takes uint8 (N, 28, 28), 0 = paper, 255 = ink, and returns three float32 tensors: logits
+    (N, C), probabilities (N, C), which are softmax(logits / temperature), and familiarity (N,), in
+    [0, 1].
     """
 
-    temperature: float
+    temperature: float = 1.0
 
-    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Read."""
-        ...
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Classify raw images."""
+        return self.from_pixels(nets.scale_pixels(images))
 
-    def of_pixels(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The same of pixels in [0, 1], float32 (N, 1, 28, 28)."""
-        ...
+    def from_pixels(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Classify pixels in [0, 1], float32 (N, 1, 28, 28)."""
+        raise NotImplementedError
 
 
-class Classifier(nn.Module):
-    """A net that reads raw images.
+class Classifier(ImageClassifier):
+    """A net with its preprocessing, its temperature and its measure of familiarity.
 
     Args:
-        net: takes normalised images, float32 (N, 1, 28, 28); gives logits (N, C).
-        temperature: above 1 the answers are less sure than the net, below 1 surer.
-        familiarity: takes features (N, F), gives (N, 1), of which a sigmoid is `familiarity`; None: `familiarity` is
-            the largest probability.
-        familiarity_layers: the layers of the net whose inputs, pooled, are those features; without any they
-            are the logits.
+        net: takes normalised images, float32 (N, 1, 28, 28); returns logits (N, C).
+        temperature: greater than 0; above 1 the probabilities become less confident, below 1 more.
+        familiarity: takes features (N, F), returns (N, 1); its sigmoid is the familiarity. None: the
+            familiarity is the largest probability.
+        familiarity_layers: names of layers of the net; their pooled inputs are the features. Empty: the
+            logits are the features.
 
     Raises:
-        AttributeError: the net has no such layer.
+        AttributeError: the net has no layer of that name.
     """
 
     def __init__(
@@ -60,69 +60,66 @@ class Classifier(nn.Module):
         self.temperature = temperature
         self.familiarity = familiarity
         self.familiarity_layers = tuple(familiarity_layers)
-        self._seen: dict[str, Tensor] = {}  # what goes into those layers, while the net reads
+        self._layer_inputs: dict[str, Tensor] = {}  # filled by the hooks while the net runs
         for name in familiarity_layers:
-            net.get_submodule(name).register_forward_pre_hook(functools.partial(self._see, name))
+            net.get_submodule(name).register_forward_pre_hook(functools.partial(self._record, name))
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def from_pixels(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See `ImageClassifier`."""
-        return self.of_pixels(nets.scale_pixels(images))
-
-    def of_pixels(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The same of pixels in [0, 1], float32 (N, 1, 28, 28)."""
         logits, features = self.features(nets.normalise(pixels))
         probabilities = torch.softmax(logits / self.temperature, dim=1)
         if self.familiarity is None:
             return logits, probabilities, probabilities.amax(dim=1)
         return logits, probabilities, torch.sigmoid(self.familiarity(features).squeeze(1))
 
-    def features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (N, C), and the features (N, F) that `familiarity` is computed from.
+    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (N, C) and the features (N, F) from which the familiarity is computed.
 
         Args:
-            pixels: normalised, float32 (N, 1, 28, 28).
+            images: normalised, float32 (N, 1, 28, 28).
         """
-        logits: Tensor = self.net(pixels)
-        seen = [_pooled(self._seen.pop(name)) for name in self.familiarity_layers]
-        return logits, torch.cat(seen, dim=1) if seen else logits
+        logits: Tensor = self.net(images)
+        pooled = [_pool(self._layer_inputs.pop(name)) for name in self.familiarity_layers]
+        return logits, torch.cat(pooled, dim=1) if pooled else logits
 
-    def _see(self, name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self._seen[name] = inputs[0]
-
-
-def _pooled(values: Tensor) -> Tensor:
-    """What goes into a layer as (N, F): of a map at most 3×3 places, of a sequence its mean."""
-    if values.dim() == 4:
-        kernel = [-(-side // _PLACES) for side in values.shape[2:]]
-        return F.max_pool2d(values, kernel, ceil_mode=True).flatten(1)
-    return values if values.dim() == 2 else values.flatten(1, -2).mean(dim=1)
+    def _record(self, name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._layer_inputs[name] = inputs[0]
 
 
-class Ensemble(nn.Module):
-    """Readers whose probabilities and `familiarity` are averaged; logits are the logarithm of that mean."""
+def _pool(inputs: Tensor) -> Tensor:
+    """Features (N, F) of a layer's input.
 
-    temperature = 1.0
+    A feature map, (N, C, H, W), is max-pooled to at most 3×3; a sequence is averaged over its tokens.
+    """
+    if inputs.dim() == 4:
+        kernel = [math.ceil(side / _POOLED_SIDE) for side in inputs.shape[2:]]
+        return F.max_pool2d(inputs, kernel, ceil_mode=True).flatten(1)
+    return inputs if inputs.dim() == 2 else inputs.flatten(1, -2).mean(dim=1)
+
+
+class Ensemble(ImageClassifier):
+    """The mean of the probabilities and of the familiarities of several classifiers.
+
+    Its logits are the logarithm of the mean probabilities, so its temperature is 1.
+    """
 
     def __init__(self, members: Sequence["Classifier | Ensemble"]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def from_pixels(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See `ImageClassifier`."""
-        return self.of_pixels(nets.scale_pixels(images))
-
-    def of_pixels(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The same of pixels in [0, 1], float32 (N, 1, 28, 28)."""
-        logs, familiarity = [], []
+        log_probabilities, familiarities = [], []
         for member in self.members:
             assert isinstance(member, Classifier | Ensemble)  # noqa: S101 - for the type checker
-            logits, _, of_member = member.of_pixels(pixels)
-            logs.append(torch.log_softmax(logits / member.temperature, dim=1))
-            familiarity.append(of_member)
-        mean = torch.logsumexp(torch.stack(logs), dim=0) - math.log(len(logs))
-        return mean, mean.exp(), torch.stack(familiarity).mean(dim=0)
+            logits, _, familiarity = member.from_pixels(pixels)
+            log_probabilities.append(torch.log_softmax(logits / member.temperature, dim=1))
+            familiarities.append(familiarity)
+        # A mean of logarithms' exponentials stays finite where a probability rounds to 0.
+        mean = torch.logsumexp(torch.stack(log_probabilities), dim=0) - math.log(len(self.members))
+        return mean, mean.exp(), torch.stack(familiarities).mean(dim=0)
 
 
 def familiarity_head(features: int, *, hidden: int = 32) -> nn.Sequential:
-    """What turns features into `familiarity`, with fresh weights: float32 (N, F) -> (N, 1)."""
+    """A net with fresh weights that scores features: float32 (N, F) -> (N, 1)."""
     return nn.Sequential(nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, 1))

@@ -1,4 +1,4 @@
-"""A training step as a CUDA graph: recorded once, then replayed without Python in between."""
+"""A training step as a CUDA graph: recorded once, then replayed without Python."""
 
 from collections.abc import Callable
 
@@ -7,18 +7,18 @@ from torch import Tensor
 
 Step = Callable[[Tensor], None]
 
-_EAGER_STEPS = 3  # run as they are, so that everything that is made once has been made
+_EAGER_STEPS = 3  # before recording, so that all lazily created state exists
 
 
 class GraphedStep:
-    """A step that records itself after a few calls and is replayed from then on.
+    """A step that is recorded after a few calls, and replayed from then on.
 
-    Where it cannot be recorded (a net that asks the device for a value, say) it goes on as it is.
+    A step that cannot be recorded, for example because the net copies a value to the CPU, runs eagerly.
 
     Args:
-        step: takes the rows of a batch, int64 (batch_size,) on the device; always of one size; all
-            else that it reads and changes keeps its place in memory. It draws random numbers from
-            the device's global generator only, whose seed the caller may set before each call.
+        step: takes the image indices of a batch, int64 (batch_size,) on the device, always of the same
+            length. Everything else it reads and changes keeps its memory. It draws random numbers from
+            the device's global generator only; the caller may seed that before each call.
         device: a CUDA device.
     """
 
@@ -30,7 +30,7 @@ class GraphedStep:
         self._calls = 0
 
     def __call__(self, rows: Tensor) -> None:
-        """Do the step on these rows."""
+        """Run the step."""
         self._calls += 1
         if self._calls == _EAGER_STEPS + 1:
             self._record(rows)
@@ -49,7 +49,7 @@ class GraphedStep:
         try:
             with torch.cuda.graph(graph, stream=self._stream):
                 self._step(self._rows)
-        except RuntimeError:  # what CUDA refuses to record
+        except RuntimeError:  # CUDA cannot record this step
             torch.cuda.synchronize()
             return
         self._graph = graph

@@ -1,4 +1,4 @@
-"""Where to compute."""
+"""Devices: which one to compute on, in which precision, and what each supports."""
 
 import contextlib
 import ctypes
@@ -12,21 +12,21 @@ from mnistctl.system import torchrun
 NAMES = ("auto", "cpu", "cuda", "cuda:N", "mps")
 AUTO, FLOAT32, BF16 = PRECISIONS
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 
-# Names that PyTorch has for instructions on bfloat16: Intel's and AMD's, Arm's.
+# PyTorch's names for bfloat16 instructions: first Intel's and AMD's, then Arm's.
 _CPU_CAPABILITIES = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
 
 
-def precision(name: str, device: torch.device) -> str:
-    """What training steps compute in: "float32" or "bf16"; "auto" is bf16 where it is faster."""
+def resolve_precision(name: str, device: torch.device) -> str:
+    """The precision of training steps, "float32" or "bf16"; "auto" is bf16 where it is faster."""
     if name != AUTO:
         return name
     return BF16 if has_bf16(device) else FLOAT32
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether a device computes in bfloat16 itself."""
+    """Whether the device computes in bfloat16 natively."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
@@ -36,7 +36,7 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def seed(device: torch.device, value: int) -> None:
-    """Seed a device's global generator, and no other: `torch.manual_seed` costs 80 times as much."""
+    """Seed the device's global generator only: `torch.manual_seed` seeds all, in 80 times the time."""
     if device.type == "cuda":
         torch.cuda.default_generators[device.index or 0].manual_seed(value)
     elif device.type == "mps":
@@ -46,18 +46,19 @@ def seed(device: torch.device, value: int) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what a step frees for the next one, where it would give it back to the system.
+    """Make glibc keep freed memory for the next training step instead of returning it to the system.
 
-    Getting it anew costs a third of a short training's time on a CPU. Elsewhere this does nothing.
+    Without this, requesting it again takes a third of the time of a short CPU training (`fast`; see
+    docs/benchmarks.md). Other C libraries do not have `mallopt`; there it does nothing.
     """
-    with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # not glibc
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # bytes; the most it takes
-        mallopt(_M_TRIM_THRESHOLD, 1 << 30)
+        mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # bytes; the maximum that glibc accepts
+        mallopt(_M_TRIM_THRESHOLD, 1 << 30)  # bytes
 
 
 def has_graphs(device: torch.device) -> bool:
-    """Whether a device replays a recorded step; tried out on one addition."""
+    """Whether the device can record and replay CUDA graphs; tested with one addition."""
     if device.type != "cuda":
         return False
     total = torch.zeros(1, device=device)
@@ -72,37 +73,37 @@ def has_graphs(device: torch.device) -> bool:
 
 
 def find_all() -> list[torch.device]:
-    """The devices of this machine, the fastest last."""
-    found = ["cpu", *(["mps"] if torch.backends.mps.is_available() else [])]
-    found += [f"cuda:{number}" for number in range(torch.cuda.device_count())]
-    return [torch.device(name) for name in found]
+    """All devices of this machine: the CPU first, then GPUs."""
+    names = ["cpu", *(["mps"] if torch.backends.mps.is_available() else [])]
+    names += [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    return [torch.device(name) for name in names]
 
 
 def resolve(name: str) -> torch.device:
-    """The device of this name; "auto" is the fastest there is.
+    """The device with this name; "auto" is a GPU if there is one, otherwise the CPU.
 
-    Of the processes that torchrun starts on a machine each gets a GPU of its own.
+    Each of several processes that torchrun starts on a machine gets a GPU to itself.
 
     Raises:
-        UsageError: not a device's name, or this machine has no such device.
+        UsageError: the name is unknown, or this machine does not have the device.
     """
     if torchrun.processes() > 1 and name != "cpu":
-        return _resolve_own(name)
+        return _resolve_for_process(name)
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda:0")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     kind, _, number = name.partition(":")
-    numbered = name == f"cuda:{number}" and number.isascii() and number.isdigit()
-    if kind not in ("cpu", "cuda", "mps") or (name != kind and not numbered):
+    is_numbered = name == f"cuda:{number}" and number.isascii() and number.isdigit()
+    if kind not in ("cpu", "cuda", "mps") or (name != kind and not is_numbered):
         raise UsageError(f"unknown device '{name}'; known: {', '.join(NAMES)}")
     if kind == "cuda":
         count = torch.cuda.device_count()
         index = int(number or 0)
         if index >= count:
-            there = f"{count} of them" if count else "no CUDA device"
+            available = f"{count} CUDA device{'s' * (count > 1)}" if count else "no CUDA device"
             raise UsageError(
-                f"--device {name}: torch finds {there} on this machine; try '--device auto'"
+                f"--device {name}: torch finds {available} on this machine; try '--device auto'"
             )
         return torch.device(f"cuda:{index}")
     if kind == "mps" and not torch.backends.mps.is_available():
@@ -110,16 +111,16 @@ def resolve(name: str) -> torch.device:
     return torch.device(kind)
 
 
-def _resolve_own(name: str) -> torch.device:
-    """The device of one of several processes."""
+def _resolve_for_process(name: str) -> torch.device:
+    """The device of this process, one of several on this machine."""
     if name not in ("auto", "cuda"):
-        raise UsageError(f"--device {name}: with several processes: auto, cpu or cuda")
+        raise UsageError(f"--device {name}: several processes need auto, cpu or cuda")
     needed, count = torchrun.local_processes(), torch.cuda.device_count()
     if needed <= count:
         return torch.device(f"cuda:{torchrun.local_rank()}")
     if name == "cuda" or count:
         raise UsageError(
-            f"--device {name}: {needed} processes on this machine, which has {count} GPUs; try "
-            "'--device cpu'"
+            f"--device {name}: {needed} processes need {needed} GPUs, and this machine has {count}; "
+            "try '--device cpu'"
         )
     return torch.device("cpu")

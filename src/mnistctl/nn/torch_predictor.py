@@ -1,35 +1,39 @@
-"""PyTorch behind the Predictor protocol."""
+"""The Predictor protocol with PyTorch as the runtime."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
 from mnistctl.errors import ModelError, UsageError
 from mnistctl.models.checkpoint import Checkpoint
+from mnistctl.models.hashed_safetensors import Tensors, select_by_prefix
 from mnistctl.models.metadata import Metadata
 from mnistctl.models.predictor import Outputs
-from mnistctl.nn import classifier, nets
+from mnistctl.nn import nets
+from mnistctl.nn.classifier import Classifier, Ensemble, familiarity_head
 from mnistctl.settings import architectures
+from mnistctl.settings.architectures import Architecture
 from mnistctl.types import Floats, Images
 
-_SMOOTHING = 16  # noisy copies of an image that its saliency is the mean of
+_SMOOTHING = 16  # noisy copies of an image over which its saliency is averaged
+_SALIENCY_NOISE = 0.1  # standard deviation of their noise, with pixels in [0, 1]
 
 
 class TorchPredictor:
-    """A reader, reading in float32 on the CPU or on another device."""
+    """A classifier that runs in PyTorch, in float32.
+
+    Args:
+        classifier: is moved to the device and put into evaluation mode.
+        metadata: of the model.
+        device: where to compute.
+    """
 
     def __init__(
-        self,
-        reader: classifier.Classifier | classifier.Ensemble,
-        metadata: Metadata,
-        *,
-        device: torch.device,
+        self, classifier: Classifier | Ensemble, metadata: Metadata, *, device: torch.device
     ) -> None:
-        self.reader = reader.to(device).eval()
+        self.classifier = classifier.to(device).eval()
         self.metadata = metadata
         self.device = device
 
@@ -41,150 +45,152 @@ class TorchPredictor:
     @torch.inference_mode()
     def __call__(self, images: Images) -> Outputs:
         """See `predictor.Predictor`."""
-        outputs = self.reader(torch.tensor(images, device=self.device))
+        outputs = self.classifier(torch.tensor(images, device=self.device))
         return Outputs(*(output.cpu().numpy() for output in outputs))
 
     def saliency(self, images: Images) -> Floats:
-        """How much each pixel matters for the answer: how far its logit moves with it.
+        """How much the predicted class's logit changes with each pixel.
 
         Args:
-            images: uint8 (N, 28, 28), N of 1 or more.
+            images: uint8 (N, 28, 28), N at least 1.
 
         Returns:
-            float32 (N, 28, 28), 0 or more, each image's largest 1 (0 where nothing matters).
+            float32 (N, 28, 28) in [0, 1]; the maximum of each image is 1 (0 if no pixel matters).
 
         Source: Smilkov et al. 2017, "SmoothGrad".
         """
         pixels = nets.scale_pixels(torch.tensor(images, device=self.device))
-        total = torch.zeros_like(pixels)
-        noise = torch.Generator(self.device).manual_seed(0)
+        generator = torch.Generator(self.device).manual_seed(0)
         with torch.no_grad():
-            answer = self.reader(torch.tensor(images, device=self.device))[0].argmax(dim=1)
+            predicted = self.classifier.from_pixels(pixels)[0].argmax(dim=1)
+        total = torch.zeros_like(pixels)
         for _ in range(_SMOOTHING):
-            drawn = torch.randn(pixels.shape, generator=noise, device=self.device)
-            noisy = (pixels + 0.1 * drawn).requires_grad_()
-            logits = self.reader.of_pixels(noisy)[0]
-            logits.gather(1, answer[:, None]).sum().backward()
+            noise = torch.randn(pixels.shape, generator=generator, device=self.device)
+            noisy = (pixels + _SALIENCY_NOISE * noise).requires_grad_()
+            logits = self.classifier.from_pixels(noisy)[0]
+            logits.gather(1, predicted[:, None]).sum().backward()
             assert noisy.grad is not None  # noqa: S101 - for the type checker
             total += noisy.grad.square()
-        found = total.sqrt().squeeze(1)
-        largest = found.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
-        normed: Floats = found.div(largest).cpu().numpy()
-        return normed
+        magnitude = total.sqrt().squeeze(1)  # (N, 28, 28)
+        maximum = magnitude.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
+        normalised: Floats = magnitude.div(maximum).cpu().numpy()
+        return normalised
 
 
 def from_checkpoint(
     checkpoint: Checkpoint, *, device: torch.device, arch: str | None = None
 ) -> TorchPredictor:
-    """Put a checkpoint's weights into the net it names, or into all of an ensemble's.
+    """Build the net or the ensemble that a checkpoint names, with its weights.
 
     Args:
-        checkpoint: a verified one.
-        device: where it is to read.
-        arch: FILE.py:CLASS, for the net of a person's own class: opening a file runs no code that
-            only the file names.
+        checkpoint: a verified checkpoint.
+        device: where to compute.
+        arch: FILE.py:CLASS, required for a custom architecture, because opening a file must not run
+            code that only the file names.
 
     Raises:
-        ModelError: a net is unknown, or its tensors are not the ones in the file.
-        UsageError: `arch` is not the net's.
+        ModelError: an architecture is unknown, or does not match the tensors in the file.
+        UsageError: `arch` is not the model's architecture.
     """
     try:
-        reader = _shapes(checkpoint, checkpoint.metadata, checkpoint.tensors, arch)
+        classifier = _build_shapes(checkpoint, checkpoint.metadata, checkpoint.tensors, arch)
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:
-        raise ModelError(f"{checkpoint.path}: cannot be built as it says ({error})") from error
+        raise ModelError(f"{checkpoint.path}: the model cannot be built ({error})") from error
+    # The state dict has the layers' versions, which some nets need; the checkpoint does not.
+    weights = classifier.state_dict()
     expected = {
         name: (str(tensor.dtype).removeprefix("torch."), *tensor.shape)
-        for name, tensor in reader.state_dict().items()
+        for name, tensor in weights.items()
     }
-    found = {name: (tensor.dtype.name, *tensor.shape) for name, tensor in checkpoint.tensors.items()}
-    if expected != found:
-        name = min(set(expected.items()) ^ set(found.items()))[0]
+    stored = {name: (array.dtype.name, *array.shape) for name, array in checkpoint.tensors.items()}
+    if expected != stored:
+        name = min(set(expected.items()) ^ set(stored.items()))[0]
         raise ModelError(
-            f"{checkpoint.path}: not the weights of '{checkpoint.metadata.arch}': {name} is "
-            f"{found.get(name, 'missing')}, expected {expected.get(name, 'nothing of that name')}"
+            f"{checkpoint.path}: its weights do not match '{checkpoint.metadata.arch}': {name} is "
+            f"{stored.get(name, 'missing')}, expected {expected.get(name, 'no such tensor')}"
         )
-    weights = reader.state_dict()  # with the layers' versions, which some nets ask for
     weights.update((name, torch.from_numpy(array)) for name, array in checkpoint.tensors.items())
-    reader.load_state_dict(weights, assign=True)
-    reader = reader.to(memory_format=torch.channels_last)
-    return TorchPredictor(reader, checkpoint.metadata, device=device)
+    classifier.load_state_dict(weights, assign=True)
+    classifier = classifier.to(memory_format=torch.channels_last)
+    return TorchPredictor(classifier, checkpoint.metadata, device=device)
 
 
-def _shapes(
-    checkpoint: Checkpoint, about: Metadata, tensors: Mapping[str, npt.NDArray[Any]], arch: str | None
-) -> classifier.Classifier | classifier.Ensemble:
-    """A reader, or an ensemble of them, without weights."""
-    if about.members:
-        parts = [Metadata.from_json(member) for member in about.members]
-        return classifier.Ensemble(
-            [
-                _shapes(
-                    checkpoint,
-                    part,
-                    _under(tensors, f"members.{number}."),
-                    arch if architectures.custom_source(part.arch) else None,
-                )
-                for number, part in enumerate(parts)
-            ]
-        )
-    named = checkpoint.named_architecture(about.arch, arch)
+def _build_shapes(
+    checkpoint: Checkpoint, metadata: Metadata, tensors: Tensors, arch: str | None
+) -> Classifier | Ensemble:
+    """A classifier or an ensemble without weights.
+
+    Args:
+        checkpoint: which is being opened.
+        metadata: of the model, or of a member of the ensemble.
+        tensors: of the model or the member.
+        arch: see `from_checkpoint`.
+    """
+    if metadata.members:
+        members = []
+        for number, values in enumerate(metadata.members):
+            member = Metadata.from_json(values)
+            member_arch = arch if Architecture.parse(member.arch).is_custom else None
+            member_tensors = select_by_prefix(tensors, f"members.{number}.")
+            members.append(_build_shapes(checkpoint, member, member_tensors, member_arch))
+        return Ensemble(members)
+    name = checkpoint.named_architecture(metadata.arch, arch)
     try:
-        arguments = architectures.resolve(named, about.arch_args)
-        net = nets.build_shapes(named, arch_args=arguments, classes=len(about.class_names))
+        arguments = architectures.resolve(name, metadata.arch_args)
+        net = nets.build_shapes(name, arch_args=arguments, classes=len(metadata.class_names))
     except UsageError as error:
-        raise ModelError(
-            f"{checkpoint.path}: '{named}' cannot be built as it says ({error})"
-        ) from error
-    familiarity_tensors = _under(tensors, "familiarity.")
+        raise ModelError(f"{checkpoint.path}: '{name}' cannot be built ({error})") from error
+    first_weight = tensors.get("familiarity.0.weight")
     familiarity = None
-    if "0.weight" in familiarity_tensors and familiarity_tensors["0.weight"].ndim == 2:
-        hidden, features = familiarity_tensors["0.weight"].shape
-        familiarity = classifier.familiarity_head(features, hidden=hidden).to("meta")
-    return classifier.Classifier(
+    if first_weight is not None and first_weight.ndim == 2:
+        hidden, features = first_weight.shape
+        familiarity = familiarity_head(features, hidden=hidden).to("meta")
+    return Classifier(
         net,
-        temperature=about.temperature,
+        temperature=metadata.temperature,
         familiarity=familiarity,
-        familiarity_layers=about.familiarity_layers,
+        familiarity_layers=metadata.familiarity_layers,
     )
 
 
-def _under(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """The tensors whose names begin so, without that beginning."""
-    return {
-        name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)
-    }
-
-
-def start_from(
-    net: torch.nn.Module, checkpoint: Checkpoint, class_names: Sequence[str], *, arch: str
+def load_initial_weights(
+    net: nn.Module, checkpoint: Checkpoint, class_names: Sequence[str], *, arch: str
 ) -> None:
-    """Give a fresh net a checkpoint's weights; where the classes differ the head stays fresh.
+    """Copy a checkpoint's weights into a fresh net; if the classes differ, the head stays fresh.
+
+    Args:
+        net: of the architecture and the arguments of the checkpoint.
+        checkpoint: a verified checkpoint.
+        class_names: the classes that the net is to be trained on.
+        arch: the net's architecture.
 
     Raises:
-        ModelError: the checkpoint cannot be opened as the net it names.
-        UsageError: the net is not of the checkpoint's shape, or it has no layer to start afresh.
+        ModelError: the model in the checkpoint cannot be built.
+        UsageError: the net's tensors differ from the checkpoint's, or the classes differ and the net
+            has no output layer that could start fresh.
     """
-    reader = from_checkpoint(checkpoint, device=torch.device("cpu"), arch=arch).reader
-    weights = reader.get_submodule("net").state_dict()
+    classifier = from_checkpoint(checkpoint, device=torch.device("cpu"), arch=arch).classifier
+    weights = classifier.get_submodule("net").state_dict()
     fresh = net.state_dict()
     if list(class_names) != checkpoint.metadata.class_names:
-        head = nets.head_of(net, classes=len(class_names))
+        head = nets.find_head(net, classes=len(class_names))
         if head is None:
             raise UsageError(
-                f"--init {checkpoint.path}: other classes, and no layer gives the logits alone"
+                f"--init {checkpoint.path}: its classes differ, and the net has no output layer that "
+                "could start fresh"
             )
         weights |= {name: fresh[name] for name in fresh if name.startswith(f"{head}.")}
-    if wrong := [
+    if different := [
         name for name in fresh if name not in weights or weights[name].shape != fresh[name].shape
     ]:
         raise UsageError(
-            f"--init {checkpoint.path}: another net than was asked for ({wrong[0]} differs)"
+            f"--init {checkpoint.path}: its net is not the one to train: {different[0]} differs"
         )
     net.load_state_dict(weights)
 
 
-def state_of(net: nn.Module) -> dict[str, np.ndarray]:
-    """A reader's weights as NumPy arrays, for a checkpoint."""
+def to_arrays(module: nn.Module) -> dict[str, np.ndarray]:
+    """A module's weights and buffers as NumPy arrays, as a checkpoint stores them."""
     return {
-        name: tensor.detach().cpu().contiguous().numpy() for name, tensor in net.state_dict().items()
+        name: tensor.detach().cpu().contiguous().numpy() for name, tensor in module.state_dict().items()
     }

@@ -1,4 +1,4 @@
-"""Torchvision's classification nets, made to read one grey image of 28×28 pixels."""
+"""Torchvision's classification nets, adapted to grey images of 28×28 pixels."""
 
 from typing import Any
 
@@ -8,14 +8,16 @@ from torch import Tensor, nn
 from mnistctl.settings import architectures
 from mnistctl.types import IMAGE_SIZE
 
-# Nets with a second head for training, which is left out.
-_WITH_SECOND_HEAD = ("googlenet", "inception_v3")
+# These nets have an auxiliary classifier for training, which is switched off.
+_WITH_AUXILIARY_CLASSIFIER = ("googlenet", "inception_v3")
 
 
 class Resized(nn.Module):
-    """A net that gets its images enlarged.
+    """A net behind an enlargement of its images.
 
-    Takes normalised images, float32 (N, 1, 28, 28); gives logits (N, classes).
+    Args:
+        net: takes normalised images, float32 (N, 1, size, size); returns logits (N, C).
+        size: height and width in pixels that the net needs.
     """
 
     def __init__(self, net: nn.Module, *, size: int) -> None:
@@ -24,28 +26,28 @@ class Resized(nn.Module):
         self.size = size
 
     def forward(self, images: Tensor) -> Tensor:
-        """Enlarge the images, then ask the net."""
+        """Logits (N, C) of normalised images, float32 (N, 1, 28, 28)."""
         larger = F.interpolate(images, size=(self.size, self.size), mode="bilinear")
         logits: Tensor = self.net(larger)
         return logits
 
 
 def build(name: str, *, classes: int) -> nn.Module:
-    """The net `torchvision:NAME` with fresh weights: one channel in, `classes` logits out."""
+    """Build the net `torchvision:NAME` with fresh weights, one input channel and `classes` logits."""
     from torchvision import models  # 1 s
 
-    short = name.removeprefix(architectures.TORCHVISION)
+    short_name = name.removeprefix(architectures.TORCHVISION)
     special: dict[str, Any] = (
-        {"aux_logits": False, "init_weights": True} if short in _WITH_SECOND_HEAD else {}
+        {"aux_logits": False, "init_weights": True} if short_name in _WITH_AUXILIARY_CLASSIFIER else {}
     )
-    net: nn.Module = models.get_model(short, weights=None, num_classes=classes, **special)
-    _take_one_channel(net)
+    net: nn.Module = models.get_model(short_name, weights=None, num_classes=classes, **special)
+    _use_one_channel(net)
     size = architectures.sizes()[name].input_size
     return net if size == IMAGE_SIZE else Resized(net, size=size)
 
 
-def _take_one_channel(net: nn.Module) -> None:
-    """Replace the first convolution by one that reads grey images."""
+def _use_one_channel(net: nn.Module) -> None:
+    """Replace the first convolution, which takes three channels, by one that takes grey images."""
     name, first = next(
         (name, layer) for name, layer in net.named_modules() if isinstance(layer, nn.Conv2d)
     )

@@ -1,8 +1,14 @@
-"""The trainer: one plain loop for every net, dataset and device."""
+"""The trainer: one plain loop for every net, dataset and device.
+
+A step depends on the settings, the data, the training state and its own number, and on nothing else.
+Batch order, augmentation and dropout are drawn from the seed, the epoch and the step. So a run that is
+resumed from a saved state gives the same weights, bit for bit, as a run that was never interrupted.
+"""
 
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -11,228 +17,281 @@ from torch import Tensor, nn
 
 from mnistctl.datasets import Split
 from mnistctl.errors import UsageError
-from mnistctl.nn import (
-    augment,
-    batches,
-    cuda_graphs,
-    devices,
-    distributed,
-    nets,
-    optimizers,
-    training_state,
-)
-from mnistctl.nn.training_state import State
+from mnistctl.nn import augment, batches, cuda_graphs, devices, distributed, nets, optimizers
+from mnistctl.nn.training_state import Learner, TrainingState
 from mnistctl.run.epoch import Epoch
 from mnistctl.settings.train_settings import TrainSettings
 
-_EVALUATION_BATCH = 500  # small enough for a processor's cache
+_EVALUATION_BATCH = 500  # images; fits into a CPU's cache
 
 
-class EpochResult(NamedTuple):
-    """An epoch that is over."""
+class StepPlan(NamedTuple):
+    """How a run is divided into steps."""
 
-    epoch: Epoch
-    measured: nn.Module  # the one to keep: the net, or the average of its weights if the config has one
-    state: Callable[[], State]  # where training has come to
+    batch_size: int  # images per step
+    steps_per_epoch: int
+    steps: int  # of the whole run
 
 
-def plan_steps(config: TrainSettings, images: int, *, processes: int = 1) -> tuple[int, int, int]:
-    """How a run divides: (images a step, steps an epoch, steps in all).
+def plan_steps(settings: TrainSettings, images: int, *, processes: int = 1) -> StepPlan:
+    """Divide a run on `images` training images into steps.
 
     Raises:
-        UsageError: a step has fewer images than there are processes.
+        UsageError: a batch has fewer images than there are processes.
     """
-    batch_size = min(config.batch_size, images)
+    batch_size = min(settings.batch_size, images)
     if batch_size < processes:
-        raise UsageError(f"--batch-size {batch_size}: fewer than the {processes} processes")
+        raise UsageError(f"--batch-size {batch_size}: expected at least the {processes} processes")
     steps_per_epoch = images // batch_size
-    steps = max(config.min_steps, math.ceil(config.epochs * steps_per_epoch))
-    return batch_size, steps_per_epoch, steps
+    steps = max(settings.min_steps, math.ceil(settings.epochs * steps_per_epoch))
+    return StepPlan(batch_size, steps_per_epoch, steps)
 
 
-def fit(
-    net: nn.Module,
-    config: TrainSettings,
-    train: Split,
-    validation: Split,
-    *,
-    device: torch.device,
-    group: distributed.Group = distributed.SOLO,
-    start: State | None = None,
-    on_step: Callable[[int, Callable[[], State]], bool] = lambda images, state: False,
-) -> Iterator[EpochResult]:
-    """Train `net` in place, giving after each epoch what it came to, and the net that was measured.
-
-    The caller may end the run early by asking no further.
+class Trainer:
+    """Trains a net in place.
 
     Args:
-        net: takes normalised images; lies on `device`.
-        config: what to do.
+        net: takes normalised images; on `device`.
+        settings: of the run.
         train: at least one image.
         validation: may be empty.
-        device: where to compute.
-        group: the processes that do this together, all with the same arguments.
-        start: where to go on from, of a run with this config; None: from the beginning.
-        on_step: called after every step with the images seen in all, and what gives the state; True,
-            in all processes alike, ends the run with the epoch begun.
+        device: where to train.
+        group: the processes that train together, each with the same arguments.
+        state: where to resume, in a run with the same settings; None: start at step 0.
 
     Raises:
-        UsageError: the net has batch normalisation and cannot be trained on batches of one image, or
-            a batch has fewer images than there are processes.
+        UsageError: a batch has fewer images than there are processes.
         LostProcessError: another process of the group has ended.
     """
-    if device.type == "cpu":
-        devices.keep_freed_memory()
-    batch_size, steps_per_epoch, steps = plan_steps(config, len(train.images), processes=group.count)
-    group.prepare(net)
-    precision = devices.precision(config.precision, device)
-    optimizer = optimizers.build(net.parameters(), config, device=device)
-    schedule = optimizers.schedule(optimizer, config, steps=steps, steps_per_epoch=steps_per_epoch)
-    average = optimizers.average(net, config.ema) if config.ema else None
-    measured = net if average is None else average.module
-    images, labels = _on_device(train, device)
-    held_out = _on_device(validation, device)
-    _wait(device)
-    started = time.perf_counter()
 
-    loss_sum = torch.zeros((), device=device)  # summed there: asking for it would wait
-    right = torch.zeros((), dtype=torch.int64, device=device)
-    parts = (net, optimizer, average, {"loss": loss_sum, "right": right})
-    step = seen = first = 0
-    before = 0.0  # seconds
-    reported = False  # whether what the epoch came to has been given
-    if start is not None:
-        start.restore(*parts)
-        training_state.replay(schedule, start.steps)
-        first, seen, before = start.epoch, start.seen, start.train_seconds
-        step, reported = start.steps - seen, start.reported
+    def __init__(
+        self,
+        net: nn.Module,
+        settings: TrainSettings,
+        train: Split,
+        validation: Split,
+        *,
+        device: torch.device,
+        group: distributed.ProcessGroup = distributed.SINGLE_PROCESS,
+        state: TrainingState | None = None,
+    ) -> None:
+        if device.type == "cpu":
+            devices.keep_freed_memory()
+        self.plan = plan_steps(settings, len(train.images), processes=group.count)
+        self.steps_done = 0
+        self._settings, self._device, self._group = settings, device, group
+        group.prepare(net)
+        optimizer = optimizers.build(net.parameters(), settings, device=device)
+        self._learner = Learner(
+            net,
+            optimizer,
+            average=optimizers.average(net, settings.ema) if settings.ema else None,
+            loss_sum=torch.zeros((), device=device),
+            correct=torch.zeros((), dtype=torch.int64, device=device),
+        )
+        self._schedule = optimizers.schedule(
+            optimizer, settings, steps=self.plan.steps, steps_per_epoch=self.plan.steps_per_epoch
+        )
+        self._images, self._labels = _to_device(train, device)
+        self._validation = _to_device(validation, device)
+        _synchronize(device)
+        self._started = time.perf_counter()
+        if state is not None:
+            state.restore(self._learner)
+            optimizers.replay(self._schedule, state.steps)
+            self.steps_done = state.steps
+            self._started -= state.train_seconds
 
-    def state() -> State:
-        # An epoch that is whole is behind; one that was cut short goes on where more is wanted.
-        is_behind = reported and seen == steps_per_epoch
-        return State.of(
-            *parts,
-            epoch=epoch + is_behind,
-            seen=0 if is_behind else seen,
-            reported=reported,
-            steps=step + seen,
-            train_seconds=before + time.perf_counter() - started,
+    @property
+    def model(self) -> nn.Module:
+        """The net to evaluate and keep: the average of its weights if the settings ask for one."""
+        average = self._learner.average
+        return self._learner.net if average is None else average.module
+
+    @property
+    def is_epoch_complete(self) -> bool:
+        """Whether the last step ended an epoch, or the run."""
+        return not self.steps_done % self.plan.steps_per_epoch or self.steps_done == self.plan.steps
+
+    def run(self) -> Iterator[int]:
+        """Train to the end of the plan; after each step, yield the number of steps done.
+
+        Between two steps the caller may use the other methods, or end the run by leaving the loop.
+
+        Raises:
+            UsageError: the net has batch normalisation, and a batch has a single image.
+            LostProcessError: another process of the group has ended.
+        """
+        settings, device, group = self._settings, self._device, self._group
+        train_step = self._build_step()
+        self._learner.net.train()
+        with (
+            torch.random.fork_rng([device] if device.type == "cuda" else []),
+            torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+        ):
+            while self.steps_done < self.plan.steps:
+                epoch, step_in_epoch = divmod(self.steps_done, self.plan.steps_per_epoch)
+                if step_in_epoch == 0:
+                    self._learner.reset_metrics()
+                order = batches.draw_order(
+                    len(self._images), self.plan.batch_size, seed=settings.seed, epoch=epoch
+                )
+                steps_left = self.plan.steps - self.steps_done
+                for rows in order[step_in_epoch:][:steps_left].to(device):
+                    seed = batches.derive_seed(settings.seed, epoch, self.steps_done + 1)
+                    devices.seed(device, seed)
+                    if group.count == 1:
+                        train_step(rows)
+                    else:  # each process has dropout masks of its own
+                        train_step(rows, dropout_seed=batches.derive_seed(seed, group.rank))
+                    self._schedule.step()
+                    self.steps_done += 1
+                    yield self.steps_done
+
+    def measure(self) -> Epoch:
+        """Metrics of the epoch of the last step, complete or not; validates the model as it is now.
+
+        Raises:
+            LostProcessError: another process of the group has ended.
+        """
+        epoch, last_step = divmod(self.steps_done - 1, self.plan.steps_per_epoch)
+        steps = last_step + 1
+        _synchronize(self._device)
+        train_seconds = self._train_seconds()
+        validation_loss, validation_accuracy = _evaluate(self.model, *self._validation, self._group)
+        self._learner.net.train()
+        return Epoch(
+            epoch=epoch + 1,
+            steps=self.steps_done,
+            train_loss=self._learner.loss_sum.item() / steps,
+            train_accuracy=self._learner.correct.item() / (steps * self.plan.batch_size),
+            validation_loss=validation_loss,
+            validation_accuracy=validation_accuracy,
+            learning_rate=float(self._learner.optimizer.param_groups[0]["lr"]),
+            train_seconds=train_seconds,
+            finished=steps == self.plan.steps_per_epoch,
         )
 
-    def train_on(rows: Tensor) -> None:
-        optimizer.zero_grad()
-        # Drawn for the whole batch: however many processes there are, an image is changed in one way.
-        part = group.part(batch_size)
-        draws = augment.draw(batch_size, config, device).of(part)
-        if group.count > 1:
-            devices.seed(device, batches.seed_at(step_seed, group.rank))  # whose dropout is its own
-        truth = labels[rows[part]]
-        batch = images.index_select(0, rows[part])  # several times faster than images[rows]
-        pixels = augment.apply(nets.scale_pixels(batch), config, draws)
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == devices.BF16):
-            logits = _forward(net, nets.normalise(pixels))
+    def state(self) -> TrainingState:
+        """A copy of the training state."""
+        return TrainingState.capture(
+            self._learner, steps=self.steps_done, train_seconds=self._train_seconds()
+        )
+
+    def _train_seconds(self) -> float:
+        return time.perf_counter() - self._started
+
+    def _build_step(self) -> Callable[..., None]:
+        step = TrainStep(
+            self._learner,
+            self._images,
+            self._labels,
+            self._settings,
+            group=self._group,
+            precision=devices.resolve_precision(self._settings.precision, self._device),
+        )
+        if self._device.type == "cuda" and self._group.count == 1:
+            return cuda_graphs.GraphedStep(step, self._device)
+        return step
+
+
+@dataclass(frozen=True)
+class TrainStep:
+    """One step: a batch forward and backward, the optimizer, the average, the metrics.
+
+    Random numbers come from the device's global generator, which the caller seeds. Tensors are changed
+    in place and keep their memory, so that a CUDA graph can hold the step.
+    """
+
+    learner: Learner
+    images: Tensor  # uint8 (N, 28, 28)
+    labels: Tensor  # int64 (N,)
+    settings: TrainSettings
+    group: distributed.ProcessGroup
+    precision: str
+
+    def __call__(self, rows: Tensor, *, dropout_seed: int | None = None) -> None:
+        """Train on this process's shard of a batch.
+
+        Args:
+            rows: the images of the whole batch, int64 (batch_size,), on the device.
+            dropout_seed: for what the net draws; None: it goes on drawing after the augmentation.
+
+        Raises:
+            UsageError: the net has batch normalisation, and the batch has a single image.
+            LostProcessError: another process of the group has ended.
+        """
+        learner, settings, device = self.learner, self.settings, rows.device
+        learner.optimizer.zero_grad()
+        shard = self.group.shard(len(rows))
+        # Drawn for the whole batch, so that the number of processes does not change the augmentation.
+        parameters = augment.draw_parameters(len(rows), settings, device).select(shard)
+        if dropout_seed is not None:
+            devices.seed(device, dropout_seed)
+        labels = self.labels[rows[shard]]
+        images = self.images.index_select(0, rows[shard])  # several times faster than images[rows]
+        pixels = augment.apply(nets.scale_pixels(images), settings, parameters)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == devices.BF16):
+            logits = _forward(learner.net, nets.normalise(pixels))
         logits = logits.float()
-        loss = F.cross_entropy(logits, truth, label_smoothing=config.label_smoothing)
-        share = len(truth) / batch_size
+        share = len(labels) / len(rows)
+        loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
         (loss * share).backward()
         with torch.no_grad():
-            loss_now = F.cross_entropy(logits, truth) * share
-            right_now = (logits.argmax(dim=1) == truth).sum()
-        group.add_up([*optimizers.gradients(net), loss_now, right_now])
-        optimizers.clip(net.parameters(), config.clip_norm)
-        optimizer.step()
-        if average is not None:
-            average.update_parameters(net)
-        loss_sum.add_(loss_now)
-        right.add_(right_now)
-
-    is_graphed = device.type == "cuda" and group.count == 1
-    do_step = cuda_graphs.GraphedStep(train_on, device) if is_graphed else train_on
-    with (
-        torch.random.fork_rng([device] if device.type == "cuda" else []),
-        torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
-    ):
-        for epoch in range(first, math.ceil(steps / steps_per_epoch)):
-            if reported and step + seen >= steps:
-                return
-            reported = False
-            order = batches.order(len(images), batch_size, seed=config.seed, epoch=epoch)
-            net.train()
-            if not seen:
-                loss_sum.zero_()
-                right.zero_()
-            stopped = False
-            for rows in order[seen : steps - step].to(device):
-                step_seed = batches.seed_at(config.seed, epoch, step + seen + 1)
-                devices.seed(device, step_seed)
-                do_step(rows)
-                schedule.step()
-                seen += 1
-                if stopped := on_step((step + seen) * batch_size, state):
-                    break
-            _wait(device)
-            train_seconds = before + time.perf_counter() - started
-            validation_loss, validation_accuracy = _measure(measured, *held_out, group)
-            done = Epoch(
-                epoch=epoch + 1,
-                steps=step + seen,
-                train_loss=loss_sum.item() / seen,
-                train_accuracy=right.item() / (seen * batch_size),
-                validation_loss=validation_loss,
-                validation_accuracy=validation_accuracy,
-                learning_rate=float(optimizer.param_groups[0]["lr"]),
-                train_seconds=train_seconds,
-                finished=seen == steps_per_epoch,
-            )
-            reported = True
-            yield EpochResult(done, measured, state)
-            if stopped:
-                return
-            step, seen = step + seen, 0
+            batch_loss = F.cross_entropy(logits, labels) * share
+            correct = (logits.argmax(dim=1) == labels).sum()
+        self.group.all_reduce([*optimizers.gradients(learner.net), batch_loss, correct])
+        optimizers.clip(learner.net.parameters(), settings.clip_norm)
+        learner.optimizer.step()
+        if learner.average is not None:
+            learner.average.update_parameters(learner.net)
+        learner.loss_sum.add_(batch_loss)
+        learner.correct.add_(correct)
 
 
 def _forward(net: nn.Module, images: Tensor) -> Tensor:
-    """Logits of a net that is being trained."""
+    """Logits of a net in training."""
     try:
         logits: Tensor = net(images)
     except ValueError as error:
+        # PyTorch has no class of its own for this error.
         if len(images) > 1 or "more than 1 value per channel" not in str(error):
             raise
         raise UsageError(
-            "--batch-size 1: the net has batch normalisation, which needs 2 images or more"
+            "--batch-size 1: the net has batch normalisation, which needs at least 2 images"
         ) from error
     return logits
 
 
 @torch.no_grad()
-def _measure(
-    net: nn.Module, images: Tensor, labels: Tensor, group: distributed.Group
+def _evaluate(
+    net: nn.Module, images: Tensor, labels: Tensor, group: distributed.ProcessGroup
 ) -> tuple[float | None, float | None]:
-    """Loss and accuracy of the net as it is; None for both without images."""
+    """Loss and accuracy of a net; None for both without images."""
     count = len(images)
     if not count:
         return None, None
     net.eval()
-    mine = group.part(count)
-    loss, right = torch.zeros((), device=images.device), torch.zeros((), device=images.device)
+    shard = group.shard(count)
+    loss, correct = torch.zeros((), device=images.device), torch.zeros((), device=images.device)
     parts = zip(
-        images[mine].split(_EVALUATION_BATCH), labels[mine].split(_EVALUATION_BATCH), strict=True
+        images[shard].split(_EVALUATION_BATCH), labels[shard].split(_EVALUATION_BATCH), strict=True
     )
-    for pixels, truth in parts:
-        if len(pixels):  # there may be fewer images than processes
-            logits = net(nets.normalise(nets.scale_pixels(pixels)))
-            loss += F.cross_entropy(logits, truth, reduction="sum")
-            right += (logits.argmax(dim=1) == truth).sum()
-    group.add_up([loss, right])
-    return loss.item() / count, right.item() / count
+    for part, part_labels in parts:
+        if len(part):  # empty where there are fewer images than processes
+            logits = net(nets.normalise(nets.scale_pixels(part)))
+            loss += F.cross_entropy(logits, part_labels, reduction="sum")
+            correct += (logits.argmax(dim=1) == part_labels).sum()
+    group.all_reduce([loss, correct])
+    return loss.item() / count, correct.item() / count
 
 
-def _on_device(split: Split, device: torch.device) -> tuple[Tensor, Tensor]:
-    """All images, uint8 (N, 28, 28), and labels, int64 (N,): a split is small enough to lie there."""
+def _to_device(split: Split, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The images, uint8 (N, 28, 28), and labels, int64 (N,): a split fits into any device's memory."""
     return torch.from_numpy(split.images).to(device), torch.from_numpy(split.labels).to(device)
 
 
-def _wait(device: torch.device) -> None:
-    """Wait until the device has done what it was given, so that a clock reading means something."""
+def _synchronize(device: torch.device) -> None:
+    """Wait for the device to finish its work, before the clock is read."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)

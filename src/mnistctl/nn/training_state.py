@@ -1,99 +1,89 @@
-"""Where training has come to, between two steps: all that the next step depends on."""
+"""The training state between two steps: what the next step depends on besides settings and data."""
 
-import warnings
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn, optim
 
-from mnistctl.models.hashed_safetensors import Tensors
+from mnistctl.models.hashed_safetensors import Tensors, select_by_prefix
 
-_NET, _AVERAGE, _OPTIMIZER, _SUMS = "net.", "average.", "optimizer.", "sums."
+_NET, _AVERAGE, _OPTIMIZER, _METRICS = "net.", "average.", "optimizer.", "metrics."
 
 
 @dataclass(frozen=True)
-class State:
-    """A place between two steps.
+class Learner:
+    """All that a training step changes, always in place."""
 
-    Order, augmentation and dropout are drawn from seed, epoch and step, and the learning rate follows
-    from the number of steps, so neither is in it.
+    net: nn.Module
+    optimizer: optim.Optimizer
+    average: optim.swa_utils.AveragedModel | None  # of the net's weights
+    loss_sum: Tensor  # float32 (), of the steps of this epoch; on the device, so that no step waits
+    correct: Tensor  # int64 (), images classified correctly in this epoch
+
+    def reset_metrics(self) -> None:
+        """Start the sums of an epoch."""
+        self.loss_sum.zero_()
+        self.correct.zero_()
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """A copy of a learner between two steps.
+
+    Random numbers and the learning rate are functions of the settings and the number of steps, so
+    neither is part of the state.
     """
 
-    epoch: int  # that is on its way, or next; counted from 0
-    seen: int  # steps of it that are done
-    reported: bool  # whether what an epoch came to is known, of the one that is done or cut short
-    steps: int  # in all
-    train_seconds: float
-    tensors: Tensors  # weights, optimizer, average; sums of loss and of right answers in the epoch
-
-    def to_json(self) -> dict[str, Any]:
-        """All but the tensors."""
-        return {name: value for name, value in vars(self).items() if name != "tensors"}
+    steps: int  # done so far
+    train_seconds: float  # so far
+    tensors: Tensors  # weights, average, optimizer state; sums of the epoch's metrics
 
     def is_finite(self) -> bool:
-        """Whether all of it are numbers."""
+        """Whether all values are finite."""
         return all(np.isfinite(array).all() for array in self.tensors.values())
 
     @classmethod
-    def of(
-        cls,
-        net: nn.Module,
-        optimizer: optim.Optimizer,
-        average: nn.Module | None,
-        sums: dict[str, Tensor],
-        **place: Any,
-    ) -> Self:
-        """The state as it is now."""
-        found = {_NET + name: tensor for name, tensor in net.state_dict().items()}
-        if average is not None:
-            found |= {_AVERAGE + name: tensor for name, tensor in average.state_dict().items()}
-        for number, of_parameter in optimizer.state_dict()["state"].items():
-            for name, value in of_parameter.items():
+    def capture(cls, learner: Learner, *, steps: int, train_seconds: float) -> Self:
+        """Copy a learner's tensors to the CPU."""
+        tensors = {_NET + name: tensor for name, tensor in learner.net.state_dict().items()}
+        if learner.average is not None:
+            average = learner.average.state_dict()
+            tensors |= {_AVERAGE + name: tensor for name, tensor in average.items()}
+        for number, values in learner.optimizer.state_dict()["state"].items():
+            for name, value in values.items():
                 if isinstance(value, Tensor):
-                    found[f"{_OPTIMIZER}{number}.{name}"] = value
-        found |= {_SUMS + name: tensor for name, tensor in sums.items()}
+                    tensors[f"{_OPTIMIZER}{number}.{name}"] = value
+        tensors |= {_METRICS + "loss_sum": learner.loss_sum, _METRICS + "correct": learner.correct}
         arrays = {
-            name: tensor.detach().cpu().contiguous().numpy().copy() for name, tensor in found.items()
+            name: tensor.detach().cpu().contiguous().numpy().copy() for name, tensor in tensors.items()
         }
-        return cls(tensors=arrays, **place)
+        return cls(steps, train_seconds, arrays)
 
-    def restore(
-        self,
-        net: nn.Module,
-        optimizer: optim.Optimizer,
-        average: nn.Module | None,
-        sums: dict[str, Tensor],
-    ) -> None:
-        """Put everything back, each tensor in the place and the order in memory that it had."""
-        net.load_state_dict(self._under(_NET))
-        if average is not None:
-            average.load_state_dict(self._under(_AVERAGE))
-        places = [(it, group) for group in optimizer.param_groups for it in group["params"]]
-        for name, tensor in self._under(_OPTIMIZER).items():
+    def restore(self, learner: Learner) -> None:
+        """Copy the tensors into a learner, each with its device and memory format."""
+        learner.net.load_state_dict(self._select(_NET))
+        if learner.average is not None:
+            learner.average.load_state_dict(self._select(_AVERAGE))
+        parameters = [
+            (parameter, group)
+            for group in learner.optimizer.param_groups
+            for parameter in group["params"]
+        ]
+        for name, tensor in self._select(_OPTIMIZER).items():
             number, _, key = name.partition(".")
-            parameter, group = places[int(number)]
-            if key == "step":  # which only some optimizers keep on the device
-                is_there = group.get("capturable") or group.get("fused")
-                kept = tensor.to(parameter.device) if is_there else tensor
+            parameter, group = parameters[int(number)]
+            if key == "step":  # a counter, on the device only if the optimizer needs it there
+                is_on_device = group.get("capturable") or group.get("fused")
+                value = tensor.to(parameter.device) if is_on_device else tensor
             else:
-                kept = torch.empty_like(parameter).copy_(tensor)
-            optimizer.state[parameter][key] = kept
-        for name, tensor in self._under(_SUMS).items():
-            sums[name].copy_(tensor)
+                value = torch.empty_like(parameter).copy_(tensor)
+            learner.optimizer.state[parameter][key] = value
+        metrics = self._select(_METRICS)
+        learner.loss_sum.copy_(metrics["loss_sum"])
+        learner.correct.copy_(metrics["correct"])
 
-    def _under(self, prefix: str) -> dict[str, Tensor]:
-        return {
-            name.removeprefix(prefix): torch.from_numpy(array.copy())
-            for name, array in self.tensors.items()
-            if name.startswith(prefix)
-        }
-
-
-def replay(schedule: optim.lr_scheduler.LRScheduler, steps: int) -> None:
-    """Bring a fresh schedule to where it is after so many steps, by the same arithmetic."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the optimizer has not stepped
-        for _ in range(steps):
-            schedule.step()
+    def _select(self, prefix: str) -> dict[str, Tensor]:
+        arrays = select_by_prefix(self.tensors, prefix)
+        return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}

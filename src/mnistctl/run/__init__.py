@@ -1,1 +1,1 @@
-"""Run folders: their files, progress and trackers."""
+"""Run folders, progress and trackers."""

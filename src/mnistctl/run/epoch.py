@@ -1,38 +1,35 @@
-"""One row of a run's metrics."""
+"""The metrics of one epoch."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+
+from mnistctl.types import Result
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """What one pass over the training images came to.
+class Epoch(Result):
+    """The metrics of one pass over the training images.
 
-    Training figures are means over the pass, as the net was at each step; validation figures are
-    of the net at its end, None without validation images. Losses are cross-entropies in nats,
-    without label smoothing; accuracies are in [0, 1].
+    Training metrics are means over the steps of the pass. Validation metrics are those of the net at
+    the end of the pass, None without validation images. Losses are cross-entropies in nats, without
+    label smoothing; accuracies are in [0, 1].
     """
 
     epoch: int  # counted from 1
-    steps: int  # so far
+    steps: int  # since the start of the run
     train_loss: float
     train_accuracy: float
     validation_loss: float | None
     validation_accuracy: float | None
     learning_rate: float
-    train_seconds: float  # so far, from the split lying on the device to the last step done
-    finished: bool  # whether the pass is whole
+    train_seconds: float  # since the first step; the data was on the device before it
+    finished: bool  # False: training stopped within the pass
 
     def is_better_than(self, other: "Epoch | None") -> bool:
-        """At least the other's validation accuracy; without validation always.
+        """Whether the validation accuracy is at least the other's; without validation always.
 
-        On a tie the later epoch wins: its learning rate was lower, and of a few validation images
-        all are often right early on, when the net is not done yet.
+        On a tie the later epoch wins. Its learning rate was lower, and with few validation images an
+        early epoch often has all of them right before the net is fully trained.
         """
         if other is None or self.validation_accuracy is None or other.validation_accuracy is None:
             return True
         return self.validation_accuracy >= other.validation_accuracy
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)

@@ -1,6 +1,6 @@
-"""Progress of long work: the library reports it, a user interface shows it.
+"""Progress of long operations: the library reports it, a user interface shows it.
 
-Messages in words are ordinary logging, under the logger "mnistctl".
+Text messages are not part of this. The library logs them, under the logger "mnistctl".
 """
 
 import contextlib
@@ -11,35 +11,35 @@ from mnistctl.run.epoch import Epoch
 
 
 class Progress:
-    """Shows nothing; a subclass overrides what it displays."""
+    """Receives progress and ignores it. A subclass overrides the methods whose progress it shows."""
 
     def download(self, file: str, received: int, total: int | None) -> None:
-        """`received` bytes of a file have arrived, of `total` if that is known."""
+        """`received` of `total` bytes of a file have arrived; `total` may be unknown."""
 
     def advance(self, task: str, done: int, total: int) -> None:
-        """`done` of `total` parts of a task are done."""
+        """`done` of `total` units of a task are done."""
 
     def training(self, images: int) -> None:
         """Training begins and will process `images` images in total."""
 
     def step(self, images: int) -> None:
-        """A training step is done; `images` images have been processed so far."""
+        """A training step is done. `images` images have been processed so far."""
 
     def epoch(self, epoch: Epoch, *, best: bool) -> None:
-        """An epoch is over; `best` says that its model was saved."""
+        """An epoch is done. `best`: its model is the best so far and was saved."""
 
 
 _current: ContextVar[Progress] = ContextVar("progress", default=Progress())  # noqa: B039
 
 
 def current() -> Progress:
-    """What shows the progress of this thread's work; nothing by default."""
+    """The receiver of progress in this context. The default ignores it."""
     return _current.get()
 
 
 @contextlib.contextmanager
 def shown_by(progress: Progress) -> Iterator[None]:
-    """Within this, `progress` is told of all progress."""
+    """Send all progress to `progress` until the block ends."""
     token = _current.set(progress)
     try:
         yield

@@ -1,59 +1,62 @@
-"""Run folders: what lies where in `runs/<name>/`."""
+"""Run folders, `runs/<name>/`: their files, and how they are named and found."""
 
 import contextlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mnistctl.errors import MnistctlError, ModelError, UsageError
 from mnistctl.run.epoch import Epoch
-from mnistctl.system import files
+from mnistctl.settings.train_settings import TrainSettings
+from mnistctl.system import files, records
 
-ROOT = Path("runs")  # in the working folder, never a hidden setting
+T = TypeVar("T")
+
+ROOT = Path("runs")  # in the working folder, so that no hidden setting decides where runs are
 MODEL_NAME = "model.safetensors"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training run's folder."""
+    """The folder of a training run."""
 
     folder: Path
 
     @property
     def config_path(self) -> Path:
-        """The choices that decide the run."""
+        """The settings of the run."""
         return self.folder / "config.json"
 
     @property
     def metrics_path(self) -> Path:
-        """One JSON object a line, one line an epoch."""
+        """The metrics, as JSON Lines: one line per epoch."""
         return self.folder / "metrics.jsonl"
 
     @property
     def model_path(self) -> Path:
-        """The best model on validation; the last epoch's when there is no validation."""
+        """The model with the best validation accuracy; without validation the last one."""
         return self.folder / MODEL_NAME
 
     @property
     def state_path(self) -> Path:
-        """Where training has come to, for going on: weights, optimizer, average."""
+        """The training state, for resuming: weights, optimizer, weight average."""
         return self.folder / "last.safetensors"
 
     @property
     def result_path(self) -> Path:
-        """What the run came to; there when it is finished."""
+        """The result of the run; it exists once the run is finished."""
         return self.folder / "result.json"
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from writing this run; the lock dies with its owner.
+        """Keep other processes from writing this run. The lock ends with its process.
 
         Raises:
-            UsageError: another process has it.
+            UsageError: another process holds the lock.
         """
         from filelock import FileLock, Timeout
 
@@ -65,13 +68,13 @@ class Run:
         except OSError as error:
             raise files.write_error(self.folder, error) from error
         try:
-            files.remove_partials(self.folder)  # of writers that were killed
+            files.remove_partials(self.folder)  # from processes that were killed while writing
             yield
         finally:
             lock.release()
 
-    def is_cut_short(self) -> bool:
-        """Whether it can go on: begun, not finished, and trained by no process now."""
+    def is_interrupted(self) -> bool:
+        """Whether the run can be resumed: started, not finished, and no process is training it."""
         if not self.state_path.is_file() or self.result_path.is_file():
             return False
         try:
@@ -81,56 +84,64 @@ class Run:
             return False
 
     def discard(self) -> None:
-        """Remove the folder of a run that never began; whatever else is in it stays, and so it."""
+        """Remove the folder of a run that never started, unless it contains other files."""
         files.remove(self.config_path)
         files.remove(self.folder / ".lock")
         with contextlib.suppress(OSError):
             self.folder.rmdir()
 
     def read_config(self) -> dict[str, Any]:
-        """The settings in its `config.json`.
+        """The content of `config.json`; its values are not checked.
 
         Raises:
-            ModelError: there is none that can be read.
+            ModelError: the file cannot be read, or is not a JSON object.
         """
-        try:
-            config = json.loads(self.config_path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise ModelError(f"{self.config_path}: not the settings of a run ({error})") from error
-        if not isinstance(config, dict):
-            raise ModelError(f"{self.config_path}: not the settings of a run")
-        return config
+        return _read(self.config_path, "the settings of a run", lambda text: dict(records.parse(text)))
+
+    def read_settings(self) -> TrainSettings:
+        """The settings of the run.
+
+        Raises:
+            ModelError: they cannot be read, or one of them is wrong.
+        """
+        return _read(
+            self.config_path,
+            "the settings of a run",
+            lambda text: records.build(TrainSettings, records.parse(text)),
+        )
 
     def read_metrics(self) -> list[Epoch]:
-        """What its epochs came to; a last line that was not written to its end is left out.
+        """The metrics of its epochs, without a last line that is incomplete.
 
         Raises:
-            ModelError: it cannot be read, or holds no epoch.
+            ModelError: they cannot be read, or there are none.
         """
-        try:
-            lines = self.metrics_path.read_text(encoding="utf-8").split("\n")
-            epochs = [Epoch(**json.loads(line)) for line in lines[:-1]]
-        except (OSError, ValueError, TypeError, RecursionError) as error:
-            raise ModelError(f"{self.metrics_path}: not the metrics of a run ({error})") from error
-        numbers = (value for epoch in epochs for value in vars(epoch).values())
-        if not epochs or not all(isinstance(value, int | float | None) for value in numbers):
-            raise ModelError(f"{self.metrics_path}: not the metrics of a run")
-        return epochs
 
-    def read_result(self) -> dict[str, Any]:
-        """What a finished run came to.
+        def parse_lines(text: str) -> list[Epoch]:
+            epochs = [records.build(Epoch, records.parse(line)) for line in text.split("\n")[:-1]]
+            if not epochs:
+                raise ValueError("no epochs")
+            return epochs
+
+        return _read(self.metrics_path, "the metrics of a run", parse_lines)
+
+    def read_result(self, kind: type[T]) -> T:
+        """The result of a finished run.
+
+        Args:
+            kind: the dataclass of the result.
 
         Raises:
-            ModelError: it cannot be read.
+            ModelError: the result cannot be read, or is from another version of mnistctl.
         """
-        try:
-            result = json.loads(self.result_path.read_text(encoding="utf-8"))
-            return {str(name): value for name, value in result.items()}
-        except (OSError, ValueError, AttributeError) as error:
-            raise ModelError(f"{self.result_path}: not what a run came to ({error})") from error
+        return _read(
+            self.result_path,
+            "the result of a run by this version of mnistctl",
+            lambda text: records.build(kind, records.parse(text)),
+        )
 
-    def cut_metrics(self, epochs: int) -> None:
-        """Keep the lines of so many epochs: what came after them will come again."""
+    def truncate_metrics(self, epochs: int) -> None:
+        """Keep the lines of the first `epochs` epochs; training will write the others again."""
         if not epochs:
             files.remove(self.metrics_path)
             return
@@ -138,84 +149,90 @@ class Run:
         files.write_bytes(self.metrics_path, "".join(f"{line}\n" for line in lines).encode())
 
     def append_metrics(self, epoch: Epoch) -> None:
-        """Add an epoch's line."""
+        """Add the line of an epoch."""
         files.append_line(self.metrics_path, json.dumps(epoch.to_json()))
 
 
 def create(*, name: str | None, dataset: str, arch: str) -> Run:
-    """Make a new run's folder; without a name it is `<dataset>-<arch>-<number>`.
+    """Create the folder of a new run.
 
     Args:
-        name: its name; None: one that is free.
-        dataset: a name, or a folder, whose own name is taken then.
-        arch: an architecture's name; of `torchvision:NAME` and `FILE.py:CLASS` the last part is taken.
+        name: the name of the run; None: `<dataset>-<arch>-<number>` with the first free number.
+        dataset: a name or a folder; the name of the run contains the last part.
+        arch: the architecture; the name of the run contains the part after the colon.
 
     Raises:
-        UsageError: the name is taken, or is no name for a folder.
-        WriteError: the folder cannot be made.
+        UsageError: the name exists or is not a valid folder name.
+        WriteError: the folder cannot be created.
     """
     if name is not None:
         check_new(name)
-        return _make(ROOT / name)
+        return _create(ROOT / name)
     short = re.sub(r"[^A-Za-z0-9._]+", "-", Path(dataset).resolve().name).strip("-._") or "own"
     stem = f"{short}-{arch.rpartition(':')[2]}-"
     number = 1 + max(
-        (int(run.folder.name.removeprefix(stem)) for run in _all_folders() if _numbered(run, stem)),
+        (int(run.folder.name.removeprefix(stem)) for run in _all_folders() if _is_numbered(run, stem)),
         default=0,
     )
-    while (ROOT / f"{stem}{number}").exists():  # somebody else has just made it
+    while (ROOT / f"{stem}{number}").exists():  # another process has just created it
         number += 1
-    return _make(ROOT / f"{stem}{number}")
+    return _create(ROOT / f"{stem}{number}")
 
 
 def check_new(name: str) -> None:
-    """Check a new run's name before any work is done for it.
+    """Check the name of a new run.
 
     Raises:
-        UsageError: the name is taken, or is no name for a folder.
+        UsageError: the name exists or is not a valid folder name.
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"--name '{name}': expected up to 100 letters, digits, '.', '_' and '-', "
-            "a letter or digit first"
+            f"--name '{name}': expected up to 100 letters, digits, '.', '_' and '-', starting with a "
+            "letter or digit"
         )
     if (ROOT / name).exists():
-        way_out = "choose another --name or delete it"
-        if Run(ROOT / name).is_cut_short():
-            way_out = f"it was cut short: mnistctl train --resume {name} goes on with it"
-        raise UsageError(f"run '{name}' exists ({ROOT / name}); {way_out}")
+        fix = "choose another --name or delete it"
+        if Run(ROOT / name).is_interrupted():
+            fix = f"it was interrupted; resume it with: mnistctl train --resume {name}"
+        raise UsageError(f"run '{name}' exists ({ROOT / name}); {fix}")
 
 
-def of(path: Path) -> Run | None:
-    """The run that a model file is the model of; None: of none."""
+def run_of_model(path: Path) -> Run | None:
+    """The run that a model file belongs to; None: no run."""
     run = Run(path.parent)
     return run if path.name == MODEL_NAME and run.config_path.is_file() else None
 
 
 def find_all() -> list[Run]:
-    """The runs here that have a model, the newest last."""
-    found = [run for run in _all_folders() if run.model_path.is_file()]
-    return sorted(found, key=lambda run: run.model_path.stat().st_mtime_ns)
+    """The runs in the working folder that have a model, the newest last."""
+    runs = [run for run in _all_folders() if run.model_path.is_file()]
+    return sorted(runs, key=lambda run: run.model_path.stat().st_mtime_ns)
 
 
 def newest() -> Run | None:
-    """The run here that was begun last, with a model or without."""
-    begun = [run for run in _all_folders() if run.config_path.is_file()]
-    return max(begun, key=lambda run: run.config_path.stat().st_mtime_ns, default=None)
+    """The run in the working folder that was started last, with or without a model."""
+    runs = [run for run in _all_folders() if run.config_path.is_file()]
+    return max(runs, key=lambda run: run.config_path.stat().st_mtime_ns, default=None)
+
+
+def _read(path: Path, content: str, convert: Callable[[str], T]) -> T:
+    """The converted text of a file; an error says that the file is not `content`."""
+    try:
+        return convert(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError, UsageError) as error:
+        raise ModelError(f"{path}: not {content} ({error})") from error
 
 
 def _all_folders() -> list[Run]:
-    try:
+    with files.os_errors_as(ModelError, ROOT):
         return [Run(folder) for folder in ROOT.iterdir()] if ROOT.is_dir() else []
-    except OSError as error:
-        raise ModelError(f"{ROOT}: {error.strerror or error}") from error
 
 
-def _numbered(run: Run, stem: str) -> bool:
+def _is_numbered(run: Run, stem: str) -> bool:
     return run.folder.name.startswith(stem) and run.folder.name.removeprefix(stem).isdecimal()
 
 
-def _make(folder: Path) -> Run:
+def _create(folder: Path) -> Run:
     try:
         folder.mkdir(parents=True)
     except FileExistsError as error:

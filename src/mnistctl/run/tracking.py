@@ -1,4 +1,4 @@
-"""Metrics for tools that people watch training with, besides the `metrics.jsonl` of every run."""
+"""Trackers write the metrics for other tools, in addition to the `metrics.jsonl` of every run."""
 
 import contextlib
 import importlib.util
@@ -15,39 +15,38 @@ TRACKERS = ("tensorboard",)
 
 
 class Tracker:
-    """Hears of every epoch and writes nothing."""
+    """Writes nothing; a subclass writes what its tool shows."""
 
     def epoch(self, epoch: Epoch) -> None:
-        """An epoch is over."""
+        """Write the metrics of an epoch."""
 
 
 class _TensorBoard(Tracker):
-    """Scalars by epoch, and the settings with what they came to."""
+    """Writes the metrics as scalars by epoch."""
 
-    def __init__(self, writer: Any, config: TrainSettings) -> None:
+    def __init__(self, writer: Any) -> None:
         self._writer = writer
-        self._config = config
 
     def epoch(self, epoch: Epoch) -> None:
         """See `Tracker.epoch`."""
-        figures = {
+        metrics = {
             "loss/train": epoch.train_loss,
             "loss/validation": epoch.validation_loss,
             "accuracy/train": epoch.train_accuracy,
             "accuracy/validation": epoch.validation_accuracy,
             "learning_rate": epoch.learning_rate,
         }
-        for name, value in figures.items():
+        for name, value in metrics.items():
             if value is not None:
                 self._writer.add_scalar(name, value, epoch.epoch)
         self._writer.flush()
 
 
 def check(track: str | None) -> None:
-    """Check that a tracker is known and installed, before any work is done; None is none.
+    """Check that a tracker exists and is installed; None: no tracker.
 
     Raises:
-        UsageError: it is unknown.
+        UsageError: the tracker is unknown.
         MissingExtraError: it is not installed.
     """
     if track is None:
@@ -56,19 +55,19 @@ def check(track: str | None) -> None:
         raise unknown_name("tracker", track, TRACKERS)
     if importlib.util.find_spec("tensorboard") is None:
         raise MissingExtraError(
-            f"--track {track}: not installed; it comes with pip install 'mnistctl[track]'"
+            f"--track {track}: not installed; install it with: pip install 'mnistctl[track]'"
         )
 
 
 @contextlib.contextmanager
-def open_tracker(track: str | None, run: Run, config: TrainSettings) -> Iterator[Tracker]:
-    """The tracker of this name, writing into the run's folder; see `check`."""
+def open_tracker(track: str | None, run: Run, settings: TrainSettings) -> Iterator[Tracker]:
+    """The tracker of this name, which writes into the run folder; see `check`."""
     if track is None:
         yield Tracker()
         return
     from torch.utils.tensorboard import SummaryWriter  # 1 s
 
-    settings = json.dumps(config.to_json(), indent=2)
+    config = json.dumps(settings.to_json(), indent=2)
     with SummaryWriter(str(run.folder / track)) as writer:
-        writer.add_text("config", f"```\n{settings}\n```")
-        yield _TensorBoard(writer, config)
+        writer.add_text("config", f"```\n{config}\n```")
+        yield _TensorBoard(writer)

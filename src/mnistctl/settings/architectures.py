@@ -1,74 +1,142 @@
-"""The nets by name: their arguments and a line on each. No torch here, so that it costs nothing.
+"""The architectures by name, with a summary and the arguments of each; `nn.nets` builds them.
 
-A name is one of `ARCHITECTURES`; `torchvision:NAME`, a classification net of torchvision's; or
-`FILE.py:CLASS`, a person's own `nn.Module`. `nn.nets` builds them.
+A name is one of `ARCHITECTURES`; `torchvision:NAME`, a classification net of torchvision; or
+`FILE.py:CLASS`, an `nn.Module` of the user's (a custom architecture).
 """
 
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Self
+
+from msgspec import Meta
 
 from mnistctl.errors import UsageError, look_up, unknown_name
+from mnistctl.settings.setting import Panel, Setting
+from mnistctl.system import files
 from mnistctl.types import IMAGE_SIZE
 
 TORCHVISION = "torchvision:"
 
-_WIDEST = 8192  # units or channels of a layer
-
 
 @dataclass(frozen=True)
 class Architecture:
-    """One line about a net, and the arguments that make another net of it."""
+    """What the name of an architecture refers to; made by `parse`."""
+
+    name: str
+    file: Path | None = None  # of a custom architecture, FILE.py:CLASS
+    class_name: str | None = None
+
+    @classmethod
+    def parse(cls, name: str) -> Self:
+        """Parse a name; whether the architecture exists is not checked."""
+        file, colon, class_name = name.rpartition(":")
+        if colon and file.endswith(".py"):
+            return cls(name, Path(file), class_name)
+        return cls(name)
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether it is a class in a file of the user's, FILE.py:CLASS."""
+        return self.file is not None
+
+    @property
+    def is_torchvision(self) -> bool:
+        """Whether it is one of torchvision's classification nets."""
+        return self.name.startswith(TORCHVISION)
+
+    @functools.cached_property
+    def sha256(self) -> str | None:
+        """SHA-256 of the custom file; None: not a custom architecture, or the file is not there."""
+        if self.file is None or not self.file.is_file():
+            return None
+        return files.sha256(files.read_bytes(self.file, error=UsageError))
+
+
+@dataclass(frozen=True)
+class BuiltInNet:
+    """A summary of a net, and its arguments with their defaults."""
 
     summary: str
     arguments: Mapping[str, Any] = field(default_factory=dict)  # name -> default
 
 
-ARCHITECTURES: dict[str, Architecture] = {
-    "linear": Architecture("one fully connected layer: multinomial logistic regression"),
-    "mlp": Architecture(
-        "a multilayer perceptron: fully connected layers with ReLU between them",
+ARCHITECTURES: dict[str, BuiltInNet] = {
+    "linear": BuiltInNet("one fully connected layer: multinomial logistic regression"),
+    "mlp": BuiltInNet(
+        "multilayer perceptron: fully connected layers with ReLU between them",
         {"hidden": (128, 64), "dropout": 0.0, "batch_norm": False},
     ),
-    "lenet5": Architecture(
+    "lenet5": BuiltInNet(
         "LeNet-5 of 1998: two 5×5 convolutions with tanh and average pooling, three dense layers"
     ),
-    "cnn": Architecture(
+    "cnn": BuiltInNet(
         "convolutions with ReLU and max pooling, then fully connected layers",
         {
-            "widths": (24, 32),  # channels of each convolution
-            "kernels": (5, 3),  # pixels; of this and the next three one will do for all convolutions
+            "widths": (24, 32),
+            "kernels": (5, 3),
             "strides": (1,),
-            "pools": (2,),  # max pooling after the convolution, in pixels; 1: none
-            "same_padding": False,  # keeps the size; otherwise a convolution takes its border off
+            "pools": (2,),
+            "same_padding": False,
             "batch_norm": False,
-            "conv_dropout": 0.0,  # after each pooling
-            "hidden": (256,),  # fully connected layers before the last one
-            "dropout": 0.0,  # after each of them
+            "conv_dropout": 0.0,
+            "hidden": (256,),
+            "dropout": 0.0,
         },
     ),
 }
 
-# Arguments of any net, with an example of what they hold.
-ARGUMENTS: dict[str, Any] = {
-    name: default for known in ARCHITECTURES.values() for name, default in known.arguments.items()
+_Sizes = tuple[Annotated[int, Meta(ge=1, le=8192)], ...]
+_DECLARATIONS: Mapping[str, Any] = {
+    "hidden": Annotated[_Sizes, "Sizes of the hidden fully connected layers: 256,128.", Panel.MODEL],
+    "dropout": Annotated[
+        float, Meta(ge=0, lt=1), "Dropout after each hidden fully connected layer.", Panel.MODEL
+    ],
+    "batch_norm": Annotated[bool, "Batch normalization.", Panel.MODEL],
+    "widths": Annotated[
+        _Sizes, Meta(min_length=1), "Channels of each convolution: 24,32.", Panel.MODEL
+    ],
+    "kernels": Annotated[
+        _Sizes, Meta(min_length=1), "Kernel size of each convolution, or one for all.", Panel.MODEL
+    ],
+    "strides": Annotated[
+        _Sizes, Meta(min_length=1), "Stride of each convolution, or one for all.", Panel.MODEL
+    ],
+    "pools": Annotated[
+        _Sizes,
+        Meta(min_length=1),
+        "Max pooling after each convolution, or one for all; 1 is no pooling.",
+        Panel.MODEL,
+    ],
+    "same_padding": Annotated[
+        bool, "Pad the convolutions so that they keep the image size.", Panel.MODEL
+    ],
+    "conv_dropout": Annotated[float, Meta(ge=0, lt=1), "Dropout after each pooling.", Panel.MODEL],
+}
+# The arguments of all nets; the default is by architecture.
+ARGUMENTS: Mapping[str, Setting] = {
+    name: Setting(
+        name,
+        declaration,
+        {arch: net.arguments[name] for arch, net in ARCHITECTURES.items() if name in net.arguments},
+    )
+    for name, declaration in _DECLARATIONS.items()
 }
 
 
 class Size(NamedTuple):
-    """How large a net is, for 10 classes."""
+    """The size of a net for 10 classes."""
 
-    input_size: int  # pixels both ways; above 28 the model enlarges its images itself
+    input_size: int  # pixels, width and height; above 28 the model enlarges its images itself
     parameters: int
     multiply_adds: int  # for one image
 
 
 @functools.cache
 def sizes() -> dict[str, Size]:
-    """The size of every architecture as it comes, and of torchvision's; counted by a script."""
+    """The size of every architecture with its default arguments, from `scripts/build_sizes.py`."""
     text = (Path(__file__).parent / "sizes.json").read_text(encoding="utf-8")
     return {name: Size(*values) for name, values in json.loads(text).items()}
 
@@ -85,32 +153,32 @@ def custom_source(name: str) -> tuple[Path, str] | None:
 
 
 def resolve(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """All arguments of a net, checked: its defaults, with these in their place.
+    """All arguments of a net, checked: these, and the defaults of the others.
 
     Raises:
-        UsageError: the architecture or one of the arguments is unknown, or a value is wrong.
+        UsageError: the architecture or an argument is unknown, or a value is wrong.
     """
-    if custom_source(name) is not None:
-        return dict(arguments)  # what the class takes, only the class knows
-    if is_torchvision(name):
+    architecture = Architecture.parse(name)
+    if architecture.is_custom:
+        return dict(arguments)  # only the class knows its arguments
+    if architecture.is_torchvision:
         look_up("architecture", name, sizes())
-        known: Mapping[str, Any] = {}
+        defaults: Mapping[str, Any] = {}
+    elif name in ARCHITECTURES:
+        defaults = ARCHITECTURES[name].arguments
     else:
-        if name not in ARCHITECTURES:
-            known_names = [*ARCHITECTURES, f"{TORCHVISION}NAME", "FILE.py:CLASS"]
-            raise unknown_name("architecture", name, known_names)
-        known = ARCHITECTURES[name].arguments
-    if unknown := sorted(set(arguments) - set(known)):
+        names = [*ARCHITECTURES, f"{TORCHVISION}NAME", "FILE.py:CLASS"]
+        raise unknown_name("architecture", name, names)
+    if unknown := sorted(set(arguments) - set(defaults)):
         raise UsageError(
             f"architecture '{name}' takes no argument '{unknown[0]}'; known: "
-            f"{', '.join(known) or 'none'}"
+            f"{', '.join(defaults) or 'none'}"
         )
-    values = {**known, **arguments}
-    for argument, value in values.items():
-        _check_value(argument, value, known[argument])
+    for argument, value in arguments.items():
+        ARGUMENTS[argument].check(value)
     values = {
         argument: tuple(value) if isinstance(value, list) else value
-        for argument, value in values.items()
+        for argument, value in {**defaults, **arguments}.items()
     }
     if name == "cnn":
         side_after_convolutions(values)
@@ -118,23 +186,23 @@ def resolve(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_json(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments as plain values of their own."""
+    """Arguments as plain values: a new dict with lists for tuples."""
     return {
         name: list(value) if isinstance(value, tuple) else value for name, value in arguments.items()
     }
 
 
 def per_convolution(arguments: Mapping[str, Any], name: str) -> list[int]:
-    """An argument's value for each convolution of a `cnn`; one value is meant for all of them."""
+    """An argument's value for each convolution of a `cnn`; a single value applies to all."""
     values: list[int] = list(arguments[name])
     return values * len(arguments["widths"]) if len(values) == 1 else values
 
 
 def side_after_convolutions(arguments: Mapping[str, Any]) -> int:
-    """Pixels both ways that a `cnn`'s convolutions leave of 28.
+    """Width and height, in pixels, that the convolutions of a `cnn` leave of 28×28.
 
     Raises:
-        UsageError: none, or the arguments are not of one length.
+        UsageError: no pixel is left, or the arguments differ in length.
     """
     widths = arguments["widths"]
     lists = {name: per_convolution(arguments, name) for name in ("kernels", "strides", "pools")}
@@ -144,38 +212,14 @@ def side_after_convolutions(arguments: Mapping[str, Any]) -> int:
                 f"--{name} has {len(values)} values, --widths {len(widths)}: expected as many, or one"
             )
     if arguments["same_padding"] and any(kernel % 2 == 0 for kernel in lists["kernels"]):
-        raise UsageError(f"--same-padding: takes odd --kernels, not {lists['kernels']}")
+        raise UsageError(f"--same-padding requires odd --kernels, not {lists['kernels']}")
     side = IMAGE_SIZE
     for kernel, stride, pool in zip(*lists.values(), strict=True):
         padding = kernel // 2 if arguments["same_padding"] else 0
         side = ((side + 2 * padding - kernel) // stride + 1) // pool
         if side < 1:
             raise UsageError(
-                f"architecture 'cnn': nothing is left of {IMAGE_SIZE}×{IMAGE_SIZE} pixels after its "
-                f"{len(widths)} convolutions; take fewer, smaller ones, or --same-padding"
+                f"architecture 'cnn': its {len(widths)} convolutions leave nothing of "
+                f"{IMAGE_SIZE}×{IMAGE_SIZE} pixels; use fewer or smaller ones, or --same-padding"
             )
     return side
-
-
-def _check_value(name: str, value: Any, default: Any) -> None:
-    option = "--" + name.replace("_", "-")
-    checks: dict[type, tuple[Callable[[Any], bool], str]] = {
-        bool: (lambda found: isinstance(found, bool), "true or false"),
-        float: (
-            lambda found: (
-                isinstance(found, int | float) and not isinstance(found, bool) and 0 <= found < 1
-            ),
-            "at least 0 and below 1",
-        ),
-        tuple: (
-            lambda found: (
-                isinstance(found, list | tuple)
-                and all(type(item) is int and 1 <= item <= _WIDEST for item in found)
-                and (len(found) > 0 or name == "hidden")
-            ),
-            f"whole numbers from 1 to {_WIDEST:,}",
-        ),
-    }
-    holds, expected = checks[type(default)]
-    if not holds(value):
-        raise UsageError(f"{option} {value}: expected {expected}")

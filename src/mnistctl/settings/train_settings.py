@@ -1,4 +1,4 @@
-"""TrainSettings: every choice that decides a training run, checked once, then frozen."""
+"""TrainSettings: all settings of a training run, declared and checked in one place."""
 
 import dataclasses
 import json
@@ -6,16 +6,22 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType, UnionType
-from typing import Any, Self, get_args, get_type_hints
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, Self, get_args
 
-from mnistctl.errors import UsageError, look_up, unknown_name
+from msgspec import Meta
+
+from mnistctl.errors import UsageError, unknown_name
 from mnistctl.settings import architectures
+from mnistctl.settings.setting import Panel, Setting
 
-PRECISIONS = ("auto", "float32", "bf16")
+Precision = Literal["auto", "float32", "bf16"]
+Optimizer = Literal["sgd", "adam", "adamw", "rmsprop", "adadelta"]
+Schedule = Literal["constant", "step", "cosine", "one-cycle"]
+PRECISIONS: tuple[str, ...] = get_args(Precision)
 
-# What each of these starts with when a run changes to it; where a field is not listed it is of no
-# account. Adam's are PyTorch's own; SGD's are usual for nets of this size.
+# The defaults that come with a change of optimizer or schedule; a field that is not listed has no
+# effect there. Adam's are PyTorch's own; SGD's are usual for nets of this size.
 OPTIMIZERS: dict[str, Mapping[str, Any]] = {
     "sgd": {"learning_rate": 0.05, "momentum": 0.9, "weight_decay": 0.0},
     "adam": {"learning_rate": 1e-3, "momentum": 0.9, "beta2": 0.999, "weight_decay": 0.0},
@@ -30,135 +36,241 @@ SCHEDULES: dict[str, Mapping[str, Any]] = {
     "one-cycle": {"warmup": 0.25},
 }
 
+MODEL, TRAINING, AUGMENTATION, DATA, RUN = Panel
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """Every choice that decides a run; the same config, machine and versions give the same weights.
+    """All settings that decide a run: the same settings, machine and versions give the same weights.
+
+    Each field declares its type, range, default and help. The options of `train`, the keys of a
+    settings file, the checks and the reference table derive from it. A field without a panel has no
+    option.
 
     Raises:
         UsageError: a name is unknown, or a value is of the wrong type or out of range.
     """
 
-    recipe: str | None = None  # where these settings began
-    arch: str = "cnn"  # as architectures has them
-    arch_args: Mapping[str, Any] = field(default_factory=dict)  # what the net differs in from it
-    arch_sha256: str | None = None  # of the file, when `arch` is a person's own class
-    dataset: str = "mnist"  # a name in datasets.catalog.DATASETS, or a folder of pictures
-    subset: int | None = None  # train on so many of the training images; None: all
-    device: str = "auto"  # auto | cpu | cuda | cuda:N | mps
-    precision: str = "auto"  # of training steps: float32, bf16, or auto: bf16 where it is faster
-    epochs: float = 5  # passes over the training images; a fraction is fine
-    min_steps: int = 0  # train at least this many steps, so that a small dataset trains long enough
-    patience: int = 0  # stop after so many epochs without a better one on validation; 0: never
-    batch_size: int = 64  # images a step
-    optimizer: str = "adam"  # a name in OPTIMIZERS
-    learning_rate: float = 1e-3  # the schedule's highest
-    momentum: float = 0.9  # of SGD and RMSprop; Adam's β1
-    nesterov: bool = False  # SGD looks ahead
-    beta2: float = 0.999  # decay of the mean squared gradient: Adam's β2, RMSprop's α, Adadelta's ρ
-    weight_decay: float = 0.0  # AdamW's is decoupled from the gradient, the others' is not
-    clip_norm: float = 0.0  # gradients are scaled to at most this norm; 0: as they are
-    schedule: str = "constant"  # a name in SCHEDULES
-    warmup: float = 0.0  # share of the steps over which the learning rate rises, in [0, 1)
-    step_epochs: float = 1.0  # of "step": epochs between two falls
-    gamma: float = 0.7  # of "step": what each fall multiplies the learning rate by
-    label_smoothing: float = 0.0  # probability spread over all classes, in [0, 1)
-    ema: float = 0.0  # decay a step of the averaged weights, which are the model then; 0: none
-    rotate: float = 0.0  # degrees either way, drawn for each image at each step; never a flip
-    scale: float = 0.0  # by a factor of up to e^±scale
-    shear: float = 0.0  # pixels sideways a pixel of height, either way
-    shift: float = 0.0  # pixels either way, on both axes
-    elastic: float = 0.0  # pixels, root mean square, of a smooth displacement
-    thickness: float = 0.0  # pixels, at most, that strokes grow or shrink by on every side
-    noise: float = 0.0  # of black to white: the most standard deviation of noise, drawn for each image
-    erase: float = 0.0  # probability that a rectangle of an image is blanked
-    seed: int = 0  # weights, order, augmentation and dropout
-    init: str | None = None  # the model file whose weights it starts from; None: fresh ones
-    init_sha256: str | None = None  # of that model
-    split_seed: int = 0  # which images are held out for validation; apart from `seed` on purpose
-    validation_size: int | None = None  # images held out of train; None: 1 in 12 (MNIST: 5,000)
+    recipe: Annotated[
+        str | None,
+        Meta(extra={"default": "the architecture's own"}),
+        "Recipe to start from; see 'mnistctl recipes'. Other options override its settings.",
+        MODEL,
+    ] = None
+    arch: Annotated[
+        str,
+        Meta(extra={"default": "the recipe's, or cnn"}),
+        "Architecture: linear, mlp, lenet5, cnn, torchvision:NAME, or FILE.py:CLASS for an "
+        "nn.Module of your own, whose file is then run.",
+        MODEL,
+    ] = "cnn"
+    arch_args: Mapping[str, Any] = field(default_factory=dict)  # complete once constructed
+    arch_sha256: str | None = None  # of the file of a custom architecture
+    dataset: Annotated[
+        str,
+        Meta(extra={"default": "mnist, or digits if mnist cannot be downloaded"}),
+        "Dataset to train on: a name from 'mnistctl download --list', or a folder of pictures.",
+        DATA,
+    ] = "mnist"
+    subset: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(extra={"default": "all"}),
+        "Train on this many of the training images.",
+        DATA,
+    ] = None
+    device: Annotated[
+        str, Meta(extra={"default": "auto"}), "Device: auto, cpu, cuda, cuda:N or mps.", RUN
+    ] = "auto"
+    precision: Annotated[
+        Precision, "Training precision; auto uses bf16 where that is faster.", TRAINING
+    ] = "auto"
+    epochs: Annotated[
+        float,
+        Meta(gt=0, le=100_000),
+        "Passes over the training images; fractions are allowed.",
+        TRAINING,
+    ] = 5
+    min_steps: Annotated[
+        int,
+        Meta(ge=0, le=10**7),
+        "Minimum number of steps, so that small datasets train long enough.",
+        TRAINING,
+    ] = 0
+    patience: Annotated[
+        int,
+        Meta(ge=0),
+        "Stop after this many epochs without improvement on validation; 0 never stops early.",
+        TRAINING,
+    ] = 0
+    batch_size: Annotated[int, Meta(ge=1, le=65_536), "Images per step.", TRAINING] = 64
+    optimizer: Annotated[
+        Optimizer, "Optimizer; a change resets the learning rate, momentum and weight decay.", TRAINING
+    ] = "adam"
+    learning_rate: Annotated[float, Meta(gt=0, le=100), "Peak learning rate.", TRAINING] = 1e-3
+    momentum: Annotated[
+        float, Meta(ge=0, lt=1), "Momentum of SGD and RMSprop; β1 of Adam and AdamW.", TRAINING
+    ] = 0.9
+    nesterov: Annotated[bool, "Nesterov momentum; requires --optimizer sgd.", TRAINING] = False
+    beta2: Annotated[
+        float,
+        Meta(ge=0, lt=1),
+        "Decay of the mean squared gradient: β2 of Adam, α of RMSprop, ρ of Adadelta.",
+        TRAINING,
+    ] = 0.999
+    weight_decay: Annotated[
+        float, Meta(ge=0, le=100), "Weight decay; AdamW decouples it from the gradient.", TRAINING
+    ] = 0.0
+    clip_norm: Annotated[
+        float,
+        Meta(ge=0),
+        "Maximum gradient norm; larger gradients are scaled down, 0 turns it off.",
+        TRAINING,
+    ] = 0.0
+    schedule: Annotated[Schedule, "Learning-rate schedule; a change resets the warm-up.", TRAINING] = (
+        "constant"
+    )
+    warmup: Annotated[
+        float, Meta(ge=0, lt=1), "Fraction of the steps in which the learning rate rises.", TRAINING
+    ] = 0.0
+    step_epochs: Annotated[
+        float, Meta(gt=0, le=100_000), "Schedule 'step': epochs between two decays.", TRAINING
+    ] = 1.0
+    gamma: Annotated[float, Meta(gt=0, le=1), "Schedule 'step': factor of each decay.", TRAINING] = 0.7
+    label_smoothing: Annotated[
+        float, Meta(ge=0, lt=1), "Probability spread evenly over all classes.", TRAINING
+    ] = 0.0
+    ema: Annotated[
+        float,
+        Meta(ge=0, lt=1),
+        "Per-step decay of the averaged weights (EMA), which then are the model; 0 turns it off.",
+        TRAINING,
+    ] = 0.0
+    rotate: Annotated[
+        float,
+        Meta(ge=0, le=180),
+        "Random rotation of up to this many degrees either way.",
+        AUGMENTATION,
+    ] = 0.0
+    scale: Annotated[
+        float, Meta(ge=0, le=2), "Random zoom by a factor of up to e^±scale.", AUGMENTATION
+    ] = 0.0
+    shear: Annotated[
+        float,
+        Meta(ge=0, le=2),
+        "Random slant of up to this many pixels sideways per pixel of height.",
+        AUGMENTATION,
+    ] = 0.0
+    shift: Annotated[
+        float,
+        Meta(ge=0, le=28),
+        "Random shift of up to this many pixels either way, on both axes.",
+        AUGMENTATION,
+    ] = 0.0
+    elastic: Annotated[
+        float,
+        Meta(ge=0, le=28),
+        "Random smooth displacement of this many pixels, root mean square.",
+        AUGMENTATION,
+    ] = 0.0
+    thickness: Annotated[
+        float,
+        Meta(ge=0, le=1),
+        "Random growth or shrinkage of strokes by up to this many pixels on every side.",
+        AUGMENTATION,
+    ] = 0.0
+    noise: Annotated[
+        float,
+        Meta(ge=0, le=1),
+        "Maximum standard deviation of added noise; 1 is black to white.",
+        AUGMENTATION,
+    ] = 0.0
+    erase: Annotated[
+        float,
+        Meta(ge=0, le=1),
+        "Probability that a random rectangle of an image is blanked.",
+        AUGMENTATION,
+    ] = 0.0
+    seed: Annotated[
+        int,
+        Meta(ge=0, le=2**63 - 1),
+        "Seed of the weights, batch order, augmentation and dropout.",
+        TRAINING,
+    ] = 0
+    init: Annotated[
+        str | None,
+        Meta(extra={"default": "random weights"}),
+        "Start from the weights of this model: a file, a run folder or a run's name.",
+        MODEL,
+    ] = None
+    init_sha256: str | None = None  # of the model that `init` names
+    # Separate from `seed`, so that runs with different seeds hold out the same images.
+    split_seed: Annotated[
+        int, Meta(ge=0, le=2**63 - 1), "Seed of the train/validation split.", DATA
+    ] = 0
+    validation_size: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        Meta(extra={"default": "1 in 12"}),
+        "Training images to hold out for validation.",
+        DATA,
+    ] = None
 
     def __post_init__(self) -> None:
-        check_types(vars(self))
+        check(vars(self))
         arguments = architectures.resolve(self.arch, self.arch_args)
         object.__setattr__(self, "arch_args", MappingProxyType(arguments))
-        if self.precision not in PRECISIONS:
-            raise unknown_name("precision", self.precision, PRECISIONS)
-        look_up("optimizer", self.optimizer, OPTIMIZERS)
-        look_up("schedule", self.schedule, SCHEDULES)
-        self._check("subset", self.subset is None or self.subset >= 1, "1 or more")
-        self._check("epochs", 0 < self.epochs <= 100_000, "above 0, and at most 100,000")
-        self._check("min_steps", 0 <= self.min_steps <= 10**7, "between 0 and 10,000,000")
-        self._check("patience", self.patience >= 0, "0 or more")
-        self._check("batch_size", 1 <= self.batch_size <= 65_536, "between 1 and 65,536")
-        self._check("learning_rate", 0 < self.learning_rate <= 100, "above 0, and at most 100")
-        self._check("momentum", 0 <= self.momentum < 1, "at least 0 and below 1")
-        self._check("beta2", 0 <= self.beta2 < 1, "at least 0 and below 1")
-        self._check("weight_decay", 0 <= self.weight_decay <= 100, "between 0 and 100")
-        self._check("clip_norm", self.clip_norm >= 0, "0 or more")
-        self._check("warmup", 0 <= self.warmup < 1, "at least 0 and below 1")
-        self._check("step_epochs", 0 < self.step_epochs <= 100_000, "above 0, and at most 100,000")
-        self._check("gamma", 0 < self.gamma <= 1, "above 0, and at most 1")
-        self._check("label_smoothing", 0 <= self.label_smoothing < 1, "at least 0 and below 1")
-        self._check("ema", 0 <= self.ema < 1, "at least 0 and below 1")
-        self._check("rotate", 0 <= self.rotate <= 180, "between 0 and 180")
-        self._check("scale", 0 <= self.scale <= 2, "between 0 and 2")
-        self._check("shear", 0 <= self.shear <= 2, "between 0 and 2")
-        self._check("shift", 0 <= self.shift <= 28, "between 0 and 28")
-        self._check("elastic", 0 <= self.elastic <= 28, "between 0 and 28")
-        self._check("thickness", 0 <= self.thickness <= 1, "between 0 and 1")
-        self._check("noise", 0 <= self.noise <= 1, "between 0 and 1")
-        self._check("erase", 0 <= self.erase <= 1, "between 0 and 1")
-        self._check("seed", 0 <= self.seed < 2**63, "between 0 and 2^63 - 1")
-        self._check("split_seed", 0 <= self.split_seed < 2**63, "between 0 and 2^63 - 1")
-        self._check("validation_size", (self.validation_size or 0) >= 0, "0 or more")
         if self.nesterov and not (self.optimizer == "sgd" and self.momentum):
-            raise UsageError("--nesterov: takes --optimizer sgd with --momentum above 0")
-
-    def _check(self, name: str, holds: bool, expected: str) -> None:
-        if not holds:
-            option = "--" + name.replace("_", "-")
-            raise UsageError(f"{option} {getattr(self, name)}: expected a value {expected}")
+            raise UsageError("--nesterov requires --optimizer sgd and --momentum above 0")
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with some choices changed; a change to None means: as it was.
+        """A copy with some settings changed; a setting that is None stays as it is.
 
-        The arguments of the net may stand among the others. What belongs to a choice goes back to
-        its default when that choice changes: a learning rate with the optimizer, a warm-up with the
-        schedule, the net's arguments with the net.
+        The arguments of the net are accepted among the settings. A change of optimizer, schedule or
+        architecture resets what belongs to it: the learning rate, the warm-up, the net's arguments.
 
         Raises:
-            UsageError: there is no such choice, or a value is wrong.
+            UsageError: a setting is unknown, or a value is wrong.
         """
-        given = {name: value for name, value in changes.items() if value is not None}
-        names = [item.name for item in dataclasses.fields(self)]
-        arch_args = {name: given.pop(name) for name in list(given) if name not in names}
+        changes = {name: value for name, value in changes.items() if value is not None}
+        check(changes)
+        arch_args = {name: changes.pop(name) for name in list(changes) if name not in SETTINGS}
         if unknown := sorted(set(arch_args) - set(architectures.ARGUMENTS)):
-            raise unknown_name("setting", unknown[0], [*names, *architectures.ARGUMENTS])
-        arch = given.get("arch", self.arch)
+            raise unknown_name("setting", unknown[0], [*SETTINGS, *architectures.ARGUMENTS])
+        arch = changes.get("arch", self.arch)
         kept = self.arch_args if arch == self.arch else {}
-        given["arch_args"] = {**kept, **given.get("arch_args", {}), **arch_args}
+        changes["arch_args"] = {**kept, **changes.get("arch_args", {}), **arch_args}
         if arch != self.arch:
-            given.setdefault("arch_sha256", None)
-        for choice, registry in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
-            changed = given.get(choice, getattr(self, choice))
-            if changed != getattr(self, choice):
-                if choice == "optimizer":
-                    given.setdefault("nesterov", False)
-                given = {**look_up(choice, changed, registry), **given}
-        return dataclasses.replace(self, **given)
+            changes.setdefault("arch_sha256", None)
+        for name, registry in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+            value = changes.get(name, getattr(self, name))
+            if value != getattr(self, name):
+                if name == "optimizer":
+                    changes.setdefault("nesterov", False)
+                changes = {**registry[value], **changes}
+        return dataclasses.replace(self, **changes)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for `config.json` and the model file."""
-        values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        values = {name: getattr(self, name) for name in SETTINGS}
         return values | {"arch_args": architectures.to_json(self.arch_args)}
+
+
+SETTINGS: Mapping[str, Setting] = {
+    item.name: Setting(item.name, item.type, item.default) for item in dataclasses.fields(TrainSettings)
+}
+# The settings and arguments of nets that have an option, by panel.
+OPTIONS: Mapping[str, Setting] = {
+    name: setting
+    for panel in Panel
+    for name, setting in {**SETTINGS, **architectures.ARGUMENTS}.items()
+    if setting.panel is panel
+}
 
 
 def read(path: Path) -> dict[str, Any]:
     """Settings from a file: TOML, or the `config.json` of a run.
 
     Raises:
-        UsageError: it cannot be read, is neither, or a value is of the wrong type.
+        UsageError: the file cannot be read, is in neither format, or a value is wrong.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -174,37 +286,16 @@ def read(path: Path) -> dict[str, Any]:
         json.dumps(values)
     except TypeError as error:  # a date
         raise UsageError(f"--config {path}: {error}") from error
-    check_types({name: value for name, value in values.items() if value is not None})
+    check({name: value for name, value in values.items() if value is not None})
     return values
 
 
-def check_types(values: Mapping[str, Any]) -> None:
-    """Check that settings are of the types that `TrainSettings` has for them.
+def check(values: Mapping[str, Any]) -> None:
+    """Check the values of settings; unknown names are left to `TrainSettings.replace`.
 
     Raises:
-        UsageError: one is not.
+        UsageError: a value is of the wrong type, out of range or not among the choices.
     """
-    hints = get_type_hints(TrainSettings)
     for name, value in values.items():
-        if name in hints and not _is_a(value, hints[name]):
-            option = "--" + name.replace("_", "-")
-            raise UsageError(f"{option} {value}: expected {_described(hints[name])}")
-
-
-def _is_a(value: Any, hint: Any) -> bool:
-    """Whether a value is what a field's annotation says; a whole number will do for a float."""
-    if isinstance(hint, UnionType):
-        return any(_is_a(value, part) for part in get_args(hint))
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if hint in (bool, str, type(None)):
-        return isinstance(value, hint)
-    return isinstance(value, Mapping)
-
-
-def _described(hint: Any) -> str:
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    return next((names[kind] for kind in kinds if kind in names), "a table")
+        if name in SETTINGS:
+            SETTINGS[name].check(value)

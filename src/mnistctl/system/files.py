@@ -1,7 +1,7 @@
-"""Every write goes through here: a file is there whole, or not at all.
+"""Read and write files. Every write is atomic: a file has its old content or its new content.
 
-A new file is written beside its place under a temporary name, flushed to disk, renamed over its
-place, and the folder flushed: after a crash or a full disk either the old content stands or the new.
+A new file is written in the same folder under a temporary name, flushed to disk and renamed. Then the
+folder is flushed. A crash or a full disk leaves either the old file or the new one.
 """
 
 import contextlib
@@ -10,52 +10,44 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mnistctl.errors import UsageError, WriteError
+from mnistctl.errors import DataError, MnistctlError, UsageError, WriteError
 
 TEMPORARY_SUFFIX = ".partial"
 
 
 @contextlib.contextmanager
 def replacing(path: Path, *, folder: bool = False) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; on leaving, flush it and rename it to `path`.
+    """Yield a temporary path in the same folder. Afterwards flush it and rename it to `path`.
 
-    Leaving by an exception removes what is temporary and leaves `path` as it was.
+    After an exception the temporary file is removed and `path` is as it was.
 
     Args:
-        path: of the file, or the folder.
-        folder: whether it is a folder, which whoever calls makes. One that is there is replaced, which
-            takes two renames: killed between them, it lies beside its place under another name.
+        path: the file or folder to write.
+        folder: whether it is a folder, which the caller makes. An existing folder is replaced in two
+            renames. If the process is killed between them, the old folder is left under a temporary
+            name.
 
     Raises:
-        WriteError: it cannot be written (read-only, full, no permission).
+        WriteError: `path` cannot be written (read-only, disk full, no permission).
     """
-    place = path.resolve()  # a link stays a link
-    if place.exists() and not (place.is_dir() if folder else place.is_file()):
+    target = path.resolve()  # a link is kept, and its target is replaced
+    if target.exists() and not (target.is_dir() if folder else target.is_file()):
         kind = "a folder" if folder else "a regular file"
         raise WriteError(f"{path}: cannot be written: not {kind}")
-    temporary = place.with_name(f".{place.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        for file in (it for it in (temporary, *temporary.rglob("*")) if it.is_file()):
-            with file.open("rb+") as written:
-                os.fsync(written.fileno())
-        if folder and place.exists():  # the system replaces a file by a file only
-            old = temporary.with_name(f".{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
-            os.replace(place, old)
-            try:
-                os.replace(temporary, place)
-            except OSError:
-                os.replace(old, place)
-                raise
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.replace(temporary, place)
-        _flush_folder(place.parent)
+        for file in (temporary, *temporary.rglob("*")):
+            if file.is_file():
+                with file.open("rb+") as stream:
+                    os.fsync(stream.fileno())
+        _rename(temporary, target)
+        _flush_folder(target.parent)
     except OSError as error:
         raise write_error(path, error) from error
     finally:
@@ -65,8 +57,36 @@ def replacing(path: Path, *, folder: bool = False) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def os_errors_as(error: type[MnistctlError], path: Path) -> Iterator[None]:
+    """Raise an OSError as `error`, with a one-line message that names `path`."""
+    try:
+        yield
+    except OSError as cause:
+        raise error(f"{path}: {cause.strerror or cause}") from cause
+
+
+def read_bytes(path: Path, error: type[MnistctlError] = DataError) -> bytes:
+    """Read a whole file.
+
+    Raises:
+        error: the file cannot be read.
+    """
+    with os_errors_as(error, path):
+        return path.read_bytes()
+
+
+def unused_path(path: Path, is_used: Callable[[Path], bool] = Path.exists) -> Path:
+    """The path itself, or the first of NAME-2, NAME-3, ... (with its suffix) that is not used."""
+    candidate, number = path, 1
+    while is_used(candidate):
+        number += 1
+        candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return candidate
+
+
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a whole file, or nothing.
+    """Write a file atomically.
 
     Raises:
         WriteError: the file cannot be written.
@@ -76,20 +96,20 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def check_new(path: Path) -> None:
-    """Check that an output that somebody named is not there yet.
+    """Check that an output file or folder does not exist.
 
     Raises:
-        UsageError: it is.
+        UsageError: it exists.
     """
     if path.exists():
         raise UsageError(f"{path} exists; delete it or choose another name")
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those it is in, if they are not there.
+    """Make a folder and its parents, if they do not exist.
 
     Raises:
-        WriteError: it cannot be made.
+        WriteError: a folder cannot be made.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -98,10 +118,10 @@ def make_folder(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file if it is there.
+    """Remove a file, if it exists.
 
     Raises:
-        WriteError: it cannot be removed.
+        WriteError: the file cannot be removed.
     """
     try:
         path.unlink(missing_ok=True)
@@ -110,22 +130,22 @@ def remove(path: Path) -> None:
 
 
 def remove_partials(folder: Path) -> None:
-    """Remove what killed writers left in a folder; call it while nobody else may write there."""
-    for stray in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+    """Remove temporary files of killed processes. No other process may write to the folder now."""
+    for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
         with contextlib.suppress(OSError):
-            if stray.is_dir():
-                shutil.rmtree(stray)
+            if path.is_dir():
+                shutil.rmtree(path)
             else:
-                stray.unlink()
+                path.unlink()
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON for people: indented, in the order given, newline at the end."""
+    """Write indented JSON, with the keys in their order."""
     write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add one line to a log and flush it to disk; a reader may meet at most one torn last line.
+    """Append a line to a log and flush it to disk. After a crash the last line may be incomplete.
 
     Raises:
         WriteError: the file cannot be written.
@@ -140,22 +160,38 @@ def append_line(path: Path, line: str) -> None:
 
 
 def sha256(content: bytes | memoryview) -> str:
-    """SHA-256 of some bytes, in hexadecimal."""
+    """The SHA-256 of some bytes, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 
 def write_error(path: Path, error: OSError) -> WriteError:
-    """The one-line error for a write that failed, naming the file it was for."""
+    """The error for a failed write to `path`."""
     return WriteError(f"{path}: cannot be written: {error.strerror or error}")
 
 
+def _rename(source: Path, target: Path) -> None:
+    """Rename a file or folder, and replace an existing target."""
+    if not (source.is_dir() and target.exists()):
+        os.replace(source, target)
+        return
+    # A rename cannot replace a folder that is not empty.
+    old = target.with_name(f".{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    os.replace(target, old)
+    try:
+        os.replace(source, target)
+    except OSError:
+        os.replace(old, target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
 def _flush_folder(folder: Path) -> None:
-    """Make a rename durable, on systems where a folder can be opened (Windows cannot)."""
+    """Make a rename durable. Windows cannot open folders, and does not need this."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # some network file systems cannot; the rename is done
+        with contextlib.suppress(OSError):  # some network file systems cannot, but the rename is done
             os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Where and when something was made, and with what."""
+"""The environment of a result: versions, time, processor, Git commit."""
 
 import importlib.metadata
 import platform
@@ -10,29 +10,29 @@ _PACKAGES = ("mnistctl", "torch", "numpy")
 
 
 def versions() -> dict[str, str]:
-    """The versions that decide what a training run gives."""
+    """The versions that affect the result of a training run."""
     installed = {name: importlib.metadata.version(name) for name in _PACKAGES}
     return installed | {"python": platform.python_version()}
 
 
 def now() -> str:
-    """The time, ISO 8601, UTC, to the second."""
+    """The time in UTC, ISO 8601, in seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def processor() -> str:
-    """What the processor is called."""
+    """The name of the processor."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
-    named = (line.partition(": ")[2] for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())
+    names = (line.partition(": ")[2] for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
 
 
 def git_commit() -> str | None:
-    """The commit checked out in the working folder, if there is one and git to ask."""
+    """The commit of the working folder; None: not a repository, or Git is not installed."""
     try:
-        answer = subprocess.run(
-            ["git", "rev-parse", "HEAD"],  # noqa: S607 - whichever git the user has
+        process = subprocess.run(
+            ["git", "rev-parse", "HEAD"],  # noqa: S607 - the git on the user's PATH
             capture_output=True,
             text=True,
             check=True,
@@ -40,4 +40,4 @@ def git_commit() -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return answer.stdout.strip()
+    return process.stdout.strip()

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM that wait for a good moment."""
+"""Defer Ctrl-C and SIGTERM until it is safe to stop."""
 
 import contextlib
 import signal
@@ -10,38 +10,38 @@ from mnistctl.errors import InterruptedRunError
 
 
 class Interrupt:
-    """Which signal has asked for an end, if any has."""
+    """The signal that has arrived, if any."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
 
     @property
     def exit_code(self) -> int:
-        """128 and the signal's number: 130 for Ctrl-C, 143 for SIGTERM, here or in another process."""
+        """128 + the signal's number: 130 for Ctrl-C, 143 for SIGTERM or a signal to another process."""
         return 128 + (self.signal or signal.SIGTERM)
 
 
 @contextlib.contextmanager
 def deferred() -> Iterator[Interrupt]:
-    """Within this, the first signal is only noted; a second one raises `InterruptedRunError` at once.
+    """Record the first Ctrl-C or SIGTERM; raise `InterruptedRunError` at the second.
 
-    Signals reach the main thread only; in any other this notes nothing.
+    Signals reach the main thread only. In any other thread this does nothing.
     """
     interrupt = Interrupt()
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def record(number: int, frame: FrameType | None) -> None:
         if interrupt.signal is not None:
             raise InterruptedRunError(
-                "stopped at once; what was saved before still stands", exit_code=128 + number
+                "stopped at once; the last saved state is intact", exit_code=128 + number
             )
         interrupt.signal = signal.Signals(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield interrupt
         return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.signal(number, record) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield interrupt
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -1,1 +1,1 @@
-"""The parts of `train`."""
+"""The parts of `train`: settings, session, loop, saved state, resume, followers."""

@@ -1,188 +1,173 @@
-"""A training run on its way: epochs, the best model, where it has come to, and its end."""
+"""A training session: one process, ready to train a run."""
 
-import dataclasses
+import contextlib
 import logging
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnistctl import datasets
 from mnistctl.api.training import resume
-from mnistctl.errors import DivergedError, InterruptedRunError, LostProcessError, WriteError
-from mnistctl.models import checkpoint
-from mnistctl.models.metadata import Metadata
-from mnistctl.run import progress, run_folder, tracking
-from mnistctl.run.epoch import Epoch
-from mnistctl.settings import architectures
+from mnistctl.api.training.run_settings import Start
+from mnistctl.api.training.state_file import SavedState
+from mnistctl.errors import DownloadError, UsageError
+from mnistctl.models.checkpoint import Checkpoint
+from mnistctl.run import run_folder, tracking
+from mnistctl.run.run_folder import Run
 from mnistctl.settings.train_settings import TrainSettings
-from mnistctl.system import provenance, signals
+from mnistctl.system import files, signals
 
 if TYPE_CHECKING:
     import torch
 
-    from mnistctl.nn import distributed, training_state
+    from mnistctl.nn import distributed
 
 _log = logging.getLogger(__name__)
 
+OFFLINE_DATASET = "digits"
+
 
 @dataclass(frozen=True)
-class Job:
-    """A run on its way."""
+class Session:
+    """Everything that one process needs to train a run."""
 
-    run: run_folder.Run
-    config: TrainSettings
+    run: Run
+    settings: TrainSettings
     train: datasets.Split
     validation: datasets.Split
+    net: "torch.nn.Module"
     device: "torch.device"
-    group: "distributed.Group"  # whose first process alone writes and shows
+    group: "distributed.ProcessGroup"  # its first process, the leader, alone writes and shows progress
     interrupt: signals.Interrupt
-    tracker: tracking.Tracker
-    save_every: str | None = None  # see `resuming.interval`
-    saved: resume.Saved | None = None  # where to go on from
+    saved: SavedState | None = None  # where to resume
+    tracker: tracking.Tracker = field(default_factory=tracking.Tracker)
+    save_every: str | None = None  # see `loop.parse_interval`
 
-    def is_told_to_stop(self) -> bool:
-        """Whether this process was, or any other of the group, which all ask this together."""
+    @property
+    def is_leader(self) -> bool:
+        """Whether this process writes and shows progress."""
+        return self.group.rank == 0
+
+    def should_stop(self) -> bool:
+        """Whether a signal has reached any process of the group; all of them must ask together."""
         return self.group.any(self.interrupt.signal is not None)
 
 
-def fit(net: "torch.nn.Module", job: Job) -> tuple[Epoch, Epoch]:
-    """Train and keep the best model: the last epoch, and the saved one.
+@contextlib.contextmanager
+def open_session(
+    start: Start,
+    *,
+    name: str | None,
+    track: str | None,
+    save_every: str | None,
+    data_dir: Path | None,
+) -> Iterator[Session]:
+    """The leader's session: load the data, build the net, and create or prepare the run's folder.
 
-    All processes of a group do the same, and so come to the same; the first one writes it down.
+    Args:
+        start: what to train.
+        name: of a new run; None: the first free one.
+        track: see `tracking.check`.
+        save_every: see `loop.parse_interval`.
+        data_dir: the data folder; None: the default.
+
+    Raises:
+        UsageError: no such device, the run exists, no validation images for the patience, or a run that
+            cannot be resumed.
+        DataError: the dataset is damaged or unavailable.
+        WriteError: the folder cannot be written.
     """
-    from mnistctl.nn import classifier, torch_predictor, trainer
+    from mnistctl.nn import devices, distributed  # imports torch, 1.2 s, after all checks without it
 
-    config, run = job.config, job.run
-    leads = job.group.rank == 0
-    about = Metadata(
-        arch=config.arch,
-        arch_args=dict(config.arch_args),
-        parameters=sum(parameter.numel() for parameter in net.parameters()),
-        dataset={"name": job.train.dataset, "sha256": job.train.sha256},
-        class_names=list(job.train.class_names),
-        config=config.to_json(),
-        metrics={},
-        versions=provenance.versions(),
-        created=provenance.now(),
-        git_commit=provenance.git_commit(),
-    )
-    batch_size, _, steps = trainer.plan_steps(config, len(job.train.images))
-    progress.current().training(steps * batch_size)
-    standing = resume.standing_of(job.saved, config)
-    surroundings = resume.surroundings(job.device)
-    last, kept = None, standing.best
-
-    def write(state: "training_state.State") -> None:
-        resume.save(
-            run,
-            state,
-            standing,
-            config=config,
-            data_sha256=job.train.sha256,
-            surroundings=surroundings,
+    device = devices.resolve(start.settings.device)
+    settings, train, validation = _load_data(start, data_dir)
+    if settings.patience and not len(validation.images):
+        raise UsageError(f"--patience {settings.patience}: there are no validation images")
+    group = distributed.join_process_group()
+    with contextlib.ExitStack() as stack:
+        interrupt = stack.enter_context(signals.deferred())
+        net = build_net(settings, start.initial_model, train.class_names).to(device)
+        if start.run is None:
+            run = stack.enter_context(_new_run(name, settings))
+        else:
+            run = start.run
+            resume.prepare(run, start.saved, settings, train, device)
+        files.write_json(run.config_path, settings.to_json())
+        yield Session(
+            run=run,
+            settings=settings,
+            train=train,
+            validation=validation,
+            net=net,
+            device=device,
+            group=group,
+            interrupt=interrupt,
+            saved=start.saved,
+            tracker=stack.enter_context(tracking.open_tracker(track, run, settings)),
+            save_every=save_every,
         )
 
-    saver = resume.Saver(job.save_every, write)
 
-    def on_step(images: int, state: Callable[[], "training_state.State"]) -> bool:
-        progress.current().step(images)
-        is_told = job.is_told_to_stop()
-        if leads:
-            saver.step(state, at_once=is_told)
-        return is_told
+@contextlib.contextmanager
+def _new_run(name: str | None, settings: TrainSettings) -> Iterator[Run]:
+    """Create and lock a run's folder; if the first step shows a wrong setting, remove it again."""
+    run = run_folder.create(name=name, dataset=settings.dataset, arch=settings.arch)
+    with run.locked():
+        try:
+            yield run
+        except UsageError:
+            if not run.metrics_path.exists():
+                run.discard()
+            raise
 
-    epochs = trainer.fit(
-        net,
-        config,
-        job.train,
-        job.validation,
-        device=job.device,
-        group=job.group,
-        start=job.saved.state if job.saved else None,
-        on_step=on_step,
-    )
+
+def _load_data(
+    start: Start, data_dir: Path | None
+) -> tuple[TrainSettings, datasets.Split, datasets.Split]:
+    """The settings with the dataset that was loaded, and its train and validation splits."""
+    settings = start.settings
     try:
-        for epoch, measured, state in () if _is_enough(job.saved, standing, config) else epochs:
-            last = epoch
-            _require_finite(epoch, measured, standing, run)
-            is_best = epoch.is_better_than(standing.best)
-            # An epoch cut short comes again, whole: its model is kept only where there is no other.
-            is_cut = not epoch.finished and epoch.steps < steps
-            if is_best and not is_cut:
-                standing = standing.after(epoch)
-            if standing.best is None or standing.best is epoch:
-                kept = epoch
-            if leads:
-                run.append_metrics(epoch)
-                job.tracker.epoch(epoch)
-                if kept is epoch:
-                    metadata = dataclasses.replace(
-                        about, metrics=epoch.to_json(), created=provenance.now()
-                    )
-                    reader = classifier.Classifier(measured)
-                    checkpoint.save(run.model_path, torch_predictor.state_of(reader), metadata)
-                progress.current().epoch(epoch, best=kept is epoch)
-                saver.save(state)
-            if config.patience and epoch.epoch - standing.gained >= config.patience:
-                _log.info(f"no better epoch for {config.patience}: stopped early")
-                break
-        assert kept is not None  # noqa: S101 - a run has a step or more, so an epoch
-        if not job.is_told_to_stop() and leads:
-            _complete(job, last or run.read_metrics()[-1])
-    except (WriteError, LostProcessError) as error:
-        way_out = "make room, then " if isinstance(error, WriteError) else ""
-        raise type(error)(
-            f"{error}; what was saved before is safe; {way_out}go on with: "
-            f"mnistctl train --resume {run.folder.name}"
-        ) from error
-    return last or run.read_metrics()[-1], kept
+        return settings, *load_splits(settings, data_dir)
+    except DownloadError as error:
+        if start.is_dataset_named:
+            raise
+        _log.warning(
+            f"MNIST is not on disk and could not be downloaded; training on the bundled "
+            f"{OFFLINE_DATASET} instead (fewer images, lower resolution): {error}"
+        )
+        settings = settings.replace(dataset=OFFLINE_DATASET)
+        return settings, *load_splits(settings, data_dir)
 
 
-def _is_enough(saved: resume.Saved | None, standing: resume.Standing, config: TrainSettings) -> bool:
-    """Whether a run that goes on had lost its patience already."""
-    if saved is None or not config.patience:
-        return False
-    return saved.state.epoch - standing.gained >= config.patience
+def load_splits(
+    settings: TrainSettings, data_dir: Path | None
+) -> tuple[datasets.Split, datasets.Split]:
+    """The train and validation splits of a run.
 
-
-def _require_finite(
-    epoch: Epoch, measured: "torch.nn.Module", standing: resume.Standing, run: run_folder.Run
-) -> None:
-    weights = measured.state_dict().values()
-    if math.isfinite(epoch.train_loss + (epoch.validation_loss or 0)) and all(
-        bool(tensor.isfinite().all()) for tensor in weights
-    ):
-        return
-    kept = f"the best model so far is in {run.model_path}" if standing.best else "nothing was saved"
-    raise DivergedError(
-        f"diverged in epoch {epoch.epoch}, by step {epoch.steps}, at a learning rate of "
-        f"{epoch.learning_rate:.2g}: the loss or the weights are not finite; {kept}; try a lower "
-        "--learning-rate"
+    Raises:
+        DataError: the dataset is damaged or unavailable.
+    """
+    return datasets.load_for_training(
+        settings.dataset,
+        data_dir=data_dir,
+        validation_size=settings.validation_size,
+        subset=settings.subset,
+        split_seed=settings.split_seed,
     )
 
 
-def _complete(job: Job, last: Epoch) -> None:
-    """Give the saved model what it needs to be honest: its temperature, its `familiarity`, its threshold."""
-    from mnistctl.nn import calibration, torch_predictor
+def build_net(
+    settings: TrainSettings, initial_model: Checkpoint | None, class_names: Sequence[str]
+) -> "torch.nn.Module":
+    """A net with random weights, or with those of the initial model."""
+    import torch
 
-    path = job.run.model_path
-    own = job.config.arch if architectures.custom_source(job.config.arch) else None
-    saved = torch_predictor.from_checkpoint(checkpoint.load(path), device=job.device, arch=own)
-    _log.info(f"calibrating on {len(job.validation.images):,} validation images")
-    seen = last.steps * min(job.config.batch_size, len(job.train.images))
-    reader, metadata = calibration.complete(
-        saved.reader.get_submodule("net"), saved.metadata, job.train, job.validation, images_seen=seen
-    )
-    checkpoint.save(path, torch_predictor.state_of(reader), metadata)
+    from mnistctl.nn import nets, torch_predictor
 
-
-def interrupted(
-    run: run_folder.Run, last: Epoch, best: Epoch, interrupt: signals.Interrupt
-) -> InterruptedRunError:
-    """The error that ends a run after Ctrl-C or SIGTERM, when all is saved."""
-    return InterruptedRunError(
-        f"interrupted in epoch {last.epoch}; the best model so far (epoch {best.epoch}) is "
-        f"safe in {run.model_path}; go on with: mnistctl train --resume {run.folder.name}",
-        exit_code=interrupt.exit_code,
-    )
+    with torch.random.fork_rng([]):
+        torch.manual_seed(settings.seed)
+        net = nets.build(settings.arch, arch_args=dict(settings.arch_args), classes=len(class_names))
+    if initial_model is not None:
+        torch_predictor.load_initial_weights(net, initial_model, class_names, arch=settings.arch)
+    return net

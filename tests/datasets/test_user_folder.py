@@ -1,4 +1,4 @@
-"""A person's own data: folders of pictures, and IDX files."""
+"""A user's own data: folders of pictures, and IDX files."""
 
 import gzip
 import json
@@ -16,13 +16,13 @@ from mnistctl.datasets import splits
 from mnistctl.errors import DataError, UsageError
 from mnistctl.models import checkpoint
 from mnistctl.system import files
-from tests.conftest import Cli
+from tests.helpers import Cli
 
 NAMES = {3: "three", 7: "seven", 8: "eight"}
 
 
 def draw(folder: Path, split: datasets.Split, rows: Sequence[int]) -> None:
-    """Some of a split's images as pictures in a folder: dark on light, of several sizes and formats."""
+    """Write images of a split as dark-on-light pictures, in several sizes and formats."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, row in enumerate(rows):
         picture = Image.fromarray(255 - split.images[row])
@@ -40,9 +40,13 @@ def rows_of(digits: datasets.Split, label: int) -> list[int]:
     return np.flatnonzero(digits.labels == label).tolist()
 
 
+def split_of(path: Path) -> str:
+    return splits.by_content(files.sha256(path.read_bytes()))
+
+
 @pytest.fixture
-def own(digits: datasets.Split) -> Path:
-    """60 pictures of each of three classes, without given splits."""
+def unsplit(digits: datasets.Split) -> Path:
+    """60 pictures per class of three classes, without given splits."""
     folder = Path("mine")
     for label, name in NAMES.items():
         draw(folder / name, digits, rows_of(digits, label)[:60])
@@ -50,8 +54,8 @@ def own(digits: datasets.Split) -> Path:
 
 
 @pytest.fixture
-def given(digits: datasets.Split) -> Path:
-    """40 pictures a class for training, 20 for testing."""
+def presplit(digits: datasets.Split) -> Path:
+    """40 pictures per class for training, 20 for testing."""
     folder = Path("given")
     for label, name in NAMES.items():
         draw(folder / "train" / name, digits, rows_of(digits, label)[:40])
@@ -59,8 +63,8 @@ def given(digits: datasets.Split) -> Path:
     return folder
 
 
-def test_pictures_are_divided_80_10_10_by_their_content(own: Path) -> None:
-    parts = {name: datasets.load(str(own), name) for name in datasets.SPLITS}
+def test_pictures_are_split_80_10_10_by_their_content(unsplit: Path) -> None:
+    parts = {name: datasets.load(str(unsplit), name) for name in datasets.SPLITS}
 
     assert {split.class_names for split in parts.values()} == {("eight", "seven", "three")}
     counts = {name: len(split.images) for name, split in parts.items()}
@@ -71,89 +75,82 @@ def test_pictures_are_divided_80_10_10_by_their_content(own: Path) -> None:
         assert set(split.labels) == {0, 1, 2}
 
 
-def test_the_shares_hold_over_many_pictures() -> None:
-    found = [splits.by_content(f"{number:064x}") for number in range(0, 2**256, 2**256 // 1000)]
+def test_a_thousand_pictures_are_split_800_100_100() -> None:
+    names = [splits.by_content(f"{number:064x}") for number in range(0, 2**256, 2**256 // 1000)]
 
-    assert abs(found.count("train") - 800) < 3
-    assert abs(found.count("validation") - 100) < 3
+    assert abs(names.count("train") - 800) < 3
+    assert abs(names.count("validation") - 100) < 3
 
 
-def test_more_pictures_move_none_across(own: Path, digits: datasets.Split) -> None:
-    before = {name: datasets.load(str(own), name) for name in datasets.SPLITS}
+def test_new_pictures_move_no_picture_to_another_split(unsplit: Path, digits: datasets.Split) -> None:
+    before = {name: datasets.load(str(unsplit), name) for name in datasets.SPLITS}
     for number, row in enumerate(rows_of(digits, 3)[60:110]):
-        Image.fromarray(255 - digits.images[row]).save(own / "three" / f"0-more-{number}.png")
+        Image.fromarray(255 - digits.images[row]).save(unsplit / "three" / f"0-more-{number}.png")
 
     for name, split in before.items():
-        after = {image.tobytes() for image in datasets.load(str(own), name).images}
+        after = {image.tobytes() for image in datasets.load(str(unsplit), name).images}
         assert {image.tobytes() for image in split.images} <= after
 
 
-def test_copies_of_a_picture_stay_together(own: Path) -> None:
-    for path in list((own / "three").iterdir())[:20]:
+def test_copies_of_a_picture_are_in_the_same_split(unsplit: Path) -> None:
+    for path in list((unsplit / "three").iterdir())[:20]:
         shutil.copy(path, path.with_name(f"copy-{path.name}"))
 
-    train, validation = datasets.load_for_training(str(own))
-    test = datasets.load(str(own), "test")
+    train, validation = datasets.load_for_training(str(unsplit))
+    test = datasets.load(str(unsplit), "test")
 
-    seen = [{image.tobytes() for image in split.images} for split in (train, validation, test)]
-    assert not seen[0] & seen[1]
-    assert not seen[0] & seen[2]
+    contents = [{image.tobytes() for image in split.images} for split in (train, validation, test)]
+    assert not contents[0] & contents[1]
+    assert not contents[0] & contents[2]
 
 
-def test_given_splits_are_kept_and_validation_comes_out_of_train(given: Path) -> None:
-    train, validation = datasets.load_for_training(str(given), validation_size=30)
-    test = datasets.load(str(given), "test")
+def test_given_splits_are_kept_and_validation_is_taken_from_train(presplit: Path) -> None:
+    train, validation = datasets.load_for_training(str(presplit), validation_size=30)
+    test = datasets.load(str(presplit), "test")
 
     assert [len(split.images) for split in (train, validation, test)] == [90, 30, 60]
     assert np.bincount(validation.labels).tolist() == [10, 10, 10]
 
 
 def test_no_test_picture_is_decoded_for_training(
-    given: Path, own: Path, caplog: pytest.LogCaptureFixture
+    presplit: Path, unsplit: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for path in given.glob("test/*/*"):
-        path.write_bytes(b"not to be opened")
-    test_bytes = {
-        path for path in own.glob("*/*") if splits.by_content(files.sha256(path.read_bytes())) == "test"
-    }
-    assert test_bytes
+    for path in presplit.glob("test/*/*"):
+        path.write_bytes(b"must not be opened")
+    assert [path for path in unsplit.glob("*/*") if split_of(path) == "test"]
 
-    datasets.load_for_training(str(given))
-    datasets.load_for_training(str(own))
+    datasets.load_for_training(str(presplit))
+    datasets.load_for_training(str(unsplit))
 
     assert caplog.messages == []
 
 
-def test_the_identity_of_the_data_follows_its_content(own: Path) -> None:
-    before = datasets.load(str(own), "train").sha256
-    again = datasets.load(str(own), "train").sha256
-    victim = next(
-        path
-        for path in sorted(own.glob("three/*.png"))
-        if splits.by_content(files.sha256(path.read_bytes())) == "train"
-    )
-    victim.unlink()
+def test_the_hash_of_a_split_changes_with_its_content(unsplit: Path) -> None:
+    before = datasets.load(str(unsplit), "train").sha256
+    again = datasets.load(str(unsplit), "train").sha256
+    removed = next(path for path in sorted(unsplit.glob("three/*.png")) if split_of(path) == "train")
+    removed.unlink()
 
     assert before == again
-    assert datasets.load(str(own), "train").sha256 != before
+    assert datasets.load(str(unsplit), "train").sha256 != before
 
 
-def test_a_picture_that_cannot_be_read_is_left_out_and_told_of(
-    given: Path, caplog: pytest.LogCaptureFixture
+def test_an_unreadable_picture_is_skipped_with_a_warning(
+    presplit: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (given / "train" / "three" / "bad.png").write_text("no picture")
-    (given / "train" / "three" / "notes.txt").write_text("no picture either, and none expected")
-    (given / "train" / ".hidden").mkdir()
+    (presplit / "train" / "three" / "bad.png").write_text("no picture")
+    (presplit / "train" / "three" / "notes.txt").write_text("no picture either, and none expected")
+    (presplit / "train" / ".hidden").mkdir()
 
-    train, _ = datasets.load_for_training(str(given), validation_size=0)
+    train, _ = datasets.load_for_training(str(presplit), validation_size=0)
 
     assert len(train.images) == 120
     assert len(caplog.messages) == 1
-    assert "left out, since they cannot be read: 1 of the pictures" in caplog.messages[0]
+    assert "1 picture could not be read and was skipped; first: " in caplog.messages[0]
     assert "bad.png: not a picture" in caplog.messages[0]
 
 
-def test_words_are_classes_in_the_order_of_the_alphabet(digits: datasets.Split) -> None:
+def test_classes_named_by_words_are_in_alphabetical_order(digits: datasets.Split) -> None:
     for name in ("square", "circle", "cross"):
         for part in ("train", "test"):
             draw(Path("shapes") / part / name, digits, rows_of(digits, 3)[:2])
@@ -161,7 +158,7 @@ def test_words_are_classes_in_the_order_of_the_alphabet(digits: datasets.Split) 
     assert datasets.load("shapes", "test").class_names == ("circle", "cross", "square")
 
 
-def test_numbers_are_classes_in_the_order_of_their_size(digits: datasets.Split) -> None:
+def test_classes_named_by_numbers_are_in_numerical_order_before_words(digits: datasets.Split) -> None:
     for name in ("10", "9", "2", "x"):
         draw(Path("numbers/train") / name, digits, rows_of(digits, 3)[:2])
         draw(Path("numbers/test") / name, digits, rows_of(digits, 3)[:2])
@@ -170,7 +167,7 @@ def test_numbers_are_classes_in_the_order_of_their_size(digits: datasets.Split) 
 
 
 @pytest.mark.parametrize("classes", [2, 100])
-def test_two_to_a_hundred_classes_are_taken(classes: int, digits: datasets.Split) -> None:
+def test_two_to_a_hundred_classes_are_accepted(classes: int, digits: datasets.Split) -> None:
     for number in range(classes):
         for part in ("train", "test"):
             draw(Path("many") / part / f"c{number:03}", digits, [number, number + 100])
@@ -181,8 +178,8 @@ def test_two_to_a_hundred_classes_are_taken(classes: int, digits: datasets.Split
     assert len(split.images) == 2 * classes
 
 
-def test_a_folder_of_a_datasets_name_stays_a_folder(cli: Cli, given: Path) -> None:
-    given.rename("digits")
+def test_a_folder_path_is_never_taken_for_a_dataset_name(cli: Cli, presplit: Path) -> None:
+    presplit.rename("digits")
 
     trained = cli("train", "--dataset", "./digits", "--epochs", "1", "--json", "-q")
     report = json.loads(cli("eval", "--json", "-q").out)
@@ -192,34 +189,34 @@ def test_a_folder_of_a_datasets_name_stays_a_folder(cli: Cli, given: Path) -> No
     assert Path(report["dataset"]) == Path("digits").resolve()
 
 
-def test_pictures_that_were_added_since_are_told_of(
-    cli: Cli, given: Path, digits: datasets.Split
+def test_eval_warns_of_pictures_added_after_training(
+    cli: Cli, presplit: Path, digits: datasets.Split
 ) -> None:
-    cli("train", "--dataset", given, "--epochs", "1", "-q")
+    cli("train", "--dataset", presplit, "--epochs", "1", "-q")
     unchanged = cli("eval", "--split", "validation", "-q", "--json")
-    draw(given / "train" / "more", digits, [1, 2])
-    shutil.move(given / "train" / "more" / "0.png", given / "train" / "three" / "added.png")
-    shutil.rmtree(given / "train" / "more")
+    draw(presplit / "train" / "more", digits, [1, 2])
+    shutil.move(presplit / "train" / "more" / "0.png", presplit / "train" / "three" / "added.png")
+    shutil.rmtree(presplit / "train" / "more")
 
     changed = cli("eval", "--split", "validation", "-q", "--json")
 
     assert unchanged.err == ""
-    assert "has changed since: validation may not be what it was" in changed.err
+    assert "has changed: validation may contain other images than it did in training" in changed.err
 
 
-def test_odd_names_of_classes_and_files_are_shown_as_they_are(
-    cli: Cli, given: Path, digits: datasets.Split
+def test_unusual_names_of_classes_and_files_are_shown_unchanged(
+    cli: Cli, presplit: Path, digits: datasets.Split
 ) -> None:
     for part in ("train", "test"):
-        (given / part / "three").rename(given / part / "$\\frac{$ [red]")
-    (given / "train" / "seven" / "folder.png").mkdir()
-    (given / "train" / "seven" / "._hidden.png").write_text("")
+        (presplit / part / "three").rename(presplit / part / "$\\frac{$ [red]")
+    (presplit / "train" / "seven" / "folder.png").mkdir()
+    (presplit / "train" / "seven" / "._hidden.png").write_text("")
 
-    trained = cli("train", "--dataset", given, "--epochs", "20", "--batch-size", "30", "-q")
+    trained = cli("train", "--dataset", presplit, "--epochs", "20", "--batch-size", "30", "-q")
     report = cli("eval", "-q")
-    sheet = cli("data", "--dataset", given, "-q")
+    sheet = cli("data", "--dataset", presplit, "-q")
     Path("scan[final] a[").mkdir()
-    shutil.copy(given / "test" / "seven" / "0.png", "scan[final] a[/b].png")
+    shutil.copy(presplit / "test" / "seven" / "0.png", "scan[final] a[/b].png")
     read = cli("predict", "scan[final] a[/b].png", "-q")
 
     assert [answer.code for answer in (trained, report, sheet, read)] == [0, 0, 0, 0]
@@ -228,60 +225,58 @@ def test_odd_names_of_classes_and_files_are_shown_as_they_are(
     assert "scan[final] a[/b].png" in read.out
 
 
-def test_a_class_without_pictures_is_named(given: Path) -> None:
-    (given / "train" / "nine").mkdir()
-    (given / "train" / "nine" / "notes.txt").write_text("soon")
+def test_the_error_names_a_class_without_pictures(presplit: Path) -> None:
+    (presplit / "train" / "nine").mkdir()
+    (presplit / "train" / "nine" / "notes.txt").write_text("soon")
 
-    with pytest.raises(DataError, match="nine: a class without pictures"):
-        datasets.load(str(given), "train")
+    with pytest.raises(DataError, match="nine: this class has no pictures"):
+        datasets.load(str(presplit), "train")
 
 
-def test_pictures_that_have_gone_are_missing_data(cli: Cli, own: Path) -> None:
-    assert cli("train", "--dataset", own, "--epochs", "1").code == 0
-    shutil.rmtree(own)
+def test_eval_reports_that_the_training_pictures_are_missing(cli: Cli, unsplit: Path) -> None:
+    assert cli("train", "--dataset", unsplit, "--epochs", "1").code == 0
+    shutil.rmtree(unsplit)
 
     answer = cli("eval", "-q")
 
     assert answer.code == 3
-    assert "mine: the pictures that the model learned from are not there" in answer.err
+    assert "mine: not found; the model was trained on the pictures in this folder" in answer.err
     other = cli("eval", "-q", "--dataset", "digits")
     assert (other.code, "the model knows 3 classes" in other.err) == (2, True)
 
 
 @pytest.mark.parametrize("classes", [0, 1, 101])
-def test_fewer_and_more_classes_are_rejected(classes: int) -> None:
+def test_fewer_than_two_or_more_than_a_hundred_classes_are_rejected(classes: int) -> None:
     for number in range(classes):
         (Path("wrong") / f"c{number}").mkdir(parents=True)
     Path("wrong").mkdir(exist_ok=True)
 
-    with pytest.raises(DataError, match=f"wrong: {classes} sub-folders; expected one a class"):
+    with pytest.raises(DataError, match=f"wrong: {classes} sub-folders; expected one per class"):
         datasets.load("wrong", "train")
 
 
-def test_a_class_that_only_the_test_pictures_have_is_rejected(
-    given: Path, digits: datasets.Split
-) -> None:
-    draw(given / "test" / "nine", digits, rows_of(digits, 9)[:3])
+def test_a_class_that_is_only_in_test_is_rejected(presplit: Path, digits: datasets.Split) -> None:
+    draw(presplit / "test" / "nine", digits, rows_of(digits, 9)[:3])
 
     with pytest.raises(DataError, match="class 'nine' is not in train"):
-        datasets.load(str(given), "train")
+        datasets.load(str(presplit), "train")
 
 
-def test_too_few_pictures_to_divide_are_rejected(digits: datasets.Split) -> None:
-    for label, name in NAMES.items():
-        draw(Path("few") / name, digits, rows_of(digits, label)[:1])
+def test_a_split_without_pictures_is_rejected(digits: datasets.Split) -> None:
+    for name in NAMES.values():
+        draw(Path("few") / name, digits, [0])
 
-    # Three pictures: at least one of the parts has none, whatever their bytes are.
-    with pytest.raises(DataError, match=r"few: no pictures for \w+; add more"):
-        [datasets.load("few", part) for part in (*datasets.SPLITS, "test")]
-
-
-def test_a_validation_size_is_rejected_where_content_decides(own: Path) -> None:
-    with pytest.raises(UsageError, match="divided by their content"):
-        datasets.load_for_training(str(own), validation_size=10)
+    # All are copies of one picture, so they are in one split, and the others are empty.
+    with pytest.raises(DataError, match=r"few: no pictures for the \w+ split; add more"):
+        [datasets.load("few", split) for split in datasets.SPLITS]
 
 
-def test_what_is_neither_a_name_nor_a_folder_is_rejected() -> None:
+def test_a_validation_size_is_rejected_for_pictures_split_by_content(unsplit: Path) -> None:
+    with pytest.raises(UsageError, match="split by their content"):
+        datasets.load_for_training(str(unsplit), validation_size=10)
+
+
+def test_a_dataset_that_is_neither_a_name_nor_a_folder_is_rejected() -> None:
     Path("file.txt").write_text("")
 
     for name in ("file.txt", "no/such/folder"):
@@ -290,7 +285,7 @@ def test_what_is_neither_a_name_nor_a_folder_is_rejected() -> None:
 
 
 def idx_files(split: datasets.Split) -> dict[str, bytes]:
-    """A split as the two IDX files of MNIST."""
+    """A split as the contents of MNIST's two IDX files."""
     count = len(split.images)
     labels = split.labels.astype(np.uint8).tobytes()
     return {
@@ -300,7 +295,7 @@ def idx_files(split: datasets.Split) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_idx_files_are_taken_packed_or_not(packed: bool, digits: datasets.Split) -> None:
+def test_idx_files_are_loaded_packed_or_not(packed: bool, digits: datasets.Split) -> None:
     folder = Path("idx")
     folder.mkdir()
     for prefix, rows in (("train", slice(0, 300)), ("t10k", slice(300, 400))):
@@ -317,23 +312,33 @@ def test_idx_files_are_taken_packed_or_not(packed: bool, digits: datasets.Split)
     assert test.class_names == tuple("0123456789")
 
 
-def test_idx_files_that_are_not_all_there_are_one_line(digits: datasets.Split) -> None:
+def test_missing_idx_files_are_rejected(digits: datasets.Split) -> None:
     folder = Path("idx")
     folder.mkdir()
     for name, content in idx_files(digits).items():
         (folder / f"train-{name}").write_bytes(content)
 
-    with pytest.raises(DataError, match="idx: has neither t10k-images-idx3-ubyte nor"):
+    with pytest.raises(DataError, match="idx: neither t10k-images-idx3-ubyte nor"):
         datasets.load("idx", "test")
 
 
-def test_every_command_works_on_own_pictures_with_their_names(cli: Cli, given: Path) -> None:
-    training = ("train", "--dataset", given, "--epochs", "20", "--batch-size", "30", "--device", "cpu")
+def test_every_command_works_on_own_pictures(cli: Cli, presplit: Path) -> None:
+    training = (
+        "train",
+        "--dataset",
+        presplit,
+        "--epochs",
+        "20",
+        "--batch-size",
+        "30",
+        "--device",
+        "cpu",
+    )
 
     trained = json.loads(cli(*training, "--json", "-q").out)
     report = json.loads(cli("eval", "--json", "-q").out)
     exported = json.loads(cli("export", "--json", "-q").out)
-    pictures = sorted((given / "test" / "three").iterdir())
+    pictures = sorted((presplit / "test" / "three").iterdir())
     readings = json.loads(
         cli("predict", *pictures, "--model", f"{trained['run']}/model.onnx", "--json").out
     )
@@ -348,13 +353,15 @@ def test_every_command_works_on_own_pictures_with_their_names(cli: Cli, given: P
     assert "seven" in text
 
 
-def test_a_model_learns_on_from_another_ones_weights(cli: Cli, given: Path, run_folder: Path) -> None:
+def test_training_starts_from_the_weights_of_another_model(
+    cli: Cli, presplit: Path, run_folder: Path
+) -> None:
     shutil.copytree(run_folder, "runs/base")
     again = ("train", "--init", "base", "--device", "cpu", "--epochs", "4", "--json", "-q")
 
     same = json.loads(cli(*again, "--dataset", "digits", "--name", "same").out)
-    other = json.loads(cli(*again, "--dataset", given, "--name", "other").out)
-    fresh = json.loads(cli(*again[:1], *again[3:], "--dataset", given, "--name", "fresh").out)
+    other = json.loads(cli(*again, "--dataset", presplit, "--name", "other").out)
+    fresh = json.loads(cli(*again[:1], *again[3:], "--dataset", presplit, "--name", "fresh").out)
 
     base = checkpoint.load(Path("runs/base/model.safetensors"))
     config = json.loads(Path("runs/other/config.json").read_text())
@@ -369,11 +376,15 @@ def test_a_model_learns_on_from_another_ones_weights(cli: Cli, given: Path, run_
     ("arguments", "code", "message"),
     [
         (("--init", "nothing"), 4, "nothing: no such file"),
-        (("--init", "base", "--arch", "mlp"), 2, "--arch mlp: runs/base/model.safetensors is a 'cnn'"),
+        (
+            ("--init", "base", "--arch", "mlp"),
+            2,
+            "--arch mlp: the architecture of runs/base/model.safetensors is 'cnn'",
+        ),
         (("--init", "runs/base/model.onnx"), 2, "an exported file; name the checkpoint"),
     ],
 )
-def test_a_start_that_cannot_be_is_one_line(
+def test_an_unusable_initial_model_is_rejected_before_a_run_folder_is_made(
     arguments: tuple[str, ...], code: int, message: str, cli: Cli, run_folder: Path
 ) -> None:
     shutil.copytree(run_folder, "runs/base")
@@ -386,11 +397,11 @@ def test_a_start_that_cannot_be_is_one_line(
     assert [path.name for path in Path("runs").iterdir()] == ["base"]
 
 
-def test_data_shows_samples_counts_and_duplicates(cli: Cli, given: Path) -> None:
-    shutil.copy(given / "train" / "three" / "0.png", given / "test" / "three" / "copy.png")
+def test_data_shows_samples_counts_and_duplicates(cli: Cli, presplit: Path) -> None:
+    shutil.copy(presplit / "train" / "three" / "0.png", presplit / "test" / "three" / "copy.png")
 
-    text = cli("data", "--dataset", given).out
-    result = json.loads(cli("data", "--dataset", given, "--output", "sheet.png", "--json").out)
+    text = cli("data", "--dataset", presplit).out
+    result = json.loads(cli("data", "--dataset", presplit, "--output", "sheet.png", "--json").out)
 
     assert result["images"]["test"] == {"eight": 20, "seven": 20, "three": 21}
     assert sum(result["images"]["train"].values()) == 110
@@ -399,11 +410,11 @@ def test_data_shows_samples_counts_and_duplicates(cli: Cli, given: Path) -> None
         with Image.open(path) as sheet:
             assert sheet.format == "PNG"
             assert min(sheet.size) > 150
-    assert "exact duplicates between test and the rest: 1" in text
+    assert "test images that are also in train or validation: 1" in text
     assert any("⠀" <= character <= "⣿" for character in text)
 
 
-def test_the_list_says_what_is_on_disk(cli: Cli) -> None:
+def test_download_list_shows_which_datasets_are_on_disk(cli: Cli) -> None:
     result = {item["name"]: item for item in json.loads(cli("download", "--list", "--json").out)}
     text = cli("download", "--list").out
 

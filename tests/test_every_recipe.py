@@ -1,4 +1,4 @@
-"""Every recipe goes the whole way: train, save, load, export, parity."""
+"""Every recipe can be trained, saved, opened and exported."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ import pytest
 import mnistctl
 from mnistctl import datasets
 from mnistctl.api import models
-from tests.conftest import RECIPES
+from tests.helpers import RECIPES
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_what_is_exported_is_what_was_trained(name: str) -> None:
+def test_an_export_of_every_recipe_gives_the_outputs_of_its_checkpoint(name: str) -> None:
     run = mnistctl.train(recipe=name, dataset="digits", device="cpu", epochs=1, plots=False)
     report = mnistctl.evaluate(run.run, split="validation")
     (exported,) = mnistctl.export(run.run)
@@ -24,5 +24,5 @@ def test_what_is_exported_is_what_was_trained(name: str) -> None:
     ]
     assert report.accuracy == pytest.approx(run.validation_accuracy)
     assert exported.parity["holds"] is True
-    for ours, theirs in zip(*outputs, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-4)  # as parity has it
+    for checkpoint_output, onnx_output in zip(*outputs, strict=True):
+        np.testing.assert_allclose(checkpoint_output, onnx_output, atol=1e-4)  # the parity limit

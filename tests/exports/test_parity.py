@@ -1,3 +1,5 @@
+"""The parity check, and the ONNX files it is about."""
+
 import dataclasses
 import json
 from pathlib import Path
@@ -7,12 +9,11 @@ import onnx
 import pytest
 import torch
 
-from mnistctl import datasets
+from mnistctl import datasets, exports
 from mnistctl.api import models
 from mnistctl.errors import CheckFailedError
-from mnistctl.exports import onnx as onnx_export
 from mnistctl.exports import parity
-from mnistctl.models import checkpoint, formats
+from mnistctl.models import checkpoint
 from mnistctl.models.metadata import KEY
 from mnistctl.models.onnx_predictor import OnnxPredictor
 from mnistctl.models.predictor import Outputs
@@ -30,29 +31,27 @@ def split() -> datasets.Split:
 
 @pytest.mark.parametrize("temperature", [1.0, 1.7])
 @pytest.mark.parametrize("arch", architectures.ARCHITECTURES)
-def test_every_architecture_says_the_same_in_onnx(
+def test_every_architecture_gives_the_same_outputs_in_onnx(
     arch: str, temperature: float, split: datasets.Split, checkpoint_path: Path, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    config = TrainSettings(arch=arch)
+    settings = TrainSettings(arch=arch)
     metadata = dataclasses.replace(checkpoint.load(checkpoint_path).metadata, temperature=temperature)
-    net = nets.build(arch, arch_args=dict(config.arch_args), classes=10)
+    net = nets.build(arch, arch_args=dict(settings.arch_args), classes=10)
     reference = TorchPredictor(
         classifier.Classifier(net, temperature=temperature), metadata, device=torch.device("cpu")
     )
-    made = onnx_export.OnnxFile(
-        onnx_export.build(reference, opset=formats.OPSET, input_kind=formats.UINT8)
-    )
-    made.save(tmp_path / "model.onnx", metadata)
+    export = exports.build("onnx", exports.Source(reference))
+    export.save(tmp_path / "model.onnx", metadata)
 
-    found = parity.compare(reference, made.open(tmp_path / "model.onnx"), split)
+    result = parity.compare(reference, export.open(tmp_path / "model.onnx"), split)
 
-    assert found.holds
-    assert found.argmax_agreement == 1
-    assert found.images == 297
+    assert result.holds
+    assert result.argmax_agreement == 1
+    assert result.images == 297
 
 
-def test_the_file_is_as_old_runtimes_want_it_and_complete(onnx_path: Path) -> None:
+def test_the_onnx_file_is_self_contained_and_old_runtimes_can_read_it(onnx_path: Path) -> None:
     model = onnx.load(onnx_path, load_external_data=False)
 
     assert model.ir_version == 8
@@ -65,8 +64,8 @@ def test_the_file_is_as_old_runtimes_want_it_and_complete(onnx_path: Path) -> No
     assert entry["export"].items() >= {"format": "onnx", "opset": 18, "ir_version": 8}.items()
 
 
-class Spoiled:
-    """A predictor of which one output is off."""
+class Offset:
+    """A predictor that adds an offset to one value of an output."""
 
     def __init__(
         self, predictor: OnnxPredictor, offset: float, rows: int, output: str = "logits"
@@ -77,39 +76,39 @@ class Spoiled:
 
     def __call__(self, images: Images) -> Outputs:
         outputs = self._predictor(images)
-        spoiled = getattr(outputs, self._output).copy()
-        spoiled[: self._rows].flat[0] += self._offset
-        return outputs._replace(**{self._output: spoiled})
+        values = getattr(outputs, self._output).copy()
+        values[: self._rows].flat[0] += self._offset
+        return outputs._replace(**{self._output: values})
 
 
 @pytest.mark.parametrize("output", Outputs._fields)
 @pytest.mark.parametrize("offset", [0.5, 100.0, float("nan"), float("inf")])
-def test_a_model_that_says_something_else_fails_the_check(
+def test_a_different_output_fails_the_parity_check(
     offset: float, output: str, split: datasets.Split, checkpoint_path: Path, onnx_path: Path
 ) -> None:
     reference = models.open_predictor(checkpoint_path)
-    spoiled = Spoiled(OnnxPredictor(onnx_path), offset, rows=1, output=output)
+    exported = Offset(OnnxPredictor(onnx_path), offset, rows=1, output=output)
 
-    found = parity.compare(reference, spoiled, split)
+    result = parity.compare(reference, exported, split)
 
-    assert not found.holds
+    assert not result.holds
     with pytest.raises(CheckFailedError, match=r"out\.onnx: not written: on 297 images"):
-        found.require("out.onnx")
+        result.require("out.onnx")
 
 
-def test_a_difference_that_rounding_explains_is_counted_and_let_pass(
+def test_a_difference_within_float32_rounding_passes_the_parity_check(
     split: datasets.Split, checkpoint_path: Path, onnx_path: Path
 ) -> None:
     reference = models.open_predictor(checkpoint_path)
 
-    found = parity.compare(reference, Spoiled(OnnxPredictor(onnx_path), 5e-5, rows=9), split)
+    result = parity.compare(reference, Offset(OnnxPredictor(onnx_path), 5e-5, rows=9), split)
 
-    assert found.holds
-    assert 4e-5 < found.max_logit_difference < 6e-5
+    assert result.holds
+    assert 4e-5 < result.max_logit_difference < 6e-5
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7, 256])
-def test_any_batch_size_gives_the_same_answers(
+def test_the_batch_size_does_not_change_the_outputs(
     batch: int, split: datasets.Split, onnx_path: Path
 ) -> None:
     predictor = OnnxPredictor(onnx_path)

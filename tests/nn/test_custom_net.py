@@ -1,11 +1,11 @@
-"""A person's own `nn.Module`, from training to export."""
+"""Custom architectures, from training to export."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Cli
+from tests.helpers import Cli
 
 NET = """
 import torch
@@ -44,14 +44,14 @@ class Square(nn.Module):
 class Broken(nn.Module):
     def __init__(self):
         super().__init__()
-        self.head = nothing_of_that_name
+        self.head = undefined_name
 
 
 class NotANet:
     pass
 
 
-class Aux(Ten):
+class ReturnsTuple(Ten):
     def forward(self, images):
         logits = super().forward(images)
         return (logits, logits) if self.training else logits
@@ -63,7 +63,7 @@ class Frozen(Ten):
         self.requires_grad_(False)
 
 
-class Two(Ten):
+class FixedBatch(Ten):
     def forward(self, images):
         return self.head(images.reshape(2, 784))
 
@@ -95,81 +95,84 @@ def net() -> Path:
 
 
 @pytest.mark.slow
-def test_a_class_of_ones_own_goes_the_whole_way(cli: Cli) -> None:
-    trained = cli(*TRAIN, "--arch", "net.py:Net", "--hidden", "12", "--name", "own")
-    again = cli("train", "--config", "runs/own/config.json", "--name", "again", "--no-plots")
-    report = cli("eval", "own", "--arch", "net.py:Net", "--json", "-q")
-    exported = cli("export", "own", "--arch", "net.py:Net", "--json", "-q")
-    without = cli("eval", "runs/own/model.onnx", "--json")
+def test_a_custom_net_can_be_trained_evaluated_exported_and_compared(cli: Cli) -> None:
+    trained = cli(*TRAIN, "--arch", "net.py:Net", "--hidden", "12", "--name", "custom")
+    retrained = cli("train", "--config", "runs/custom/config.json", "--name", "again", "--no-plots")
+    report = cli("eval", "custom", "--arch", "net.py:Net", "--json", "-q")
+    exported = cli("export", "custom", "--arch", "net.py:Net", "--json", "-q")
+    onnx_report = cli("eval", "runs/custom/model.onnx", "--json")
 
     assert trained.code == 0, trained.err
-    assert again.code == 0, again.err
-    assert "mnistctl eval runs/own --arch net.py:Net" in trained.out.replace("\\", "/")
-    config = json.loads(Path("runs/own/config.json").read_text())
+    assert retrained.code == 0, retrained.err
+    assert "mnistctl eval runs/custom --arch net.py:Net" in trained.out.replace("\\", "/")
+    config = json.loads(Path("runs/custom/config.json").read_text())
     assert config["arch_args"] == {"hidden": [12]}
     assert len(config["arch_sha256"]) == 64
     assert json.loads(exported.out)[0]["parity"]["holds"] is True
-    assert json.loads(without.out)["accuracy"] == json.loads(report.out)["accuracy"]
+    assert json.loads(onnx_report.out)["accuracy"] == json.loads(report.out)["accuracy"]
     cli(*TRAIN, "--arch", "net.py:Ten", "--name", "ten", "-q")
     cli(*TRAIN, "--arch", "linear", "--name", "linear", "-q")
     classes = ("--arch", "net.py:Net", "--arch", "net.py:Ten")
     for command in ("compare", "plot"):
-        assert cli(command, "own", "ten", "linear", *classes).code == 0
+        assert cli(command, "custom", "ten", "linear", *classes).code == 0
 
 
-def test_a_class_that_takes_no_number_of_classes_will_do(cli: Cli) -> None:
+def test_a_custom_class_needs_no_argument_for_the_number_of_classes(cli: Cli) -> None:
     assert cli(*TRAIN, "--arch", "net.py:Ten", "-q").code == 0
     assert Path("runs/digits-Ten-1").is_dir()
 
 
 @pytest.mark.parametrize("command", ["eval", "predict x.png --model", "export", "train --init"])
-def test_opening_a_model_never_runs_the_code_that_it_names(cli: Cli, command: str, net: Path) -> None:
-    cli(*TRAIN, "--arch", "net.py:Net", "--name", "own", "-q")
+def test_opening_a_model_does_not_run_the_code_that_it_names(cli: Cli, command: str, net: Path) -> None:
+    cli(*TRAIN, "--arch", "net.py:Net", "--name", "custom", "-q")
     net.write_text("raise SystemExit('ran')")
 
-    answer = cli(*command.split(), "own")
+    answer = cli(*command.split(), "custom")
 
     assert answer.code == 4
     assert "if you trust the file, add --arch net.py:Net" in answer.err
 
 
-def test_a_class_that_has_changed_is_warned_of(cli: Cli, net: Path) -> None:
-    cli(*TRAIN, "--arch", "net.py:Net", "--name", "own", "-q")
+def test_eval_warns_if_the_custom_class_has_changed(cli: Cli, net: Path) -> None:
+    cli(*TRAIN, "--arch", "net.py:Net", "--name", "custom", "-q")
     net.write_text(NET + "\n# changed\n")
 
-    answer = cli("eval", "own", "--arch", "net.py:Net", "--no-plots", "-q", "--json")
+    answer = cli("eval", "custom", "--arch", "net.py:Net", "--no-plots", "-q", "--json")
 
     assert answer.code == 0
     assert answer.err.startswith("mnistctl: warning: net.py:Net has changed since")
 
 
-def test_a_model_says_what_it_is_without_its_class(cli: Cli, net: Path) -> None:
-    cli(*TRAIN, "--arch", "net.py:Net", "--name", "own", "-q")
+def test_info_describes_a_model_without_its_custom_class(cli: Cli, net: Path) -> None:
+    cli(*TRAIN, "--arch", "net.py:Net", "--name", "custom", "-q")
     net.unlink()
 
-    assert json.loads(cli("info", "own", "--json").out)["arch"] == "net.py:Net"
+    assert json.loads(cli("info", "custom", "--json").out)["arch"] == "net.py:Net"
 
 
-def test_another_class_than_the_models_is_rejected(cli: Cli) -> None:
-    cli(*TRAIN, "--arch", "net.py:Net", "--name", "own", "-q")
+def test_eval_rejects_a_class_that_is_not_the_models(cli: Cli) -> None:
+    cli(*TRAIN, "--arch", "net.py:Net", "--name", "custom", "-q")
 
-    answer = cli("eval", "own", "--arch", "net.py:Ten")
+    answer = cli("eval", "custom", "--arch", "net.py:Ten")
 
     assert answer.code == 2
-    assert "is a 'net.py:Net'" in answer.err
+    assert "is 'net.py:Net'" in answer.err
 
 
 @pytest.mark.parametrize(
     ("arch", "message"),
     [
-        ("net.py:Square", "for images (2, 1, 28, 28) it gives (2, 1, 28, 28), expected logits (2, 10)"),
-        ("net.py:Broken", "line 38: NameError: name 'nothing_of_that_name' is not defined"),
+        (
+            "net.py:Square",
+            "for images (2, 1, 28, 28) it returns (2, 1, 28, 28), expected logits (2, 10)",
+        ),
+        ("net.py:Broken", "line 38: NameError: name 'undefined_name' is not defined"),
         ("net.py:NotANet", "unknown nn.Module in net.py 'NotANet'; known: Net, Ten, Square, Broken"),
-        ("net.py:Aux", "TypeError: it gives tuple, expected a tensor of logits"),
-        ("net.py:Frozen", "TypeError: it has no weights that can be trained"),
-        ("net.py:Two", "RuntimeError: shape '[2, 784]' is invalid"),
-        ("net.py:Half", "scale is not of a type that can be saved"),
-        ("net.py:Masked", "mask holds values that are not finite"),
+        ("net.py:ReturnsTuple", "TypeError: returns tuple, expected a tensor of logits"),
+        ("net.py:Frozen", "TypeError: has no trainable weights"),
+        ("net.py:FixedBatch", "RuntimeError: shape '[2, 784]' is invalid"),
+        ("net.py:Half", "scale has a type that cannot be saved"),
+        ("net.py:Masked", "mask has values that are not finite"),
         ("net.py:Exits", "SystemExit: 3"),
         ("net.py:Nett", "unknown nn.Module in net.py 'Nett'"),
         ("gone.py:Net", "--arch gone.py:Net: gone.py: no such file"),
@@ -177,7 +180,7 @@ def test_another_class_than_the_models_is_rejected(cli: Cli) -> None:
         ("raises.py:Net", "line 2: ValueError: no"),
     ],
 )
-def test_a_class_that_will_not_do_is_one_line(cli: Cli, arch: str, message: str) -> None:
+def test_train_rejects_an_unusable_custom_class_in_one_line(cli: Cli, arch: str, message: str) -> None:
     Path("bad.py").write_text("class :")
     Path("raises.py").write_text("\nraise ValueError('no')")
 
@@ -189,7 +192,7 @@ def test_a_class_that_will_not_do_is_one_line(cli: Cli, arch: str, message: str)
     assert not Path("runs").exists()
 
 
-def test_what_its_file_prints_and_what_lies_beside_it_do_no_harm(cli: Cli, net: Path) -> None:
+def test_a_custom_file_may_print_and_import_its_neighbours(cli: Cli, net: Path) -> None:
     Path("blocks.py").write_text("WIDTH = 784")
     net.write_text("from blocks import WIDTH\nprint('hello', WIDTH)\n" + NET)
 
@@ -199,7 +202,7 @@ def test_what_its_file_prints_and_what_lies_beside_it_do_no_harm(cli: Cli, net: 
     assert "hello 784" in answer.err
 
 
-def test_two_classes_of_one_name_are_told_apart(cli: Cli) -> None:
+def test_compare_accepts_two_custom_classes_of_the_same_name(cli: Cli) -> None:
     for folder, size in (("x", 10), ("y", 12)):
         Path(folder).mkdir()
         Path(folder, "net.py").write_text(NET.replace("hidden=(8,)", f"hidden=({size},)"))
@@ -212,25 +215,25 @@ def test_two_classes_of_one_name_are_told_apart(cli: Cli) -> None:
     assert "changed" not in answer.err
 
 
-def test_a_changed_class_is_warned_of_when_its_settings_are_used_again(cli: Cli, net: Path) -> None:
-    cli(*TRAIN, "--arch", "net.py:Net", "--name", "own", "-q")
+def test_train_warns_once_if_the_class_of_reused_settings_has_changed(cli: Cli, net: Path) -> None:
+    cli(*TRAIN, "--arch", "net.py:Net", "--name", "custom", "-q")
     net.write_text(NET + "\n# changed\n")
 
-    again = cli("train", "--config", "runs/own/config.json", "--no-plots", "-q")
-    tuned = cli("train", "--init", "own", "--arch", "net.py:Net", "--dataset", "digits", "-q")
+    retrained = cli("train", "--config", "runs/custom/config.json", "--no-plots", "-q")
+    tuned = cli("train", "--init", "custom", "--arch", "net.py:Net", "--dataset", "digits", "-q")
 
-    assert again.err.count("has changed since") == 1
+    assert retrained.err.count("has changed since") == 1
     assert tuned.err.count("has changed since") == 1
 
 
-def test_arguments_that_the_class_does_not_take_are_one_line(cli: Cli) -> None:
+def test_train_rejects_an_argument_that_the_custom_class_does_not_take(cli: Cli) -> None:
     answer = cli(*TRAIN, "--arch", "net.py:Ten", "--dropout", "0.5")
 
     assert answer.code == 2
     assert "unexpected keyword argument 'dropout'" in answer.err
 
 
-def test_its_weights_can_be_started_from_for_other_classes(cli: Cli) -> None:
+def test_a_custom_net_can_be_fine_tuned_to_other_classes(cli: Cli) -> None:
     from PIL import Image
 
     for number in range(40):
@@ -239,9 +242,11 @@ def test_its_weights_can_be_started_from_for_other_classes(cli: Cli) -> None:
         digit = Image.new("L", (28, 28), 255)
         digit.paste(0, (5 + number % 7, 4, 12 + number % 5, 20 + number % 3))
         digit.save(path)
-    cli(*TRAIN, "--arch", "net.py:Net", "--name", "own", "-q")
+    cli(*TRAIN, "--arch", "net.py:Net", "--name", "custom", "-q")
 
-    answer = cli("train", "--init", "own", "--arch", "net.py:Net", "--dataset", "mine", "-q", "--json")
+    answer = cli(
+        "train", "--init", "custom", "--arch", "net.py:Net", "--dataset", "mine", "-q", "--json"
+    )
 
     assert answer.code == 0, answer.err
     info = json.loads(cli("info", json.loads(answer.out)["run"], "--json").out)

@@ -1,16 +1,14 @@
-"""A torch.export program, for those who stay with PyTorch."""
+"""The format `torch`: a torch.export program, for PyTorch itself."""
 
 import json
 from pathlib import Path
 
 import torch
 
-from mnistctl.exports.onnx import OfPixels, example, silenced
-from mnistctl.models import formats
+from mnistctl.exports.graph import Source, silenced, with_input
 from mnistctl.models.metadata import KEY, Metadata
 from mnistctl.models.onnx_predictor import as_input
 from mnistctl.models.predictor import Outputs
-from mnistctl.nn.torch_predictor import TorchPredictor
 from mnistctl.system import files
 from mnistctl.types import Images
 
@@ -18,37 +16,37 @@ _ENTRY = f"{KEY}.json"
 
 
 class TorchProgram:
-    """A program that can be saved, and opened by the process that made it: opening one can run code."""
+    """A torch.export program; see `exports.Export`."""
 
-    def __init__(self, predictor: TorchPredictor, *, input_kind: str) -> None:
-        module = predictor.reader if input_kind == formats.UINT8 else OfPixels(predictor.reader).eval()
+    def __init__(self, source: Source) -> None:
+        module, example = with_input(source.predictor.classifier, source.input_kind)
         with silenced():
             self._program = torch.export.export(
                 module,
-                (example(input_kind),),
+                (example,),
                 dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
                 strict=False,
             )
 
     @property
     def details(self) -> dict[str, str]:
-        """See `exports.onnx.OnnxFile`."""
+        """See `exports.Export`."""
         return {"torch": torch.__version__}
 
     def save(self, path: Path, metadata: Metadata) -> None:
-        """Write the file."""
+        """See `exports.Export`."""
         entry = json.dumps(metadata.to_json())
-        # A name without .pt2 would be warned about, and weights that share their memory are.
+        # torch warns about names that do not end in .pt2 and about weights that share memory.
         with path.open("wb") as file, silenced():
             torch.export.save(self._program, file, extra_files={_ENTRY: entry})
 
     def open(self, path: Path) -> "LoadedProgram":
-        """The file that this process has just saved."""
+        """See `exports.Export`. Opening a program can run code: open only what was just saved."""
         return LoadedProgram(path)
 
 
 class LoadedProgram:
-    """A program behind the Predictor protocol."""
+    """A torch.export program as a `Predictor`."""
 
     def __init__(self, path: Path) -> None:
         entry = {_ENTRY: ""}
@@ -71,7 +69,10 @@ class LoadedProgram:
 
 
 def _graph_sha256(program: torch.export.ExportedProgram) -> str:
-    """Of the operations and the weights."""
+    """SHA-256 of the operations and the weights."""
     tensors = sorted({**program.state_dict, **program.constants}.items())
     weights = [name.encode() + tensor.numpy(force=True).tobytes() for name, tensor in tensors]
     return files.sha256(str(program.graph).encode() + b"".join(weights))
+
+
+build = TorchProgram

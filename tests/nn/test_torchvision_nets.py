@@ -1,4 +1,4 @@
-"""Torchvision's nets: one of each family goes the whole way."""
+"""Torchvision's nets: one of each family can be trained, evaluated and exported."""
 
 import gzip
 from pathlib import Path
@@ -10,7 +10,7 @@ import mnistctl
 from mnistctl import datasets
 from mnistctl.settings import architectures
 
-# The smallest of each family.
+# The smallest net of each family.
 FAMILIES = (
     *("alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s"),
     *("googlenet", "inception_v3", "maxvit_t", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small"),
@@ -36,7 +36,7 @@ def tiny_digits() -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_net_of_each_family_is_trained_exported_and_checked(name: str, tiny_digits: str) -> None:
+def test_a_net_of_each_torchvision_family_is_trained_and_exported(name: str, tiny_digits: str) -> None:
     run = mnistctl.train(
         f"torchvision:{name}", dataset=tiny_digits, device="cpu", epochs=1, batch_size=8, plots=False
     )
@@ -47,13 +47,13 @@ def test_a_net_of_each_family_is_trained_exported_and_checked(name: str, tiny_di
     assert exported.parity["holds"] is True
 
 
-def test_every_family_is_there() -> None:
+def test_every_torchvision_family_is_tested() -> None:
     def family(name: str) -> str:
         return name.rstrip("0123456789").split("_")[0].rstrip("0123456789")
 
     names = [
         name.removeprefix("torchvision:")
         for name in architectures.sizes()
-        if architectures.is_torchvision(name)
+        if architectures.Architecture.parse(name).is_torchvision
     ]
     assert {family(name) for name in FAMILIES} == {family(name) for name in names}

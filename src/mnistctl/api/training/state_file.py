@@ -1,0 +1,105 @@
+"""The saved state of a run, `last.safetensors`: all that is needed to resume it bit for bit."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mnistctl.errors import ModelError
+from mnistctl.models import hashed_safetensors
+from mnistctl.run.epoch import Epoch
+from mnistctl.run.run_folder import Run
+from mnistctl.system import provenance, records, torchrun
+
+if TYPE_CHECKING:
+    import torch
+
+    from mnistctl.nn.training_state import TrainingState
+
+FORMAT_VERSION = 2
+
+
+@dataclass(frozen=True)
+class BestEpoch:
+    """The best epoch so far, and when the validation accuracy last rose."""
+
+    epoch: Epoch | None = None  # the epoch of the saved model
+    last_gain: int = 0  # the number of the last epoch that was better, not only as good
+
+    def update(self, epoch: Epoch) -> "BestEpoch":
+        """With a new best epoch, as good as the old one or better."""
+        accuracy = self.epoch.validation_accuracy or 0 if self.epoch else -1.0
+        is_gain = (epoch.validation_accuracy or 0) > accuracy
+        return BestEpoch(epoch, epoch.epoch if is_gain else self.last_gain)
+
+
+@dataclass(frozen=True)
+class SavedState:
+    """The content of a state file."""
+
+    state: "TrainingState"
+    best: BestEpoch
+    total_steps: int  # that the learning-rate schedule was made for
+    data_sha256: str
+    environment: dict[str, str]
+
+
+def environment(device: "torch.device") -> dict[str, str]:
+    """Everything besides the settings that affects the weights bit for bit."""
+    import torch
+
+    return provenance.versions() | {
+        "device": device.type,
+        "number of threads": str(torch.get_num_threads()),
+        "number of processes": str(torchrun.processes()),
+    }
+
+
+def save(run: Run, saved: SavedState) -> None:
+    """Write a run's state file, whole or not at all.
+
+    Raises:
+        WriteError: the file cannot be written.
+    """
+    values = {
+        "training_state": FORMAT_VERSION,
+        "steps": saved.state.steps,
+        "train_seconds": saved.state.train_seconds,
+        "total_steps": saved.total_steps,
+        "best_epoch": saved.best.epoch and saved.best.epoch.to_json(),
+        "last_gain": saved.best.last_gain,
+        "data_sha256": saved.data_sha256,
+        "environment": saved.environment,
+    }
+    hashed_safetensors.save(run.state_path, saved.state.tensors, values)
+
+
+def load(run: Run) -> SavedState | None:
+    """Read and verify a run's state file; None: the run has not saved any.
+
+    Raises:
+        ModelError: the file is damaged, or of another version.
+    """
+    from mnistctl.nn.training_state import TrainingState
+
+    path = run.state_path
+    if not path.exists():
+        return None
+    values, tensors, _ = hashed_safetensors.load(path)
+    version = values.get("training_state")
+    if version is None:
+        raise ModelError(f"{path}: not a training state")
+    if version != FORMAT_VERSION:
+        raise ModelError(
+            f"{path}: training state version {version}, expected {FORMAT_VERSION}: the run cannot be "
+            f"resumed; start it again with: mnistctl train --config {run.config_path}"
+        )
+    try:
+        best = values["best_epoch"] and records.build(Epoch, values["best_epoch"])
+        return SavedState(
+            TrainingState(values["steps"], values["train_seconds"], tensors),
+            BestEpoch(best, values["last_gain"]),
+            total_steps=values["total_steps"],
+            data_sha256=values["data_sha256"],
+            environment=values["environment"],
+        )
+    except (KeyError, ValueError) as error:
+        raise ModelError(f"{path}: not a training state") from error

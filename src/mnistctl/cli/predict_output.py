@@ -1,0 +1,120 @@
+"""The results of `mnistctl predict` as JSON, CSV and text, printed one by one as they come."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from rich.cells import set_cell_size
+from rich.text import Text
+
+from mnistctl.cli import render, terminal_art
+
+if TYPE_CHECKING:
+    from mnistctl.api.predict import Detection, PictureResult
+
+_FILE_WIDTH = 40  # columns for the file name; a longer name moves the rest to the right
+
+
+def write_json(results: "Iterable[PictureResult]") -> None:
+    """Print a JSON list."""
+    print("[", end="")
+    for number, result in enumerate(results):
+        text = json.dumps(result.to_json(), indent=2, ensure_ascii=False)
+        print("," if number else "", "\n  ", text.replace("\n", "\n  "), sep="", end="", flush=True)
+    print("\n]", flush=True)
+
+
+def write_json_lines(results: "Iterable[PictureResult]") -> None:
+    """Print one line of JSON per picture."""
+    for result in results:
+        print(json.dumps(result.to_json(), ensure_ascii=False), flush=True)
+
+
+def write_csv(
+    results: "Iterable[PictureResult]", *, top: int, split: bool, with_truth: bool
+) -> None:
+    """Print CSV: one row per digit, or per picture without digits.
+
+    Args:
+        results: of the pictures.
+        top: number of pairs of columns for labels and probabilities.
+        split: whether there are columns for the place of a digit in its picture.
+        with_truth: whether there is a column for the true label.
+    """
+    places = ["line", "left", "top", "width", "height"] if split else []
+    ranks = ["", *(f"_{rank}" for rank in range(2, top + 1))]
+    answers = [name + rank for rank in ranks for name in ("label", "probability")]
+    truth = ["truth"] if with_truth else []
+    writer = csv.DictWriter(
+        sys.stdout,
+        ["file", *places, *answers, "familiarity", "reason", "error", *truth],
+        extrasaction="ignore",
+        lineterminator="\n",
+    )
+    writer.writeheader()
+    for result in results:
+        row = {"file": result.file, "error": result.error, "truth": result.truth}
+        for digit in result.digits:
+            prediction = digit.prediction
+            cells = [cell for answer in prediction.top for cell in answer]
+            writer.writerow(
+                row
+                | dict(zip(places, [digit.line, *digit.box], strict=False))
+                | dict(zip(answers, cells, strict=False))
+                | {"familiarity": prediction.familiarity, "reason": prediction.reason}
+            )
+        if not result.digits:
+            writer.writerow(row | {"reason": "" if result.error else "blank"})
+        sys.stdout.flush()
+
+
+def write_text(results: "Iterable[PictureResult]", *, preview: bool) -> None:
+    """Print one line per picture, or per digit of a picture that was split.
+
+    Args:
+        results: of the pictures; those with an error are skipped.
+        preview: whether to print the model's input too.
+    """
+    has_heading = False
+    for result in results:
+        if result.error is not None:
+            continue
+        if preview:
+            for digit in result.digits:
+                render.show_text([f"{result.file}\n{terminal_art.block_art(digit.image)}"])
+        if result.is_split:
+            render.show_text(_number_lines(result))
+            continue
+        if not has_heading:
+            heading = f"{'file':<{_FILE_WIDTH}}  label  probability  runners-up"
+            render.show_text([Text(heading, style="dim")])
+            has_heading = True
+        render.show_text([_digit_line(result.file, result.digits[0])])
+
+
+def _digit_line(file: str, digit: "Detection") -> Text:
+    prediction = digit.prediction
+    name = file if len(file) > _FILE_WIDTH else set_cell_size(file, _FILE_WIDTH)
+    probability = render.percent(prediction.probability)
+    if prediction.rejected:
+        best_guess = f"{prediction.reason}; best guess {prediction.label}, {probability}"
+        return Text.assemble(name, "  ", (f"{'–':>5}", "bold"), f"  {'–':>11}  {best_guess}")
+    runners_up = ", ".join(f"{label} {render.percent(share)}" for label, share in prediction.top[1:])
+    label = (f"{prediction.label:>5}", "bold")
+    return Text.assemble(name, "  ", label, f"  {probability:>11}  {runners_up}")
+
+
+def _number_lines(result: "PictureResult") -> Iterator[Text]:
+    """The number, then a line for each digit."""
+    number = result.text.replace("\n", " / ") or "blank"
+    yield Text.assemble(result.file, "  ", (number, "bold"))
+    for digit in result.digits:
+        prediction, box = digit.prediction, digit.box
+        place = f"{box.width}×{box.height} at {box.left}, {box.top}"
+        answer = f"{prediction.label}  {render.percent(prediction.probability)}"
+        if prediction.rejected:
+            guess = f"{prediction.label}, {render.percent(prediction.probability)}"
+            answer = f"?  {prediction.reason}; best guess {guess}"
+        yield Text(f"  {answer:<12} {place}", style="" if prediction.rejected else "dim")
