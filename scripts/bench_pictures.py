@@ -1,12 +1,12 @@
-"""Time `predict` with the bundled model: one picture, a photo of 12 megapixels, 10,000 small pictures.
+"""Measure `predict` with the bundled model: a picture, a 12-megapixel photo, 10,000 small pictures.
 
-Writes its section of `docs/benchmarks.md`. The machine must do nothing else:
+Writes a section of `docs/benchmarks.md`. The machine must be idle:
 
     python scripts/bench_pictures.py [--rounds 11]
 """
 
 import argparse
-import os
+import contextlib
 import statistics
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -19,11 +19,11 @@ from PIL import Image
 import bench
 from mnistctl import datasets
 
-MANY = 10_000
+PICTURES = 10_000
 
 
 def photo(digit: Image.Image) -> Image.Image:
-    """A digit of 4,000×3,000 pixels on uneven paper."""
+    """A digit of 4,000×3,000 pixels on unevenly lit paper."""
     large = np.asarray(digit.resize((4_000, 3_000), Image.Resampling.BICUBIC), dtype=np.float32)
     light = np.linspace(0.6, 1, 4_000, dtype=np.float32)
     noise = np.random.default_rng(0).normal(0, 3, large.shape)
@@ -31,61 +31,50 @@ def photo(digit: Image.Image) -> Image.Image:
     return Image.fromarray(np.clip(colours, 0, 255).astype(np.uint8))
 
 
-def make_pictures(folder: Path) -> None:
-    """Write what the commands read."""
+def write_pictures(folder: Path) -> None:
+    """Write the pictures that the commands read."""
     digits = datasets.load("digits", "test").images
     first = Image.fromarray(255 - digits[0])
     first.resize((280, 280)).save(folder / "digit.png")
     photo(first).save(folder / "photo.jpg", quality=85)
     (folder / "many").mkdir()
-    for number in range(MANY):
+    for number in range(PICTURES):
         Image.fromarray(255 - digits[number % len(digits)]).save(folder / f"many/{number:05}.png")
 
 
 def main() -> None:
-    """Run all in turns and write the section."""
+    """Run all commands in turns and write the section."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=11)
-    asked = parser.parse_args()
-    here = Path.cwd()
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        # In a process of its own: a child's peak memory begins with that of its parent.
+    arguments = parser.parse_args()
+    predict = (*bench.MNISTCTL, "predict", "--model", "bundled")
+    commands = {
+        "`predict digit.png`": (*predict, "digit.png"),
+        "`predict photo.jpg`, 12 megapixels": (*predict, "photo.jpg"),
+        "`predict --split photo.jpg`, 12 megapixels": (*predict, "--split", "photo.jpg"),
+        f"`predict many --csv`, {PICTURES:,} PNG files": (*predict, "many", "--csv", "--quiet"),
+    }
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        # In another process, because the peak memory of a child starts at its parent's.
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            pool.submit(make_pictures, Path(folder)).result()
-        predict = (*bench.MNISTCTL, "predict", "--model", "bundled")
-        commands = {
-            "`predict digit.png`": (*predict, "digit.png"),
-            "`predict photo.jpg`, 12 megapixels": (*predict, "photo.jpg"),
-            "`predict --split photo.jpg`, 12 megapixels": (*predict, "--split", "photo.jpg"),
-            f"`predict many --csv`, {MANY:,} PNG files": (*predict, "many", "--csv", "--quiet"),
-        }
-        found: dict[str, list[bench.Measured]] = {title: [] for title in commands}
-        for _ in range(asked.rounds):
-            for title, command in commands.items():
-                found[title].append(bench.measure(command))
-        os.chdir(here)
-    rows = [
-        f"| {title} | {bench.spread([run.seconds for run in runs])} "
-        f"| {max(run.peak_mb for run in runs):.0f} |"
-        for title, runs in found.items()
-    ]
-    seconds = [statistics.median(run.seconds for run in runs) for runs in found.values()]
+            pool.submit(write_pictures, Path(folder)).result()
+        results = bench.measure_in_turns(commands, rounds=arguments.rounds)
+    start, one_photo, _, many = (
+        statistics.median(run.seconds for run in runs) for runs in results.values()
+    )
     bench.write_section(
         "bench_pictures",
-        "Reading pictures",
+        "Predicting pictures",
         [
-            "Whole processes, start to prompt, with the bundled model.",
+            "Each row is a whole process, from start to exit, with the bundled model.",
             "",
-            "| command | median, s | range | peak memory, MB |",
-            "| --- | --- | --- | --- |",
-            *rows,
+            *bench.process_table(results),
             "",
-            f"Of the many, {MANY / seconds[3]:,.0f} a second, the start included, and "
-            f"{MANY / (seconds[3] - seconds[0]):,.0f} without it. The photo takes "
-            f"{seconds[1] - seconds[0]:.2f} s beyond the start.",
+            f"The {PICTURES:,} PNG files are processed at {PICTURES / many:,.0f} per second, or at "
+            f"{PICTURES / (many - start):,.0f} per second without the time of a single picture. The "
+            f"photo takes {one_photo - start:.2f} s more than the small picture.",
             "",
-            f"{asked.rounds} rounds.",
+            f"{arguments.rounds} rounds.",
         ],
     )
 

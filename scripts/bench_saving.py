@@ -1,13 +1,12 @@
-"""Time what saving costs a training run, and what opening and verifying the bundled model costs.
+"""Measure what saving costs a training run, and what opening the bundled model costs.
 
-Writes its section of `docs/benchmarks.md`. MNIST must be in the data folder and the machine do nothing
-else:
+Writes a section of `docs/benchmarks.md`. MNIST must be in the data folder and the machine idle:
 
     python scripts/bench_saving.py [--rounds 5]
 """
 
 import argparse
-import os
+import contextlib
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from unittest import mock
 import bench
 import mnistctl
 from mnistctl.api import models
-from mnistctl.api.training import resume
+from mnistctl.api.training import loop
 from mnistctl.models import checkpoint, formats
 from mnistctl.settings import recipes
 
@@ -25,28 +24,28 @@ OPENINGS = 50
 
 
 def saving_share(recipe: str) -> float:
-    """Seconds that a run saves, its state and its best model, by the seconds that it trains."""
-    spent = 0.0
+    """Time for saving state and models, as a share of the training time of one run."""
+    saving_seconds = 0.0
 
     def timed(save: Callable[..., None]) -> Callable[..., None]:
-        def measured(*arguments: object) -> None:
-            nonlocal spent
+        def timed_save(*arguments: object) -> None:
+            nonlocal saving_seconds
             started = time.perf_counter()
             save(*arguments)
-            spent += time.perf_counter() - started
+            saving_seconds += time.perf_counter() - started
 
-        return measured
+        return timed_save
 
     with (
-        mock.patch.object(resume.Saver, "save", timed(resume.Saver.save)),
+        mock.patch.object(loop.RunWriter, "save_state", timed(loop.RunWriter.save_state)),
         mock.patch.object(checkpoint, "save", timed(checkpoint.save)),
     ):
-        done = mnistctl.train(recipe=recipe, dataset="mnist", device="cpu", plots=False)
-    return spent / done.train_seconds
+        result = mnistctl.train(recipe=recipe, dataset="mnist", device="cpu", plots=False)
+    return saving_seconds / result.train_seconds
 
 
 def opening_ms(kind: str) -> float:
-    """Milliseconds from a bundled file to a model that is verified and can read."""
+    """Milliseconds from a bundled file to a verified model that is ready to use."""
     path = models.bundled(kind)
     started = time.perf_counter()
     models.open_predictor(path)
@@ -57,41 +56,43 @@ def main() -> None:
     """Measure in turns and write the section."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        openings: dict[str, list[float]] = {formats.SAFETENSORS: [], formats.ONNX: []}
-        for kind in openings:
-            opening_ms(kind)  # imports what it needs
-        for _ in range(OPENINGS):
-            for kind, found in openings.items():
-                found.append(opening_ms(kind))
-        shares: dict[str, list[float]] = {recipe: [] for recipe in RECIPES}
-        for _ in range(asked.rounds):
-            for recipe, found in shares.items():
-                found.append(100 * saving_share(recipe))
-        os.chdir(bench.PAGE.parent)
-    rows = [
-        f"| `{recipe}`, {recipes.find_recipe(recipe).epochs:g} epochs | {bench.spread(found)} |"
-        for recipe, found in shares.items()
-    ]
+    arguments = parser.parse_args()
+    openings: dict[str, list[float]] = {formats.SAFETENSORS: [], formats.ONNX: []}
+    shares: dict[str, list[float]] = {recipe: [] for recipe in RECIPES}
+    for kind in openings:
+        opening_ms(kind)  # not counted: imports the runtime
+    for _ in range(OPENINGS):
+        for kind, milliseconds in openings.items():
+            milliseconds.append(opening_ms(kind))
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        for _ in range(arguments.rounds):
+            for recipe, percentages in shares.items():
+                percentages.append(100 * saving_share(recipe))
     bench.write_section(
         "bench_saving",
         "Saving and opening",
         [
-            "What saving where a run has come to takes of the time of training, by default.",
+            "Time that a run takes to save its state and its models, relative to its training time, "
+            "with default settings:",
             "",
-            "| recipe | share, %: median | range |",
+            "| recipe | share, % (median) | range |",
             "| --- | --- | --- |",
-            *rows,
+            *(
+                f"| `{recipe}`, {recipes.find_recipe(recipe).epochs:g} epochs "
+                f"| {bench.median_and_range(percentages)} |"
+                for recipe, percentages in shares.items()
+            ),
             "",
-            "What opening the bundled model takes, verifying it included and imports left out.",
+            "Time to open and verify the bundled model, without imports:",
             "",
-            "| file | ms: median | range |",
+            "| file | median, ms | range |",
             "| --- | --- | --- |",
-            *(f"| {kind} | {bench.spread(found)} |" for kind, found in openings.items()),
+            *(
+                f"| {kind} | {bench.median_and_range(milliseconds)} |"
+                for kind, milliseconds in openings.items()
+            ),
             "",
-            f"{asked.rounds} trainings and {OPENINGS} openings each, in turns.",
+            f"{arguments.rounds} training runs per recipe and {OPENINGS} openings per file.",
         ],
     )
 

@@ -1,6 +1,6 @@
-"""Make `src/mnistctl/datasets/digits.npz`, the embedded digits, from scikit-learn's copy.
+"""Build `src/mnistctl/datasets/digits.npz`, the bundled digits, from scikit-learn's copy.
 
-Run it in the development environment; it prints the size and SHA-256 for `datasets/catalog.py`.
+Run it in the development environment. It prints the size and SHA-256 for `datasets/catalog.py`.
 """
 
 import io
@@ -15,7 +15,7 @@ TARGET = Path(__file__).parents[1] / "src" / "mnistctl" / "datasets" / "digits.n
 
 
 def build() -> bytes:
-    """The archive's bytes: images uint8 (1797, 8, 8) in 0 to 16, labels uint8 (1797,)."""
+    """The content of the file: images uint8 (1797, 8, 8), 0 to 16, and labels uint8 (1797,)."""
     digits = load_digits()
     archive = io.BytesIO()
     np.savez_compressed(

@@ -85,7 +85,7 @@ def command_help(name: str, command: Any, parent: Any) -> str:
             formatter.write_dl(rows)
     text = formatter.getvalue()
     if command.epilog:  # examples, one per line
-        text += "\n" + Text.from_markup(inspect.cleandoc(command.epilog)).plain
+        text += "\n" + Text.from_markup(command.epilog).plain.replace("\n", ":\n", 1)
     return "\n".join(line.rstrip() for line in text.strip().splitlines())
 
 
@@ -96,13 +96,14 @@ def settings_page() -> Iterator[str]:
     """The training settings and the arguments of the networks, a table per group."""
     yield from (MADE_BY, "# Training settings", "")
     yield from (
-        "Each setting is an option of `mnistctl train`, a keyword of `mnistctl.train()`, and a key of the",
-        "file for `--config`. A recipe replaces these defaults, and options replace the recipe's values.",
+        "Each setting is an option of `mnistctl train`, an argument of `mnistctl.train()`, and a key",
+        "in a file for `--config`. A recipe replaces these defaults; an option replaces the recipe's",
+        "value.",
     )
     for panel in Panel:
         rows = [setting for setting in train_settings.OPTIONS.values() if setting.panel is panel]
         yield from ("", f"## {panel.value}", "")
-        yield "| setting | option | type | range | default | meaning |"
+        yield "| setting | option | type | values | default | meaning |"
         yield "| --- | --- | --- | --- | --- | --- |"
         yield from (f"| {' | '.join(cells(setting))} |" for setting in rows)
     for title, noun, registry in (
@@ -201,6 +202,14 @@ class Key:
     keys: Sequence["Key"] = ()
 
 
+# `LabelResult.to_json` counts the pictures that are its fields.
+LABEL_KEYS = (
+    Key("folder", "string", "the folder with a sub-folder per class"),
+    Key("filed", "integer", "number of pictures labelled"),
+    Key("by_class", "object", "class name -> number of pictures labelled"),
+)
+
+
 def json_page() -> Iterator[str]:
     """The JSON keys of every command."""
     yield from (MADE_BY, "# JSON output", "")
@@ -228,21 +237,24 @@ def predict_section() -> Iterator[str]:
     picture = {key.name: key for key in keys_of(PictureResult)}
     digit = keys_of(Detection)
     per_digit = [key for key in digit if key.name != "line"]
+    truth, error = (dataclasses.replace(picture[name], type="string") for name in ("truth", "error"))
     yield from (
         "",
         "With `--json`: a list of objects, one per picture, in the order given. With `--jsonl`: the",
         "same objects, one per line, each printed as soon as its picture is read.",
         "",
     )
-    yield from bullets([picture["file"], picture["truth"], *per_digit])
+    yield from bullets([picture["file"], truth, *per_digit])
     yield from ("", "With `--split`, in place of the keys of a single digit:", "")
     yield from bullets([picture["text"], dataclasses.replace(picture["digits"], keys=digit)])
     yield from ("", "For a picture that cannot be read, `file` and:", "")
-    yield from bullets([picture["error"]])
+    yield from bullets([error])
 
 
-def keys_of(cls: type) -> list[Key]:
+def keys_of(cls: type) -> Sequence[Key]:
     """The JSON keys of a result class: its fields, documented by their trailing comments."""
+    if cls is LabelResult:
+        return LABEL_KEYS
     hints, comments = typing.get_type_hints(cls), trailing_comments(cls)
     keys: list[Key] = []
     for field in dataclasses.fields(cls):
@@ -256,8 +268,9 @@ def keys_of(cls: type) -> list[Key]:
             keys.append(Key(field.name, kind, text, keys_of(nested) if nested else ()))
     for name in PROPERTIES.get(cls, ()):
         getter = getattr(cls, name).fget
-        summary = str(inspect.getdoc(getter)).split("\n")[0].rstrip(".")
-        keys.append(Key(name, json_type(typing.get_type_hints(getter)["return"]), summary))
+        text = summary_of(getter).rstrip(".")
+        kind = json_type(typing.get_type_hints(getter)["return"])
+        keys.append(Key(name, kind, text[0].lower() + text[1:]))
     return keys
 
 
@@ -349,9 +362,9 @@ def error_classes(cls: type[errors.MnistctlError]) -> Iterator[type[errors.Mnist
         yield from error_classes(child)
 
 
-def summary_of(cls: type) -> str:
-    """The first line of a class's docstring."""
-    return str(inspect.getdoc(cls)).split("\n")[0]
+def summary_of(item: Any) -> str:
+    """The first line of the docstring of a class or function."""
+    return str(inspect.getdoc(item)).split("\n")[0]
 
 
 PAGES = {

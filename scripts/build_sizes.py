@@ -1,7 +1,7 @@
-"""Count parameters and multiply-adds of every net and write `src/mnistctl/settings/sizes.json`.
+"""Count parameters and multiply-adds of every net, and write `src/mnistctl/settings/sizes.json`.
 
-The input size of a net of torchvision's is the smallest, from 28 pixels on, that it takes; nets whose
-constructor fixes it have that one. Counted on the meta device, for 10 classes; takes a minute.
+The input size of a torchvision net is the smallest one, from 28 pixels on, that the net accepts; some
+nets fix it in their constructor. Counts on the meta device, for 10 classes; takes a minute.
 """
 
 import json
@@ -22,35 +22,35 @@ _INPUT_SIZES = (28, 32, 48, 64, 75, 96, 128, 224)
 
 
 def count(net: nn.Module) -> tuple[int, int]:
-    """Parameters, and multiply-adds for one image, of a net on the meta device."""
+    """Parameters, and multiply-adds per image, of a net on the meta device."""
     net.eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         net(torch.zeros(1, 1, IMAGE_SIZE, IMAGE_SIZE, device="meta"))
-    return sum(item.numel() for item in net.parameters()), counter.get_total_flops() // 2
+    return sum(parameter.numel() for parameter in net.parameters()), counter.get_total_flops() // 2
 
 
 def measure(name: str) -> architectures.Size:
-    """The size of an architecture as it comes."""
-    known = architectures.sizes()
-    for size in _INPUT_SIZES if architectures.Architecture.parse(name).is_torchvision else _INPUT_SIZES[:1]:
-        known[name] = architectures.Size(size, 0, 0)
+    """The size of an architecture with default arguments."""
+    sizes = architectures.sizes()
+    is_torchvision = architectures.Architecture.parse(name).is_torchvision
+    for input_size in _INPUT_SIZES if is_torchvision else _INPUT_SIZES[:1]:
+        sizes[name] = architectures.Size(input_size, 0, 0)  # read by `nets.build_shapes`
         arguments = architectures.resolve(name, {})
         try:
-            return architectures.Size(
-                size, *count(nets.build_shapes(name, arch_args=arguments, classes=10))
-            )
-        except (RuntimeError, AssertionError, IndexError, ValueError):  # too small for it
+            net = nets.build_shapes(name, arch_args=arguments, classes=10)
+            return architectures.Size(input_size, *count(net))
+        except (RuntimeError, AssertionError, IndexError, ValueError):  # the images are too small
             continue
-    raise SystemExit(f"{name}: takes no size up to {_INPUT_SIZES[-1]}")
+    raise SystemExit(f"{name}: accepts no input size up to {_INPUT_SIZES[-1]}")
 
 
 def main() -> None:
-    """Measure all."""
+    """Measure all architectures and write the file."""
     if not TARGET.exists():
         TARGET.write_text("{}")
     names = [f"{architectures.TORCHVISION}{name}" for name in models.list_models(module=models)]
-    found = {name: measure(name) for name in (*architectures.ARCHITECTURES, *names)}
-    rows = ",\n".join(f"  {json.dumps(name)}: {json.dumps(list(size))}" for name, size in found.items())
+    sizes = {name: measure(name) for name in (*architectures.ARCHITECTURES, *names)}
+    rows = ",\n".join(f"  {json.dumps(name)}: {json.dumps(list(size))}" for name, size in sizes.items())
     files.write_bytes(TARGET, f"{{\n{rows}\n}}\n".encode())
 
 

@@ -1,14 +1,15 @@
-"""Make a dataset of MNIST's training images whose test images are by writers that train has not seen.
+"""Make a dataset of MNIST's training images in which train and test images are by different writers.
 
-Nothing says who wrote which image, but the training images seem to lie in the order of their writers,
-two sources taking turns: in slant and stroke an image resembles the one two places further on, and one
-300 places further on no more than any. An ordinary validation split, drawn at random, has every writer
-on both sides, the test set has others. So blocks of neighbours are held out here, to choose a
-recipe's settings by, without a look at the test set:
+Use it to select a recipe's settings without the test set:
 
     python scripts/hold_out_writers.py FOLDER
     mnistctl train --dataset FOLDER --recipe best [--thickness 0.6 ...]
     mnistctl eval RUN
+
+MNIST does not name the writer of an image. But the training images seem to be sorted by writer, from
+two sources in turn: in slant and stroke width, an image resembles the second one after it, and one 300
+places further no more than any other. A random validation split has each writer on both sides; the
+test set has other writers. So this script holds out blocks of neighbouring images.
 """
 
 import argparse
@@ -21,23 +22,23 @@ from mnistctl import datasets
 from mnistctl.datasets import Split
 from mnistctl.system import files
 
-STARTS, LENGTH = (6_000, 21_000, 36_000, 51_000), 3_000  # of the blocks held out
-MARGIN = 300  # images left out on both sides of a block: its first and last writers' others
+STARTS, LENGTH = (6_000, 21_000, 36_000, 51_000), 3_000  # images: the blocks that are held out
+MARGIN = 300  # images left out on each side of a block, which may be by the same writers
 
 
 def divide(whole: Split) -> tuple[Split, Split]:
-    """(What is left to train on, what is held out)."""
+    """The (train, test) splits; test is the blocks that are held out."""
     offsets = np.arange(len(whole.images)) - np.array(STARTS)[:, None]  # from each block's first image
-    held_out = ((offsets >= 0) & (offsets < LENGTH)).any(axis=0)
-    near = ((offsets >= -MARGIN) & (offsets < LENGTH + MARGIN)).any(axis=0)
+    is_held_out = ((offsets >= 0) & (offsets < LENGTH)).any(axis=0)
+    is_near = ((offsets >= -MARGIN) & (offsets < LENGTH + MARGIN)).any(axis=0)
     return (
-        whole.take(np.flatnonzero(~near), name="train"),
-        whole.take(np.flatnonzero(held_out), name="test"),
+        whole.take(np.flatnonzero(~is_near), name="train"),
+        whole.take(np.flatnonzero(is_held_out), name="test"),
     )
 
 
 def main(folder: Path) -> None:
-    """Write both into the folder, as the four IDX files of a dataset."""
+    """Write both splits to a new folder, as the four IDX files of a dataset."""
     whole = datasets.load("mnist", "train", validation_size=0)
     folder.mkdir(parents=True)
     for prefix, split in zip(("train", "t10k"), divide(whole), strict=True):

@@ -1,10 +1,10 @@
-"""Measure how a model takes what is not a digit: pictures of eight kinds, and real test digits.
+"""Measure how many out-of-distribution pictures of eight kinds, and MNIST test images, a model rejects.
 
     python scripts/measure_rejection.py [MODEL] [--each 650]
 
-Every picture goes the way of any picture (`images.read`). Letters, fonts and generators are others than
-those that `familiarity` is fitted on (`mnistctl.images.outliers`). Needs `pip install --group measure`, and
-MNIST in the data folder, of whose test images digits, pairs and pieces are taken.
+Pictures are read by `images.read`, as in `mnistctl predict`. Letters, fonts and generators differ from
+those that `familiarity` is fitted with (`mnistctl.nn.outliers`). Pairs and pieces of digits are made
+from MNIST's test images. Requires `pip install --group measure`, and MNIST in the data folder.
 """
 
 import argparse
@@ -25,19 +25,26 @@ from mnistctl.errors import BlankPictureError
 from mnistctl.models.predictor import Predictor, predict_all
 from mnistctl.types import Images
 
-# Left out because they look like a digit, in one font or another or in a careless hand: B D G I J L O
-# Q S Y Z b g i j l o q s y z § © ®, brackets, strokes, dashes, the question mark. Left out too: those
-# that are fitted on, and their like.
+# Without characters that look like a digit in some font or handwriting (B D G I J L O Q S Y Z b g i j l
+# o q s y z § © ®, brackets, strokes, dashes, the question mark), and without those that familiarity is
+# fitted with, and similar ones.
 STROKES = "FHKNRTVWefhkntvw"
 SIGNS = "£¥«»†‡¬"
 FONT_PACKAGES = (
-    *("font-amatic-sc", "font-caladea", "font-fredoka-one", "font-intuitive", "font-lato"),
-    *("font-manrope", "font-roboto", "font-source-sans-pro", "font-source-serif-pro"),
+    "font-amatic-sc",
+    "font-caladea",
+    "font-fredoka-one",
+    "font-intuitive",
+    "font-lato",
+    "font-manrope",
+    "font-roboto",
+    "font-source-sans-pro",
+    "font-source-serif-pro",
 )
 HANDS = ("futural", "futuram", "rowmans", "scripts", "cursive")
-# The halves that look like no digit: the upper half of an 8 is a 0, the lower of a 9 a 1.
+# Halves that do not look like a digit, as the upper half of an 8 (0) or the lower of a 9 (1) would.
 HALVES = ((0, "upper"), (0, "lower"), (2, "lower"), (3, "left"), (4, "upper"), (7, "left"))
-SIDE = 160  # pixels, of a picture
+SIDE = 160  # pixels: side of a picture
 
 Picture = Image.Image
 Random = np.random.Generator
@@ -48,7 +55,7 @@ def _paper() -> Picture:
 
 
 def letter(random: Random) -> Picture:
-    """A letter or sign in one of many fonts, or drawn by strokes, a little turned."""
+    """A letter or sign in a random font, or a letter drawn by strokes, slightly rotated."""
     picture = _paper()
     pen = ImageDraw.Draw(picture)
     if random.random() < 0.5:
@@ -71,45 +78,45 @@ def letter(random: Random) -> Picture:
 
 
 def _font_files() -> list[str]:
-    found = [
+    fonts = [
         str(file.locate())
         for package in FONT_PACKAGES
         for file in importlib.metadata.files(package) or ()
         if file.suffix in (".ttf", ".otf")
     ]
-    return sorted(found)
+    return sorted(fonts)
 
 
 def scribble(random: Random) -> Picture:
-    """Loops, spirals, zigzags and hatching."""
+    """Loops, a spiral, a zigzag or hatching."""
     t = np.linspace(0, 1, 300)
     kind = random.integers(4)
     if kind == 0:  # loops
         a, b = random.uniform(1.5, 6, 2)
         x = np.sin(2 * math.pi * a * t + random.uniform(0, 6)) + random.uniform(0.5, 3) * t
         y = np.sin(2 * math.pi * b * t)
-    elif kind == 1:  # a spiral of two turns or more
+    elif kind == 1:  # a spiral with at least two turns
         turn = 2 * math.pi * random.uniform(2, 5) * t + random.uniform(0, 6)
         x, y = (0.15 + t) * np.cos(turn), (0.15 + t) * np.sin(turn)
-    elif kind == 2:  # a zigzag of six strokes or more
+    elif kind == 2:  # a zigzag with at least six strokes
         corners = int(random.integers(7, 14))
         x = np.arange(corners) + random.normal(0, 0.2, corners)
         y = 4 * (np.arange(corners) % 2) + random.normal(0, 0.6, corners)
-    else:  # hatching back and forth, over a patch
+    else:  # hatching
         corners = int(random.integers(12, 30))
         x, y = random.uniform(0, 1, (2, corners))
     points = np.stack([x, y], axis=1)
     points = (points - points.min(axis=0)) / np.ptp(points, axis=0).max()
     picture = _paper()
-    place = 25 + points * 105
+    scaled = 25 + points * 105
     ImageDraw.Draw(picture).line(
-        [tuple(point) for point in place], fill=0, width=int(random.integers(3, 10)), joint="curve"
+        [tuple(point) for point in scaled], fill=0, width=int(random.integers(3, 10)), joint="curve"
     )
     return picture.rotate(random.uniform(0, 360), fillcolor=255)
 
 
 def noise(random: Random) -> Picture:
-    """Gaussian, speckled, salt and pepper, or blurred noise."""
+    """Gaussian noise, speckle, salt and pepper, or blurred noise."""
     kind = random.integers(4)
     side = int(random.choice([28, 40, 80, SIDE]))
     field = 128 + 60 * random.standard_normal((side, side))
@@ -120,13 +127,13 @@ def noise(random: Random) -> Picture:
         field = np.where(dark, random.integers(0, 120), 255).astype(float)
     picture = _picture(field).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     if kind == 3:
-        soft = picture.filter(ImageFilter.GaussianBlur(random.uniform(2, 8)))
-        picture = _picture((np.asarray(soft, float) - 128) * random.uniform(3, 8) + 128)
+        blurred = picture.filter(ImageFilter.GaussianBlur(random.uniform(2, 8)))
+        picture = _picture((np.asarray(blurred, float) - 128) * random.uniform(3, 8) + 128)
     return picture
 
 
 def blank(random: Random) -> Picture:
-    """Paper with grain, a shadow, a fold, or a stain; no ink."""
+    """Paper without ink: with grain, a shadow, a fold or a stain."""
     rows, columns = np.mgrid[:SIDE, :SIDE] / SIDE
     field = random.uniform(120, 255) + random.normal(0, random.uniform(0, 6), rows.shape)
     kind = random.integers(4)
@@ -141,7 +148,7 @@ def blank(random: Random) -> Picture:
 
 
 def ruled(random: Random) -> Picture:
-    """Ruled and squared paper, dots in rows, staves, with or without a margin."""
+    """Ruled paper with or without a margin, squared paper, rows of dots, or staves."""
     picture = _picture(np.full((SIDE, SIDE), random.uniform(200, 255)))
     pen = ImageDraw.Draw(picture)
     ink, width = int(random.integers(0, 150)), int(random.integers(1, 5))
@@ -166,7 +173,7 @@ def ruled(random: Random) -> Picture:
 
 
 def texture(random: Random) -> Picture:
-    """Wood, bricks, weave, cells, or leaves of a plant."""
+    """Wood, bricks, weave, cells or leaves."""
     rows, columns = np.mgrid[:SIDE, :SIDE].astype(float)
     kind = random.integers(5)
     scale = random.uniform(12, 40)
@@ -194,8 +201,8 @@ def texture(random: Random) -> Picture:
     return _picture(field)
 
 
-def two(digits: datasets.Split, random: Random) -> Picture:
-    """Two digits beside each other, with or without a gap, or one below the other."""
+def two_digits(digits: datasets.Split, random: Random) -> Picture:
+    """Two digits side by side, with or without a gap, or one below the other."""
     whole = [Image.fromarray(digits.images[row]) for row in random.integers(len(digits.images), size=2)]
     first, second = (digit.crop(digit.getbbox()) for digit in whole)
     gap = int(random.integers(-2, 9))
@@ -209,7 +216,7 @@ def two(digits: datasets.Split, random: Random) -> Picture:
 
 
 def piece(digits: datasets.Split, random: Random) -> Picture:
-    """A half of a digit, of those that look like no digit."""
+    """Half of a digit that does not look like a digit itself; see `HALVES`."""
     label, side = HALVES[random.integers(len(HALVES))]
     row = random.choice(np.flatnonzero(digits.labels == label))
     whole = Image.fromarray(digits.images[row])
@@ -231,7 +238,7 @@ def _picture(field: npt.NDArray[np.floating]) -> Picture:
 
 
 def kinds(digits: datasets.Split) -> dict[str, Callable[[Random], Picture]]:
-    """Every kind by name."""
+    """The functions that draw a picture of each kind, by the name of the kind."""
     return {
         "letters and signs": letter,
         "scribbles": scribble,
@@ -239,66 +246,67 @@ def kinds(digits: datasets.Split) -> dict[str, Callable[[Random], Picture]]:
         "blank paper": blank,
         "ruled lines": ruled,
         "textures": texture,
-        "two digits at once": lambda random: two(digits, random),
+        "two digits at once": lambda random: two_digits(digits, random),
         "pieces of digits": lambda random: piece(digits, random),
     }
 
 
 def read(picture: Picture) -> Images | None:
-    """As `predict` sees a picture; None: blank."""
+    """The image that `predict` makes of a picture; None: the picture is blank."""
     png = io.BytesIO()
     picture.save(png, format="PNG", compress_level=1)
     try:
-        return images.read(png.getvalue(), name="made up")
+        return images.read(png.getvalue(), name="generated")
     except BlankPictureError:
         return None
 
 
 def measure(predictor: Predictor, digits: datasets.Split, *, each: int) -> dict[str, Any]:
-    """The share that is refused of every kind, of all together, and of real digits; all in [0, 1]."""
+    """The shares in [0, 1] that a model rejects: of each kind, their mean, and of MNIST test images."""
     threshold = predictor.metadata.threshold
     assert threshold is not None
-    refused: dict[str, float] = {}
+    rejected: dict[str, float] = {}
     for name, draw in kinds(digits).items():
         random = np.random.default_rng(1)
-        seen = [read(draw(random)) for _ in range(each)]
-        inked = [image for image in seen if image is not None]
+        converted = [read(draw(random)) for _ in range(each)]
+        inked = [image for image in converted if image is not None]
         familiarity = (
             predict_all(predictor, np.stack(inked), batch_size=256).familiarity
             if inked
             else np.zeros(0)
         )
-        refused[name] = float(((familiarity < threshold).sum() + len(seen) - len(inked)) / each)
+        blank_count = each - len(inked)
+        rejected[name] = float(((familiarity < threshold).sum() + blank_count) / each)
     familiarity = predict_all(predictor, digits.images, batch_size=256).familiarity
     return {
-        "pictures": each * len(refused),
-        "refused": float(np.mean(list(refused.values()))),
-        "refused_by_kind": refused,
+        "pictures": each * len(rejected),
+        "rejected": float(np.mean(list(rejected.values()))),
+        "rejected_by_kind": rejected,
         "digits": len(digits.images),
         "digits_rejected": float((familiarity < threshold).mean()),
     }
 
 
-def render(found: dict[str, Any]) -> Iterator[str]:
-    """The figures as a table in Markdown."""
-    yield "| what | pictures | refused |"
+def render(result: dict[str, Any]) -> Iterator[str]:
+    """The lines of a Markdown table."""
+    yield "| pictures of | pictures | rejected |"
     yield "| --- | --- | --- |"
-    each = found["pictures"] // len(found["refused_by_kind"])
-    for name, share in found["refused_by_kind"].items():
+    each = result["pictures"] // len(result["rejected_by_kind"])
+    for name, share in result["rejected_by_kind"].items():
         yield f"| {name} | {each:,} | {100 * share:.1f}% |"
-    yield f"| **all of these** | {found['pictures']:,} | {100 * found['refused']:.1f}% |"
-    yield f"| **MNIST test images** | {found['digits']:,} | {100 * found['digits_rejected']:.2f}% |"
+    yield f"| **all of these** | {result['pictures']:,} | {100 * result['rejected']:.1f}% |"
+    yield f"| **MNIST test images** | {result['digits']:,} | {100 * result['digits_rejected']:.2f}% |"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure one model, and print the table."""
+    """Measure one model and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", nargs="?", help="as for `mnistctl eval`")
-    parser.add_argument("--each", type=int, default=650, help="pictures of each kind")
-    asked = parser.parse_args(arguments)
-    predictor = models.open_predictor(models.find_model(asked.model))
+    parser.add_argument("model", nargs="?", help="a model, as for `mnistctl eval`")
+    parser.add_argument("--each", type=int, default=650, help="pictures per kind")
+    options = parser.parse_args(arguments)
+    predictor = models.open_predictor(models.find_model(options.model))
     digits = datasets.load("mnist", "test")
-    print("\n".join(render(measure(predictor, digits, each=asked.each))))
+    print("\n".join(render(measure(predictor, digits, each=options.each))))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""Draw the README's pictures, from what the program itself shows.
+"""Draw two pictures of the README by running commands.
 
-`docs/session.svg` is a first session as it is printed; `docs/curves.png` the curves of two of its runs,
-at half their size. MNIST must be in the data folder. Takes as long as the commands do.
+    python scripts/readme_picture.py
+
+`docs/session.svg` shows the output of a first session. `docs/curves.png` shows the learning curves of
+two runs, at half size. MNIST must be in the data folder. Takes as long as the commands do.
 """
 
 import os
@@ -29,7 +31,7 @@ CURVES = (
 
 
 def draw_pictures(folder: Path) -> None:
-    """Four of MNIST's test images, as somebody might have scanned them."""
+    """Write four test images of MNIST as scanned pictures: dark on light, enlarged."""
     split = datasets.load("mnist", "test")
     folder.mkdir()
     for name, label in (("four", 4), ("nine", 9), ("six", 6), ("two", 2)):
@@ -38,13 +40,13 @@ def draw_pictures(folder: Path) -> None:
 
 
 def run(command: str) -> None:
-    """One command; a failure ends everything."""
+    """Run a command; exit if it fails."""
     if app.main(command.split()[1:]) != 0:
         raise SystemExit(f"failed: {command}")
 
 
 def main() -> None:
-    """Run the session with every console replaced by one that records."""
+    """Run the commands with a console that records what they print."""
     recorder = Console(record=True, file=StringIO(), width=WIDTH, highlight=False, markup=False)
     render.console = lambda *, stderr=False: recorder
     docs = DOCS.resolve()
@@ -52,14 +54,15 @@ def main() -> None:
         os.chdir(folder)
         draw_pictures(Path("mine"))
         for number, command in enumerate(SESSION):
-            prompt = ("\n" * bool(number) + "$ ", "bold green")
-            recorder.print(Text.assemble(prompt, (command, "bold")))
+            if number > 0:
+                recorder.print()
+            recorder.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
             run(command)
         recorder.save_svg(str(docs / "session.svg"), title="mnistctl")
         for command in CURVES:
             run(command)
-        with Image.open("curves.png") as picture:
-            half = picture.convert("RGB").reduce(2).quantize(64)
+        with Image.open("curves.png") as curves:
+            half = curves.convert("RGB").reduce(2).quantize(64)
         half.save(docs / "curves.png", optimize=True)
         os.chdir(docs)
 

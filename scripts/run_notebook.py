@@ -1,6 +1,8 @@
-"""Run `docs/mnist.ipynb` from top to bottom and keep what it shows.
+"""Run `docs/mnist.ipynb` and store the outputs of its cells, with plots at half size.
 
-MNIST must be in the data folder. Pictures are kept at half their size.
+    python scripts/run_notebook.py
+
+MNIST must be in the data folder.
 """
 
 import argparse
@@ -18,7 +20,7 @@ NOTEBOOK = Path(__file__).parents[1] / "docs" / "mnist.ipynb"
 
 
 def run(*, dataset: str) -> Any:
-    """The notebook with what its cells show, run on a dataset in an empty folder."""
+    """The notebook with its outputs, after a run on a dataset in an empty folder."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -31,19 +33,19 @@ def run(*, dataset: str) -> Any:
 
 
 def halve(png: str) -> str:
-    """A picture, base64 as notebooks have it, at half its size."""
-    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").reduce(2)
+    """A PNG in base64, as notebooks store it, at half size."""
+    plot = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").reduce(2)
     small = io.BytesIO()
-    picture.quantize(64).save(small, "PNG", optimize=True)
+    plot.quantize(64).save(small, "PNG", optimize=True)
     return base64.b64encode(small.getvalue()).decode()
 
 
 def main() -> None:
-    """Run it on MNIST and write it back."""
+    """Run the notebook on MNIST and write it back."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     notebook = run(dataset="mnist")
     for cell in notebook.cells:
-        cell.metadata.pop("execution", None)  # when it ran
+        cell.metadata.pop("execution", None)  # the time of the run
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
                 output.data["image/png"] = halve(output.data["image/png"])

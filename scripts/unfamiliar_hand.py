@@ -1,9 +1,9 @@
-"""Write a folder of pictures in a hand that no model has seen: MNIST test digits, distorted.
+"""Write pictures in a handwriting that no model was trained on: distorted MNIST test digits.
 
     python scripts/unfamiliar_hand.py FOLDER [--seed N]
 
-Every digit is slanted, turned and bent in the same way, which the seed decides; how far differs a
-little from one to the next, as in a real hand. FOLDER/train has 50 pictures, FOLDER/test 500 others.
+The seed determines how all digits are slanted, rotated and bent. The strength varies slightly from
+digit to digit, as in real handwriting. FOLDER/train gets 50 pictures, FOLDER/test 500 others.
 """
 
 import argparse
@@ -15,15 +15,14 @@ from PIL import Image
 
 from mnistctl import datasets
 
-TRAIN, TEST = 50, 500
-_SCALE = 4  # the pictures are 112 pixels wide and high
+TRAIN, TEST = 50, 500  # pictures
 
 
-def distorted(digit: npt.NDArray[np.uint8], random: np.random.Generator, hand: int) -> Image.Image:
-    """One digit, uint8 (28, 28), as this hand writes it: dark on light, 112×112."""
-    style = np.random.default_rng(hand)
+def distort(digit: npt.NDArray[np.uint8], random: np.random.Generator, seed: int) -> Image.Image:
+    """Distort a digit, uint8 (28, 28); returns a picture of 112×112 pixels, dark on light."""
+    style = np.random.default_rng(seed)
     slant, turn = style.choice([-1, 1], size=2) * style.uniform([0.6, 25], [0.9, 35])
-    bend, wave = style.uniform([2.0, 8.0], [3.0, 11.0])  # pixels of 28: how far, and how often
+    bend, wave = style.uniform([2.0, 8.0], [3.0, 11.0])  # pixels of 28: amplitude and period
     slant, turn, bend = np.array([slant, turn, bend]) * random.uniform(0.85, 1.15, size=3)
     angle = np.radians(turn)
     rows, columns = np.mgrid[0:28:112j, 0:28:112j] - 14
@@ -36,19 +35,19 @@ def distorted(digit: npt.NDArray[np.uint8], random: np.random.Generator, hand: i
 
 
 def write(folder: Path, *, seed: int) -> None:
-    """Write the two folders of pictures, from test digits that the seed draws."""
+    """Write both folders of pictures. The seed also selects the test digits."""
     split = datasets.load("mnist", "test")
     random = np.random.default_rng(seed)
     rows = random.permutation(len(split.images))[: TRAIN + TEST]
     for number, row in enumerate(rows):
-        place = folder / ("train" if number < TRAIN else "test") / str(split.labels[row])
-        place.mkdir(parents=True, exist_ok=True)
-        distorted(split.images[row], random, seed).save(place / f"{number}.png")
+        class_folder = folder / ("train" if number < TRAIN else "test") / str(split.labels[row])
+        class_folder.mkdir(parents=True, exist_ok=True)
+        distort(split.images[row], random, seed).save(class_folder / f"{number}.png")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
-    write(asked.folder, seed=asked.seed)
+    options = parser.parse_args()
+    write(options.folder, seed=options.seed)

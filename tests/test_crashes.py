@@ -1,4 +1,4 @@
-"""Whatever ends a run, and whenever: what was saved opens, and the run goes on to the same weights."""
+"""A run can be interrupted at any moment: its files stay whole, and it resumes to the same weights."""
 
 import errno
 import json
@@ -21,41 +21,43 @@ from mnistctl.run.run_folder import Run
 from mnistctl.system import files
 from tests.helpers import TINY_TRAINING, SimulatedKill
 
-RUN = Run(Path("runs/it"))
+RUN = Run(Path("runs/run"))
 
 
-class Injected:
-    """Fails at one of the calls that write, flush or rename, counted from 0."""
+class FailingWrite:
+    """Makes one of the calls that write, flush or rename fail."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, at: int, how: str) -> None:
-        self.calls = 0
-        self._at, self._how = at, how
-        for place, name in (
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, number: int, failure: str) -> None:
+        self.has_failed = False
+        self._calls = 0
+        self._number, self._failure = number, failure  # counted from 0; "killed" or "full"
+        for owner, name in (
             (os, "fsync"),
             (os, "replace"),
             (Path, "write_bytes"),
             (files, "append_line"),
         ):
-            monkeypatch.setattr(place, name, self._failing(getattr(place, name)))
+            monkeypatch.setattr(owner, name, self._patched(getattr(owner, name)))
 
-    def _failing(self, real: Callable[..., Any]) -> Callable[..., Any]:
+    def _patched(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
-            self.calls += 1
-            if self.calls - 1 != self._at:
-                return real(*arguments, **options)
-            if real.__name__ == "write_bytes":  # half of it is there
-                real(arguments[0], arguments[1][: len(arguments[1]) // 2])
-            if self._how == "killed":
+            self._calls += 1
+            if self._calls - 1 != self._number:
+                return function(*arguments, **options)
+            self.has_failed = True
+            if function.__name__ == "write_bytes":  # half of the content is written
+                function(arguments[0], arguments[1][: len(arguments[1]) // 2])
+            if self._failure == "killed":
                 raise SimulatedKill
-            full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            # The one of these that is ours says it as all of `files` does.
-            raise files.write_error(arguments[0], full) if real.__name__ == "append_line" else full
+            error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if function.__name__ == "append_line":  # raises what it would make of the system's error
+                raise files.write_error(arguments[0], error)
+            raise error
 
         return call
 
 
-def check_whole(run: Run) -> None:
-    """What lies in a run's folder under its name is whole."""
+def assert_files_are_whole(run: Run) -> None:
     if run.model_path.exists():
         checkpoint.load(run.model_path)
     if run.state_path.exists():
@@ -67,122 +69,118 @@ def check_whole(run: Run) -> None:
         run.read_metrics()
 
 
-def weights(run: Run) -> dict[str, Any]:
+def weights_of(run: Run) -> dict[str, Any]:
     return dict(checkpoint.load(run.model_path).tensors)
 
 
-def train_or_go_on() -> None:
-    begun = RUN.config_path.is_file()
-    if begun:
+def assert_same_weights(run: Run, expected: dict[str, Any]) -> None:
+    for name, tensor in weights_of(run).items():
+        np.testing.assert_array_equal(tensor, expected[name], err_msg=name)
+
+
+def train_or_resume() -> None:
+    if RUN.config_path.is_file():
         mnistctl.train(resume=RUN.folder.name, plots=False, save_every="4steps")
     else:
         mnistctl.train(**TINY_TRAINING, name=RUN.folder.name, save_every="4steps")
 
 
-CASES = 58  # calls of an undisturbed run, which the test below holds
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    before = Path.cwd()
-    os.chdir(tmp_path_factory.mktemp("undisturbed"))
-    try:
-        train_or_go_on()
-        return weights(RUN)
-    finally:
-        os.chdir(before)
-
-
 @pytest.mark.slow
-def test_every_call_that_writes_is_covered(monkeypatch: pytest.MonkeyPatch) -> None:
-    injected = Injected(monkeypatch, at=-1, how="")
-
-    train_or_go_on()
-
-    assert injected.calls == CASES
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("how", ["killed", "full"])
-@pytest.mark.parametrize("at", range(CASES))
-def test_a_failure_at_any_write_costs_nothing_that_was_saved(
-    at: int, how: str, undisturbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("failure", ["killed", "full"])
+def test_a_failure_of_any_write_leaves_a_run_that_resumes_to_the_same_weights(
+    failure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests
 ) -> None:
-    with monkeypatch.context() as patched:
-        Injected(patched, at=at, how=how)
-        try:
-            train_or_go_on()
-        except (SimulatedKill, WriteError):
-            pass
-        else:  # a folder that cannot be flushed, as on some network file systems
-            assert how == "full"
-            assert RUN.result_path.is_file()
+    train_or_resume()
+    expected = weights_of(RUN)
 
-    check_whole(RUN)
-    if RUN.folder.exists() and not RUN.config_path.exists():
+    for number in range(1_000):  # more than a run has
+        folder = tmp_path / f"write-{number}"
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        with subtests.test(write=number):
+            if not fail_and_resume(number, failure, expected, monkeypatch):
+                break
+    assert 0 < number < 999
+
+
+def fail_and_resume(
+    number: int, failure: str, expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> bool:
+    """Train with one failing write, then resume; False: the run has fewer writes than this number."""
+    with monkeypatch.context() as patched:
+        write = FailingWrite(patched, number=number, failure=failure)
+        try:
+            train_or_resume()
+        except (SimulatedKill, WriteError):
+            assert write.has_failed
+        else:  # nothing failed, or a folder that cannot be flushed, as on some network file systems
+            assert not (write.has_failed and failure == "killed")
+            assert RUN.result_path.is_file()
+    if not write.has_failed:
+        return False
+
+    assert_files_are_whole(RUN)
+    if RUN.folder.exists() and not RUN.config_path.exists():  # the run has not started
         RUN.folder.joinpath(".lock").unlink(missing_ok=True)
-        for stray in RUN.folder.iterdir():
-            stray.unlink()
-        RUN.folder.rmdir()  # what nobody began is begun again
-    train_or_go_on()
-    for name, tensor in weights(RUN).items():
-        np.testing.assert_array_equal(tensor, undisturbed[name])
+        for file in RUN.folder.iterdir():
+            file.unlink()
+        RUN.folder.rmdir()
+    train_or_resume()
+
+    assert_same_weights(RUN, expected)
     assert not list(RUN.folder.glob(f"*{files.TEMPORARY_SUFFIX}"))
     assert not list(RUN.folder.glob(f".*{files.TEMPORARY_SUFFIX}"))
-
-
-def child(folder: str) -> None:
-    """What the killed processes do."""
-    import torch
-
-    torch.set_num_threads(1)
-    os.chdir(folder)
-    train_or_go_on()
+    return True
 
 
 KILLS = 110
 
 
+def train_in_process(folder: str) -> None:
+    """The target of the processes that are killed."""
+    import torch
+
+    torch.set_num_threads(1)
+    os.chdir(folder)
+    train_or_resume()
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(os.name == "nt", reason="no such signal there")
-def test_kills_at_random_moments_cost_nothing_that_was_saved(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_kills_at_random_moments_leave_a_run_that_resumes_to_the_same_weights(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["mnistctl.nn.trainer", "mnistctl.nn.calibration"])
-    moments = random.Random(0)
+    generator = random.Random(0)
 
     def start(folder: Path) -> Any:
-        process = context.Process(target=child, args=(str(folder),))
+        folder.mkdir(exist_ok=True)
+        process = context.Process(target=train_in_process, args=(str(folder),))
         process.start()
         return process
 
     whole = tmp_path / "whole"
-    whole.mkdir()
-    begun = time.monotonic()
+    started = time.monotonic()
     process = start(whole)
     process.join()
-    longest = time.monotonic() - begun
+    whole_s = time.monotonic() - started
     assert process.exitcode == 0
-    wanted = weights(Run(whole / RUN.folder))
+    expected = weights_of(Run(whole / RUN.folder))
 
     kills = finished = 0
-    folder = tmp_path / "0"
-    folder.mkdir()
     while kills < KILLS:
+        folder = tmp_path / str(finished)
+        run = Run(folder / RUN.folder)
         process = start(folder)
-        process.join(moments.uniform(0, longest))
+        process.join(generator.uniform(0, whole_s))
         if process.exitcode is None:
             os.kill(process.pid, signal.SIGKILL)
             process.join()
             kills += 1
-            check_whole(Run(folder / RUN.folder))
+            assert_files_are_whole(run)
             continue
         assert process.exitcode == 0
-        run = Run(folder / RUN.folder)
-        for name, tensor in weights(run).items():
-            np.testing.assert_array_equal(tensor, wanted[name])
+        assert_same_weights(run, expected)
         assert run.result_path.is_file()
         finished += 1
-        folder = tmp_path / str(finished)
-        folder.mkdir()
-    print(f"{kills} kills, {finished} runs that came to their end all the same")
+    print(f"{kills} kills, {finished} runs finished")
     assert finished

@@ -1,4 +1,4 @@
-"""`benchmark`: a model in every format."""
+"""`benchmark`: one model in every format."""
 
 import json
 from pathlib import Path
@@ -10,31 +10,34 @@ from mnistctl.api import benchmark
 from mnistctl.models import formats
 from tests.helpers import Cli
 
-FEW = "safetensors,onnx,torch"
-FIGURES = (
+FORMATS = "safetensors,onnx,torch"
+METRICS = (
     *("bytes", "accuracy", "latency_ms", "latency_p99_ms", "images_per_second", "load_seconds"),
     *("peak_mb", "threads"),
 )
 
 
 @pytest.mark.slow
-def test_formats_are_measured_side_by_side(cli: Cli, checkpoint_path: Path) -> None:
-    answer = cli("benchmark", checkpoint_path, "--format", FEW, "--chart", "c.png", "--json", "-q")
+def test_benchmark_measures_every_named_format(cli: Cli, checkpoint_path: Path) -> None:
+    answer = cli(
+        "benchmark", checkpoint_path, "--format", FORMATS, "--output", "plot.png", "--json", "-q"
+    )
 
     assert answer.code == 0, answer.err
-    found = json.loads(answer.out)
-    assert [row["format"] for row in found["formats"]] == FEW.split(",")
-    for row in found["formats"]:
+    result = json.loads(answer.out)
+    assert [row["format"] for row in result["formats"]] == FORMATS.split(",")
+    for row in result["formats"]:
         assert row["status"] == "done", row
-        assert all(row[name] > 0 for name in FIGURES), row
+        assert all(row[name] > 0 for name in METRICS), row
         assert row["latency_ms"] <= row["latency_p99_ms"]
-    assert len({row["accuracy"] for row in found["formats"]}) == 1
-    assert found["images"] == 297
-    with Image.open("c.png") as chart:
-        assert min(chart.size) > 200
+    assert len({row["accuracy"] for row in result["formats"]}) == 1
+    assert result["images"] == 297
+    assert result["plots"] == ["plot.png"]
+    with Image.open("plot.png") as plot:
+        assert min(plot.size) > 200
 
 
-def test_an_exported_file_is_measured_alone(cli: Cli, onnx_path: Path) -> None:
+def test_benchmark_measures_only_the_format_of_an_exported_file(cli: Cli, onnx_path: Path) -> None:
     answer = cli("benchmark", onnx_path, "-q")
 
     assert answer.code == 0, answer.err
@@ -42,7 +45,7 @@ def test_an_exported_file_is_measured_alone(cli: Cli, onnx_path: Path) -> None:
     assert [row[:2] for row in rows if row and row[0] in formats.FORMATS] == [["onnx", "done"]]
 
 
-def test_a_failure_is_shown_as_one_and_the_exit_code_tells(
+def test_benchmark_reports_a_failed_format_and_exits_with_6(
     cli: Cli, checkpoint_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mnistctl.exports import parity
@@ -59,21 +62,21 @@ def test_a_failure_is_shown_as_one_and_the_exit_code_tells(
     assert "not written" in rows["onnx"]["reason"]
 
 
-def test_an_unknown_format_is_said_at_once(cli: Cli, checkpoint_path: Path) -> None:
+def test_benchmark_rejects_an_unknown_format(cli: Cli, checkpoint_path: Path) -> None:
     answer = cli("benchmark", checkpoint_path, "--format", "triton")
 
     assert answer.code == 2
     assert "unknown format 'triton'" in answer.err
 
 
-def test_formats_of_an_exported_file_are_not_chosen(cli: Cli, onnx_path: Path) -> None:
+def test_benchmark_rejects_a_format_option_for_an_exported_file(cli: Cli, onnx_path: Path) -> None:
     answer = cli("benchmark", onnx_path, "--format", "onnx-int8")
 
     assert answer.code == 2
     assert "is an exported file; name the checkpoint it was exported from" in answer.err
 
 
-def test_a_format_that_was_named_and_is_not_installed_is_an_error(
+def test_benchmark_fails_if_the_package_for_a_named_format_is_missing(
     cli: Cli, checkpoint_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mnistctl.errors import MissingExtraError

@@ -1,4 +1,4 @@
-"""Several models in one."""
+"""`ensemble`: several models in one file."""
 
 import json
 from pathlib import Path
@@ -15,36 +15,36 @@ QUICK = (*TRAIN, "--epochs", "1")
 
 
 @pytest.fixture
-def two(cli: Cli) -> None:
+def two_runs(cli: Cli) -> None:
     for name, seed in (("a", "0"), ("b", "1")):
         assert cli(*QUICK, "--seed", seed, "--name", name).code == 0
 
 
-@pytest.mark.usefixtures("two")
-def test_an_ensemble_is_taken_like_any_other_model(cli: Cli, picture: Path) -> None:
-    joined = cli("ensemble", "a", "b", "-o", "both.safetensors", "--json")
-    assert joined.code == 0, joined.err
+@pytest.mark.usefixtures("two_runs")
+def test_other_commands_accept_an_ensemble(cli: Cli, picture: Path) -> None:
+    combined = cli("ensemble", "a", "b", "-o", "both.safetensors", "--json")
+    assert combined.code == 0, combined.err
     exported = cli("export", "both.safetensors", "--json")
-    read = [
+    predicted = [
         cli("predict", picture, "--model", f"both.{kind}", "--json") for kind in ("safetensors", "onnx")
     ]
-    about = cli("info", "both.onnx", "--json")
-    measured = cli("eval", "both.safetensors", "--split", "validation", "--json")
+    info = cli("info", "both.onnx", "--json")
+    evaluated = cli("eval", "both.safetensors", "--split", "validation", "--json")
 
-    assert {answer.code for answer in (exported, *read, about, measured)} == {0}
-    first, second = (json.loads(answer.out)[0]["probability"] for answer in read)
+    assert {answer.code for answer in (exported, *predicted, info, evaluated)} == {0}
+    first, second = (json.loads(answer.out)[0]["probability"] for answer in predicted)
     assert first == pytest.approx(second, abs=1e-5)
-    assert [member["arch"] for member in json.loads(about.out)["members"]] == ["linear", "linear"]
-    found = json.loads(joined.out)
-    assert found["validation_accuracy"] == json.loads(measured.out)["accuracy"]
-    assert found["parameters"] == sum(
+    assert [member["arch"] for member in json.loads(info.out)["members"]] == ["linear", "linear"]
+    result = json.loads(combined.out)
+    assert result["validation_accuracy"] == json.loads(evaluated.out)["accuracy"]
+    assert result["parameters"] == sum(
         models.describe(Path("runs") / name / "model.safetensors")[1].parameters for name in "ab"
     )
-    assert 0 < found["threshold"] < 1
+    assert 0 < result["threshold"] < 1
 
 
-@pytest.mark.usefixtures("two")
-def test_its_probabilities_are_the_mean_of_its_members(cli: Cli) -> None:
+@pytest.mark.usefixtures("two_runs")
+def test_the_probabilities_of_an_ensemble_are_the_mean_of_its_members(cli: Cli) -> None:
     cli("ensemble", "a", "b")
     images = datasets.load("digits", "test").images[:20]
 
@@ -56,11 +56,11 @@ def test_its_probabilities_are_the_mean_of_its_members(cli: Cli) -> None:
         )
     )
 
-    np.testing.assert_allclose(mean, (members[0] + members[1]) / 2, atol=1e-6)  # rounding
+    np.testing.assert_allclose(mean, (members[0] + members[1]) / 2, atol=1e-6)  # float32 rounding
 
 
-@pytest.mark.usefixtures("two")
-def test_an_ensemble_may_have_an_ensemble_in_it(cli: Cli) -> None:
+@pytest.mark.usefixtures("two_runs")
+def test_an_ensemble_can_contain_an_ensemble(cli: Cli) -> None:
     cli("ensemble", "a", "b", "-o", "both.safetensors")
 
     answer = cli("ensemble", "both.safetensors", "a", "-o", "three.safetensors")
@@ -69,31 +69,31 @@ def test_an_ensemble_may_have_an_ensemble_in_it(cli: Cli) -> None:
     assert cli("eval", "three.safetensors").code == 0
 
 
-OWN = """
+CUSTOM_NET = """
 from torch import nn
 
-class Own(nn.Sequential):
+class Net(nn.Sequential):
     def __init__(self, classes):
         super().__init__(nn.Flatten(), nn.Linear(784, classes))
 """
 
 
-@pytest.mark.usefixtures("two")
-def test_a_member_of_ones_own_class_is_named_again(cli: Cli) -> None:
-    Path("own.py").write_text(OWN)
-    train = [word if word != "linear" else "own.py:Own" for word in QUICK]
+@pytest.mark.usefixtures("two_runs")
+def test_a_member_with_a_custom_architecture_needs_arch(cli: Cli) -> None:
+    Path("net.py").write_text(CUSTOM_NET)
+    train = [word if word != "linear" else "net.py:Net" for word in QUICK]
     assert cli(*train, "--name", "c").code == 0
 
-    silent = cli("ensemble", "a", "c")
-    named = cli("ensemble", "a", "c", "--arch", "own.py:Own")
+    without = cli("ensemble", "a", "c")
+    with_arch = cli("ensemble", "a", "c", "--arch", "net.py:Net")
 
-    assert (silent.code, named.code) == (4, 0), named.err
-    assert "add --arch" in silent.err
+    assert (without.code, with_arch.code) == (4, 0), with_arch.err
+    assert "add --arch" in without.err
     assert cli("eval", "ensemble.safetensors").code == 4
-    assert cli("eval", "ensemble.safetensors", "--arch", "own.py:Own").code == 0
+    assert cli("eval", "ensemble.safetensors", "--arch", "net.py:Net").code == 0
 
 
-@pytest.mark.usefixtures("two")
+@pytest.mark.usefixtures("two_runs")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -106,7 +106,7 @@ def test_a_member_of_ones_own_class_is_named_again(cli: Cli) -> None:
         (("a", "b", "-o", "there"), "there exists"),
     ],
 )
-def test_what_does_not_belong_together_is_rejected(
+def test_ensemble_rejects_models_that_do_not_belong_together(
     cli: Cli, arguments: tuple[str, ...], message: str
 ) -> None:
     cli(*QUICK, "--split-seed", "5", "--name", "split")
@@ -121,8 +121,8 @@ def test_what_does_not_belong_together_is_rejected(
     assert not Path("ensemble.safetensors").exists()
 
 
-@pytest.mark.usefixtures("two")
-def test_nothing_starts_from_an_ensemble(cli: Cli) -> None:
+@pytest.mark.usefixtures("two_runs")
+def test_train_rejects_an_ensemble_as_initial_model(cli: Cli) -> None:
     cli("ensemble", "a", "b")
 
     answer = cli(*QUICK, "--init", "ensemble.safetensors")

@@ -164,6 +164,15 @@ def mutated(content: bytes, random: np.random.Generator) -> bytes:
     return bytes(changed)
 
 
+@contextlib.contextmanager
+def collected(messages: list[str]) -> Iterator[None]:
+    """Append the message of a DataError."""
+    try:
+        yield
+    except DataError as error:
+        messages.append(str(error))
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_randomly_changed_files_are_rejected_or_read_correctly(seed: int) -> None:
     random = np.random.default_rng(seed)
@@ -182,15 +191,6 @@ def test_randomly_changed_files_are_rejected_or_read_correctly(seed: int) -> Non
 
     assert not [message for message in messages if "\n" in message]
     assert peak < 500_000  # mostly the messages; memory for a size from a bad header would be megabytes
-
-
-@contextlib.contextmanager
-def collected(messages: list[str]) -> Iterator[None]:
-    """Append the message of a DataError."""
-    try:
-        yield
-    except DataError as error:
-        messages.append(str(error))
 
 
 def test_a_header_that_implies_a_gibibyte_is_rejected_before_unpacking() -> None:

@@ -146,7 +146,7 @@ def test_an_unreadable_picture_is_skipped_with_a_warning(
 
     assert len(train.images) == 120
     assert len(caplog.messages) == 1
-    assert "1 picture could not be read and was skipped; first: " in caplog.messages[0]
+    assert "pictures that could not be read and were skipped: 1; first: " in caplog.messages[0]
     assert "bad.png: not a picture" in caplog.messages[0]
 
 
@@ -242,7 +242,7 @@ def test_eval_reports_that_the_training_pictures_are_missing(cli: Cli, unsplit: 
     assert answer.code == 3
     assert "mine: not found; the model was trained on the pictures in this folder" in answer.err
     other = cli("eval", "-q", "--dataset", "digits")
-    assert (other.code, "the model knows 3 classes" in other.err) == (2, True)
+    assert (other.code, "the model has 3 classes" in other.err) == (2, True)
 
 
 @pytest.mark.parametrize("classes", [0, 1, 101])

@@ -1,7 +1,7 @@
-"""Pictures as people have them, made of MNIST images: fixed by seed, never used to train or to tune.
+"""Realistic pictures of MNIST images, reproducible by seed. They are only for tests.
 
-Every picture has its own paper, ink, light, size and place, drawn from the ranges below; its kind adds
-what the kind is named after. What a digit is drawn with covers the paper by its coverage in [0, 1].
+Paper, ink, light, size and position of each picture are drawn from the ranges below. Each kind of
+picture adds one difficulty. A digit is drawn as its coverage of the paper, in [0, 1].
 """
 
 import io
@@ -14,19 +14,19 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-# The ranges; each is drawn from evenly.
-SIDE = (240, 900)  # pixels, the longer side of a picture
-HEIGHT = (0.15, 0.8)  # of a digit, as a share of the picture's shorter side
-SMALL, LARGE = (0.05, 0.15), (0.8, 0.9)  # the same, of the kinds that are about it
-CONTRAST = (0.5, 0.95)  # between ink and paper, as a share of the paper's brightness
-FAINT = (0.25, 0.4)  # the same, of pencils
-SHADOW = (0.15, 0.4)  # share of the light that a shadow takes away
-BLUR = (0.01, 0.035)  # standard deviation of soft focus, as a share of the digit's height
-GRAIN = (0.0, 0.02)  # standard deviation of noise, of black to white
-NOISE = (0.03, 0.08)  # the same, of the kind that is about it
-QUALITY = (30, 90)  # of JPEG
-TILT = (-3, 3)  # degrees, of rules and squares
-SPECKS = (5, 60)  # how many
+# Ranges of uniform distributions.
+SIDE = (240, 900)  # pixels: the longer side of a picture
+HEIGHT = (0.15, 0.8)  # a digit's height / the picture's shorter side
+SMALL, LARGE = (0.05, 0.15), (0.8, 0.9)  # the same, for the kinds `small` and `edge`
+CONTRAST = (0.5, 0.95)  # between ink and paper / the paper's brightness
+FAINT = (0.25, 0.4)  # the same, for the kind `pencil`
+SHADOW = (0.15, 0.4)  # share of the light that a shadow removes
+BLUR = (0.01, 0.035)  # standard deviation of a blur / the digit's height
+GRAIN = (0.0, 0.02)  # standard deviation of noise, where 1 is black to white
+NOISE = (0.03, 0.08)  # the same, for the kind `noisy`
+QUALITY = (30, 90)  # JPEG quality
+TILT = (-3, 3)  # degrees: angle of ruled lines
+SPECKS = (5, 60)  # number of specks
 
 Plane = npt.NDArray[Any]  # floats, (H, W) or (H, W, 3), 0 black, 1 white
 Random = np.random.Generator
@@ -34,18 +34,18 @@ Random = np.random.Generator
 
 @dataclass
 class Scene:
-    """A picture that is being made."""
+    """The description of a picture, which a kind changes before it is rendered."""
 
     digit: Plane  # (28, 28), 0 paper, 1 ink
     random: Random
     paper: Plane = field(init=False)  # (3,)
     ink: Plane = field(init=False)  # (3,)
-    height: float = field(init=False)  # of the digit, as a share of the shorter side
-    width_change: float = 0.0  # of the stroke, as a share of the digit's height
+    height: float = field(init=False)  # the digit's height / the picture's shorter side
+    width_change: float = 0.0  # of the strokes / the digit's height
     light: Plane | None = None
-    marks: Plane | None = None  # (H, W), coverage of what is on the paper besides
+    marks: Plane | None = None  # (H, W), coverage of lines and specks on the paper
     marks_colour: Plane | None = None
-    margin: float = 0.02  # nearest to the edge that the digit comes, as a share of the shorter side
+    margin: float = 0.02  # smallest distance of the digit from the edge / the shorter side
     after: list[Callable[[Plane], Plane]] = field(default_factory=list)
     encode: "Callable[[Plane], bytes] | None" = None
 
@@ -60,17 +60,17 @@ class Scene:
         self.height = random.uniform(*HEIGHT)
 
     def dark(self, contrast: tuple[float, float], tint: float = 0.1) -> None:
-        """An ink darker than the paper by so much, and somewhat coloured."""
+        """Set an ink that is darker than the paper, with a slight colour."""
         share = self.random.uniform(*contrast)
         self.ink = self.paper * (1 - share) * (1 - self.random.uniform(0, tint, 3))
 
     @property
     def pixels(self) -> float:
-        """The digit's height."""
+        """The digit's height in pixels."""
         return self.height * min(self.shape)
 
     def coverage(self) -> Plane:
-        """The digit where it lies, (H, W) in [0, 1], its strokes as wide as asked, sharp."""
+        """The digit at its position with sharp strokes, (H, W) in [0, 1]."""
         rows, columns = np.nonzero(self.digit > 0)
         box = self.digit[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
         box = np.pad(box, 2)
@@ -79,7 +79,7 @@ class Scene:
             scale = 0.9 * self.shape[1] / (box.shape[1] - 4)
         size = (max(1, round(box.shape[1] * scale)), max(1, round(box.shape[0] * scale)))
         drawn = cv2.resize(box, size, interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA)
-        if scale > 2:  # a pen's edge is sharp, however large it is seen
+        if scale > 2:  # enlarged strokes stay sharp
             inside = (drawn > 0.45).astype(np.uint8)
             outside = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
             distance = outside - cv2.distanceTransform(inside, cv2.DIST_L2, 5)
@@ -88,7 +88,7 @@ class Scene:
             drawn = np.clip(0.5 + change / 2 - distance, 0, 1)
         room_down = self.shape[0] - drawn.shape[0]
         room_right = self.shape[1] - drawn.shape[1]
-        margin = self.margin * min(self.shape) - 2 * scale  # the box has two pixels of its own
+        margin = self.margin * min(self.shape) - 2 * scale  # the box has a margin of two pixels
         low, high = min(margin, room_down / 2), max(room_down - margin, room_down / 2)
         left, right = min(margin, room_right / 2), max(room_right - margin, room_right / 2)
         top, start = round(self.random.uniform(low, high)), round(self.random.uniform(left, right))
@@ -97,7 +97,7 @@ class Scene:
         return placed
 
     def render(self) -> bytes:
-        """The finished file."""
+        """The picture as a file."""
         covered = self.coverage()[..., None]
         paper = np.broadcast_to(self.paper, (*self.shape, 3))
         if self.marks is not None:
@@ -135,7 +135,7 @@ def as_png(picture: Plane) -> bytes:
 
 
 def across(scene: Scene) -> Plane:
-    """From 0 on one side of the picture to 1 on the other, at any angle."""
+    """A gradient from 0 on one side of the picture to 1 on the other, at a random angle."""
     angle = scene.random.uniform(0, 2 * np.pi)
     rows, columns = np.mgrid[: scene.shape[0], : scene.shape[1]].astype(np.float32)
     along = rows / scene.shape[0] * np.sin(angle) + columns / scene.shape[1] * np.cos(angle)
@@ -145,13 +145,13 @@ def across(scene: Scene) -> Plane:
 
 
 def clean(scene: Scene) -> None:
-    """As a drawing program makes it."""
+    """Black on white, as in a drawing program."""
     scene.paper = np.ones(3, dtype=np.float32)
     scene.ink = np.zeros(3, dtype=np.float32)
 
 
 def pencil(scene: Scene) -> None:
-    """Faint, grey, and grainy."""
+    """Faint, grey and grainy strokes."""
     scene.dark(FAINT, tint=0.0)
     grain = cv2.GaussianBlur(scene.random.random(scene.shape, dtype=np.float32), (0, 0), 0.8)
     scene.width_change = scene.random.uniform(-0.04, 0.0)
@@ -162,7 +162,7 @@ def pencil(scene: Scene) -> None:
 
 
 def pen(scene: Scene) -> None:
-    """Thin, blue, red, green or black."""
+    """Thin strokes, blue, red, green or black."""
     colours = ([0.1, 0.2, 0.65], [0.75, 0.1, 0.15], [0.05, 0.45, 0.2], [0.1, 0.1, 0.12])
     scene.ink = np.array(colours[scene.random.integers(4)], dtype=np.float32) * scene.paper
     scene.width_change = scene.random.uniform(-0.07, -0.03)
@@ -170,7 +170,7 @@ def pen(scene: Scene) -> None:
 
 
 def marker(scene: Scene) -> None:
-    """Broad and bright."""
+    """Wide strokes in strong colours."""
     colours = (
         [0.05, 0.05, 0.05],
         [0.1, 0.15, 0.7],
@@ -183,7 +183,7 @@ def marker(scene: Scene) -> None:
 
 
 def chalk(scene: Scene) -> None:
-    """Light and crumbling, on a board that was wiped."""
+    """Light and uneven strokes on a wiped blackboard."""
     scene.paper = np.array([0.12, 0.2, 0.16], dtype=np.float32) * scene.random.uniform(0.5, 1.5)
     scene.ink = scene.random.uniform(0.7, 1) * np.array([1, 1, 0.95], dtype=np.float32)
     crumbs = cv2.GaussianBlur(scene.random.random(scene.shape, dtype=np.float32), (0, 0), 1.2)
@@ -205,7 +205,7 @@ def coloured(scene: Scene) -> None:
 
 
 def light_on_dark(scene: Scene) -> None:
-    """A screen at night, or a painted wall."""
+    """Light strokes on a dark background."""
     scene.paper = scene.random.uniform(0, 0.35, 3).astype(np.float32)
     scene.ink = scene.random.uniform(0.65, 1, 3).astype(np.float32)
 
@@ -235,17 +235,17 @@ def rules(scene: Scene, *, squares: bool = False) -> None:
 
 
 def ruled(scene: Scene) -> None:
-    """A school book's lines."""
+    """Ruled paper."""
     rules(scene)
 
 
 def squared(scene: Scene) -> None:
-    """A school book's squares."""
+    """Squared paper."""
     rules(scene, squares=True)
 
 
 def shadow(scene: Scene) -> None:
-    """A shadow's soft edge across the picture."""
+    """A shadow with a soft edge across the picture."""
     edge = scene.random.uniform(0.2, 0.8)
     softness = scene.random.uniform(0.02, 0.3)
     strength = scene.random.uniform(*SHADOW)
@@ -253,7 +253,7 @@ def shadow(scene: Scene) -> None:
 
 
 def uneven(scene: Scene) -> None:
-    """Light from one side, and darker corners."""
+    """Light from one side and darker corners."""
     strength = scene.random.uniform(*SHADOW)
     rows, columns = np.mgrid[: scene.shape[0], : scene.shape[1]].astype(np.float32)
     distance = np.hypot(rows / scene.shape[0] - 0.5, columns / scene.shape[1] - 0.5)
@@ -267,20 +267,20 @@ def soft(scene: Scene) -> None:
 
 
 def jpeg(scene: Scene) -> None:
-    """Compressed until it shows."""
+    """Strong JPEG compression."""
     quality = int(scene.random.integers(*QUALITY))
     scene.encode = lambda picture: saved(eight_bits(picture), "JPEG", quality=quality)
 
 
 def noisy(scene: Scene) -> None:
-    """A dim room's noise."""
+    """The noise of a photo in a dim room."""
     strength = scene.random.uniform(*NOISE)
     random = scene.random
     scene.after.append(lambda picture: picture + random.normal(0, strength, picture.shape))
 
 
 def specks(scene: Scene) -> None:
-    """Dust, crumbs, and holes in the paper."""
+    """Dust, crumbs and holes in the paper."""
     scene.marks = np.zeros(scene.shape, dtype=np.float32)
     for _ in range(int(scene.random.integers(*SPECKS))):
         centre = (
@@ -292,30 +292,30 @@ def specks(scene: Scene) -> None:
 
 
 def small(scene: Scene) -> None:
-    """Lost in a large picture."""
+    """A small digit in a large picture."""
     scene.height = scene.random.uniform(*SMALL)
     scene.shape = (max(600, scene.shape[0]), max(600, scene.shape[1]))
 
 
 def edge(scene: Scene) -> None:
-    """As large as the picture, and touching its edge."""
+    """A digit as large as the picture, up to its edge."""
     scene.height = scene.random.uniform(*LARGE)
     scene.margin = 0.0
 
 
 def orientation(scene: Scene) -> None:
-    """Stored turned or mirrored, with a tag that says how."""
+    """Stored rotated or mirrored, with an EXIF orientation."""
     tag = int(scene.random.integers(1, 9))
-    # What undoes each: what was done to store it.
+    # EXIF orientation: the transformation from the upright picture to the stored one.
     stored: dict[int, Callable[[Image.Image], Image.Image]] = {
-        1: lambda it: it,
-        2: lambda it: it.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
-        3: lambda it: it.transpose(Image.Transpose.ROTATE_180),
-        4: lambda it: it.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
-        5: lambda it: it.transpose(Image.Transpose.TRANSPOSE),
-        6: lambda it: it.transpose(Image.Transpose.ROTATE_90),
-        7: lambda it: it.transpose(Image.Transpose.TRANSVERSE),
-        8: lambda it: it.transpose(Image.Transpose.ROTATE_270),
+        1: lambda upright: upright,
+        2: lambda upright: upright.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        3: lambda upright: upright.transpose(Image.Transpose.ROTATE_180),
+        4: lambda upright: upright.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
+        5: lambda upright: upright.transpose(Image.Transpose.TRANSPOSE),
+        6: lambda upright: upright.transpose(Image.Transpose.ROTATE_90),
+        7: lambda upright: upright.transpose(Image.Transpose.TRANSVERSE),
+        8: lambda upright: upright.transpose(Image.Transpose.ROTATE_270),
     }
     exif = Image.Exif()
     exif[0x0112] = tag
@@ -325,7 +325,7 @@ def orientation(scene: Scene) -> None:
 
 
 def other_modes(scene: Scene) -> None:
-    """16 bits, a palette, CMYK, or transparent paper."""
+    """16 bits per pixel, a palette, CMYK, or transparent paper."""
 
     def encode(picture: Plane) -> bytes:
         kind = scene.random.integers(4)
@@ -346,7 +346,7 @@ def other_modes(scene: Scene) -> None:
 
 
 def photo(scene: Scene) -> None:
-    """A phone's: shadow, colour, noise, soft focus and compression at once."""
+    """A phone's photo: shadow, colour, noise, blur and compression together."""
     pen(scene)
     shadow(scene)
     scene.width_change = scene.random.uniform(-0.04, 0.02)
@@ -365,7 +365,7 @@ KINDS: dict[str, Callable[[Scene], None]] = {
 
 
 def make(kind: str, image: npt.NDArray[np.uint8], *, seed: tuple[int, ...]) -> bytes:
-    """One picture file of this kind, of a 28×28 image (0 paper, 255 ink)."""
+    """A picture file of one kind, of a 28×28 image (0 = paper, 255 = ink)."""
     scene = Scene(image.astype(np.float32) / 255, np.random.default_rng(seed))
     KINDS[kind](scene)
     return scene.render()

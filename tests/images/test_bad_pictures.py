@@ -163,7 +163,7 @@ def uniform_score(candidates: np.ndarray) -> np.ndarray:
 
 
 def check_read_or_rejected(content: bytes) -> bool:
-    """Whether a picture can be read, as one digit and as several; fails unless its error is one line."""
+    """Whether a picture can be read, as one digit and as several. Otherwise its error is one line."""
     try:
         image = images.read(content, name="picture")
         picture = decode.read(content, name="picture")

@@ -1,6 +1,6 @@
 """`predict --annotate` and `--explain`: write pictures that show the predictions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ _SUFFIX = ".png"
 
 
 def annotate(
-    results: Iterator[PictureResult],
+    results: Iterable[PictureResult],
     predictor: PicturePredictor,
     *,
     annotate: Path | None = None,

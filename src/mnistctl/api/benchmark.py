@@ -158,7 +158,7 @@ def _draw(result: BenchmarkResult, output: Path | None) -> BenchmarkResult:
         return result
     from mnistctl.evaluation import plots  # matplotlib, 0.4 s
 
-    files.write_bytes(target, plots.benchmark(result.to_json()))
+    files.write_bytes(target, plots.png(plots.benchmark(result.to_json())))
     return dataclasses.replace(result, plots=[str(target)])
 
 

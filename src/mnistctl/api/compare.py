@@ -137,9 +137,7 @@ def _differences(metadata: Sequence[Metadata]) -> dict[str, list[Any]]:
     names = dict.fromkeys(name for values in settings for name in values)
     columns = {name: [values.get(name) for values in settings] for name in names}
     return {
-        name: column
-        for name, column in columns.items()
-        if any(value != column[0] for value in column)
+        name: column for name, column in columns.items() if any(value != column[0] for value in column)
     }
 
 

@@ -68,7 +68,8 @@ def data(
         if len(rows := np.flatnonzero(train.labels == label))
     ]
     target = output or Path(f"{Path(dataset).resolve().name}-samples.png")
-    files.write_bytes(target, plots.samples(samples, title=f"{dataset}: training images"))
+    figure = plots.samples(samples, title=f"{dataset}: training images")
+    files.write_bytes(target, plots.png(figure))
     return DatasetSummary(
         dataset=dataset,
         class_names=names,

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,9 @@ from mnistctl.run import run_folder
 from mnistctl.run.run_folder import Run
 from mnistctl.system import files
 from mnistctl.types import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +66,8 @@ def plot(
     paths: list[Path] = []
     if len(run_folders) > 1:
         paths.append(output or OVERLAY)
-        files.write_bytes(paths[0], _curves(run_folders, title=f"{len(run_folders)} runs"))
+        figure = _curves(run_folders, title=f"{len(run_folders)} runs")
+        files.write_bytes(paths[0], plots.png(figure))
     for run in run_folders:
         paths += _redraw(run, arch, data_dir)
     return PlotResult([str(path) for path in paths])
@@ -133,13 +138,13 @@ def draw_results(
     count = f"{len(mistakes):,}"
     shown = f"the worst {SHOWN} of {count}" if len(mistakes) > SHOWN else f"all {count}, worst first"
 
-    def sheet(rows: npt.NDArray[np.intp], sheet_title: str) -> bytes:
+    def sheet(rows: npt.NDArray[np.intp], sheet_title: str) -> "Figure":
         part = Outputs(*(values[rows] for values in outputs))
         return plots.predictions(
             split.images[rows], split.labels[rows], part, names, title=f"{title}: {sheet_title}"
         )
 
-    contents = {
+    figures = {
         "confusion": plots.confusion(
             np.array(report.confusion),
             names,
@@ -153,13 +158,13 @@ def draw_results(
         ),
     }
     if report.robustness:
-        contents["robustness"] = plots.robustness(
+        figures["robustness"] = plots.robustness(
             report.robustness,
             split.images[samples[0]],
             accuracy=report.accuracy,
             title=f"{title}: accuracy on corrupted images",
         )
-    return _write({folder / f"{prefix}{name}.png": png for name, png in contents.items()})
+    return _write({folder / f"{prefix}{name}.png": figure for name, figure in figures.items()})
 
 
 def _mistakes(split: Split, outputs: Outputs) -> npt.NDArray[np.intp]:
@@ -169,16 +174,16 @@ def _mistakes(split: Split, outputs: Outputs) -> npt.NDArray[np.intp]:
     return wrong[np.argsort(true_probabilities, kind="stable")]
 
 
-def _curves(runs: Sequence[Run], *, title: str) -> bytes:
+def _curves(runs: Sequence[Run], *, title: str) -> "Figure":
     return plots.curves([(run.folder.name, run.read_metrics()) for run in runs], title=title)
 
 
-def _write(contents: Mapping[Path, bytes]) -> list[Path]:
+def _write(figures: Mapping[Path, "Figure"]) -> list[Path]:
     """Write plots and return their paths. A plot that cannot be written is only warned about."""
     written = []
-    for path, png in contents.items():
+    for path, figure in figures.items():
         try:
-            files.write_bytes(path, png)
+            files.write_bytes(path, plots.png(figure))
             written.append(path)
         except WriteError as error:
             _log.warning(str(error))

@@ -164,9 +164,7 @@ _add(
 )
 _PANEL = "Setup"
 _add(_PANEL, "recipes", listings.recipes, "mnistctl recipes", "mnistctl train --recipe fast")
-_add(
-    _PANEL, "archs", listings.archs, "mnistctl archs", "mnistctl train --arch torchvision:resnet18"
-)
+_add(_PANEL, "archs", listings.archs, "mnistctl archs", "mnistctl train --arch torchvision:resnet18")
 _add(_PANEL, "doctor", doctor.doctor, "mnistctl doctor", "mnistctl doctor --json > report.json")
 
 

@@ -36,9 +36,7 @@ _DIFFERENCES = (  # key of `Parity`, title, format
 
 def _complete_formats(incomplete: str) -> list[tuple[str, str]]:
     return [
-        (name, item.summary)
-        for name, item in formats.FORMATS.items()
-        if name.startswith(incomplete)
+        (name, item.summary) for name, item in formats.FORMATS.items() if name.startswith(incomplete)
     ]
 
 
@@ -62,9 +60,7 @@ def export(
         ),
     ] = None,
     force: ForceOption = False,
-    opset: Annotated[
-        Literal[18, 19, 20, 21], typer.Option(help="ONNX opset.")
-    ] = formats.OPSET,
+    opset: Annotated[Literal[18, 19, 20, 21], typer.Option(help="ONNX opset.")] = formats.OPSET,
     input_type: Annotated[
         Literal["uint8", "float32"],
         typer.Option("--input", help="Input of the exported model: uint8, or float32 in [0, 1]."),
@@ -106,13 +102,8 @@ def _render(exported: "Sequence[ExportedModel]") -> Iterator[RenderableType]:
         yield Text.assemble((model.path, "bold"), f"  {model.format}, {decimal(model.bytes)}\n")
         yield _parity(model)
         yield "\nnext:"
-        if model.format == "torch":
-            yield f"  torch.export.load('{model.path}').module()  # loading can run code from the file"
-        elif model.format == "triton":
-            yield f"  tritonserver --model-repository {model.path}"
-        else:
-            yield f"  mnistctl predict digit.png --model {model.path}"
-            yield f"  mnistctl eval {model.path}"
+        for line in formats.FORMATS[model.format].usage:
+            yield "  " + line.format(path=model.path)
 
 
 def _parity(model: "ExportedModel") -> Table:

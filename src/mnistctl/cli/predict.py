@@ -50,7 +50,7 @@ def predict(
     annotate: Annotated[
         Path | None,
         typer.Option(
-            help="PNG file for a copy of the picture with boxes and labels; for several pictures, a folder."
+            help="PNG file for the picture with boxes and labels; for several pictures, a folder."
         ),
     ] = None,
     explain: Annotated[
@@ -63,13 +63,14 @@ def predict(
         bool, typer.Option("--recursive", "-r", help="Search sub-folders too.")
     ] = False,
     from_file: Annotated[
-        Path | None, typer.Option(help="File with names of pictures, one per line; - for standard input.")
+        Path | None,
+        typer.Option(help="File with names of pictures, one per line; - for standard input."),
     ] = None,
     labels_from_names: Annotated[
         bool,
         typer.Option(
             "--labels-from-names",
-            help="Report the accuracy, with true labels from names: 3/photo.png, 3_photo.png, photo-3.png.",
+            help="Report the accuracy. True labels come from names: 3/photo.png, 3_a.png, a-3.png.",
         ),
     ] = False,
     arch: CustomClassOption = None,

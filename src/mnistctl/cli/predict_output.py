@@ -32,9 +32,7 @@ def write_json_lines(results: "Iterable[PictureResult]") -> None:
         print(json.dumps(result.to_json(), ensure_ascii=False), flush=True)
 
 
-def write_csv(
-    results: "Iterable[PictureResult]", *, top: int, split: bool, with_truth: bool
-) -> None:
+def write_csv(results: "Iterable[PictureResult]", *, top: int, split: bool, with_truth: bool) -> None:
     """Print CSV: one row per digit, or per picture without digits.
 
     Args:

@@ -133,8 +133,7 @@ def _check_pictures(
     """Warn of skipped pictures and of classes without training pictures; reject an empty split."""
     if errors:
         _log.warning(
-            f"{len(errors)} picture{'s' if len(errors) > 1 else ''} could not be read and "
-            f"{'were' if len(errors) > 1 else 'was'} skipped; first: {errors[0]}"
+            f"pictures that could not be read and were skipped: {len(errors)}; first: {errors[0]}"
         )
     for name, labelled in pictures.items():
         if not labelled:

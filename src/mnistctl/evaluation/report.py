@@ -1,9 +1,9 @@
-"""A predictor and a split -> a report: in NumPy, the same for every format."""
+"""Measure a predictor on a split. It is the same for every format of a model."""
 
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,39 +14,36 @@ from mnistctl.evaluation import metrics
 from mnistctl.evaluation.corruptions import CORRUPTIONS
 from mnistctl.models.predictor import Outputs, Predictor, predict_all
 from mnistctl.run import progress
+from mnistctl.types import Result
 
 
 @dataclass(frozen=True)
-class Report:
-    """How well a model reads a split. Accuracies are in [0, 1], the loss in nats."""
+class Report(Result):
+    """The metrics of a model on a split."""
 
-    model: str
-    dataset: str
-    split: str
-    images: int
-    accuracy: float
-    accuracy_interval: tuple[float, float]  # 95%, Wilson
-    loss: float  # cross-entropy of the model's probabilities
-    per_class: list[dict[str, Any]]  # label, images, precision, recall, f1
-    confusion: list[list[int]]  # rows: true class, columns: predicted
-    most_confused: list[dict[str, Any]]  # label, predicted, images; the worst first
-    calibration_error: float  # expected, over 15 bins
-    reliability: list[dict[str, Any]]  # of each bin that has any: images, confidence, accuracy
-    rejected: float | None  # share of the images, by the threshold on `familiarity`; None: it has none
-    robustness: Sequence[dict[str, Any]] = ()  # corruption, strength, unit, accuracy; where asked for
-    plots: Sequence[str] = ()  # paths of the plots that were drawn
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        names = ("accuracy_interval", "robustness", "plots")
-        lists = {name: list(getattr(self, name)) for name in names}
-        return vars(self) | lists
+    model: str  # path of the model file
+    dataset: str  # whose images were classified
+    split: str  # train, validation, test or another split of the dataset
+    images: int  # number of images
+    accuracy: float  # in [0, 1]
+    accuracy_interval: tuple[float, float]  # 95% Wilson interval
+    loss: float  # cross-entropy in nats
+    per_class: list[dict[str, Any]]  # label, images, precision, recall, f1 of each class
+    confusion: list[list[int]]  # images; rows are the true class, columns the predicted class
+    most_confused: list[dict[str, Any]]  # label, predicted, images; the most frequent first
+    calibration_error: float  # expected calibration error over 15 bins, in [0, 1]
+    reliability: list[dict[str, Any]]  # images, confidence, accuracy of each bin with images
+    rejected: float | None  # share of images that are rejected, in [0, 1]; null: no threshold
+    robustness: list[dict[str, Any]] = field(
+        default_factory=list
+    )  # for each corruption and strength
+    plots: list[str] = field(default_factory=list)  # paths of the plots that were drawn
 
     def require(self, min_accuracy: float | None) -> None:
-        """Hold the accuracy against a limit in [0, 1]; None holds it against nothing.
+        """Check that the accuracy is at least a limit in [0, 1]; None: no limit.
 
         Raises:
-            CheckFailedError: it is below.
+            CheckFailedError: it is lower.
         """
         if min_accuracy is not None and not self.accuracy >= min_accuracy:
             raise CheckFailedError(
@@ -56,16 +53,16 @@ class Report:
 
 
 def check_split(class_names: Sequence[str], split: Split) -> None:
-    """Check that a split has images, of the classes that a model knows.
+    """Check that a split has images, and the classes of the model.
 
     Raises:
-        UsageError: it has none, or others, so no figure would mean anything.
+        UsageError: it is empty, or has other classes.
     """
     if not len(split.images):
         raise UsageError(f"the {split.name} split of '{split.dataset}' is empty")
     if list(class_names) != list(split.class_names):
         raise UsageError(
-            f"the model knows {len(class_names)} classes ({', '.join(class_names[:3])}, …), dataset "
+            f"the model has {len(class_names)} classes ({', '.join(class_names[:3])}, …), dataset "
             f"'{split.dataset}' has {len(split.class_names)} ({', '.join(split.class_names[:3])}, …)"
         )
 
@@ -110,21 +107,27 @@ def measure_robustness(
     *,
     batch_size: int,
 ) -> list[dict[str, Any]]:
-    """Accuracy on a split's images, spoilt in every way of `corruptions` and at every strength."""
-    trials = [(how, strength) for how in CORRUPTIONS for strength in how.strengths]
+    """Accuracy on a split's images under every corruption and strength of `CORRUPTIONS`."""
+    trials = [(corruption, strength) for corruption in CORRUPTIONS for strength in corruption.strengths]
     rows = []
-    for number, (how, strength) in enumerate(trials):
+    for number, (corruption, strength) in enumerate(trials):
         progress.current().advance("robustness", number, len(trials))
-        spoilt = how.corrupt(split.images, strength, np.random.default_rng(0))
-        outputs = predict_all(predictor, spoilt, batch_size=batch_size)
-        right = float((outputs.logits.argmax(axis=1) == split.labels).mean())
-        rows.append({"corruption": how.name, "strength": strength, "unit": how.unit, "accuracy": right})
+        corrupted = corruption.corrupt(split.images, strength, np.random.default_rng(0))
+        outputs = predict_all(predictor, corrupted, batch_size=batch_size)
+        rows.append(
+            {
+                "corruption": corruption.name,
+                "strength": strength,
+                "unit": corruption.unit,
+                "accuracy": float((outputs.logits.argmax(axis=1) == split.labels).mean()),
+            }
+        )
     progress.current().advance("robustness", len(trials), len(trials))
     return rows
 
 
 def predictions_csv(split: Split, outputs: Outputs) -> str:
-    """Every image's row: index, label, predicted, and the probability of each class."""
+    """A CSV row for each image: index, label, predicted, probabilities of the classes, familiarity."""
     names = split.class_names
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")

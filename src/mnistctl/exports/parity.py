@@ -26,14 +26,14 @@ class Parity:
     """Two models compared on the same images; differences are the largest of all batch sizes."""
 
     dataset: str  # whose images were compared
-    split: str
+    split: str  # of the dataset
     images: int  # number of images
     batch_sizes: tuple[int, ...]  # at which the exported model ran
     limits: dict[str, float]  # metric -> the largest value allowed
-    max_logit_difference: float
-    mean_logit_difference: float
-    max_probability_difference: float
-    max_familiarity_difference: float
+    max_logit_difference: float  # largest absolute difference of a logit
+    mean_logit_difference: float  # mean absolute difference of the logits
+    max_probability_difference: float  # largest absolute difference
+    max_familiarity_difference: float  # largest absolute difference
     argmax_agreement: float  # share of images with the same predicted label, in [0, 1]
     disagreements: int  # images with another predicted label
     disagreements_beyond_tolerance: int  # of these, images where float32 rounding is not the reason

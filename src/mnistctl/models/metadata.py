@@ -44,13 +44,13 @@ class Metadata:
     """Everything about a model except its weights."""
 
     task: str = "digit"  # what the model recognizes
-    arch: str
-    arch_args: dict[str, Any]
+    arch: str  # a built-in name, torchvision:NAME or FILE.py:CLASS
+    arch_args: dict[str, Any]  # arguments of the architecture
     parameters: int  # of the net and of the familiarity score
-    dataset: Annotated[dict[str, Any], _Dataset]
-    class_names: Annotated[list[str], Meta(min_length=2)]
-    config: Annotated[dict[str, Any], _Config]  # TrainSettings.to_json()
-    metrics: dict[str, Any]  # of the saved weights: losses, accuracies, epoch, train_seconds
+    dataset: Annotated[dict[str, Any], _Dataset]  # name, and the SHA-256 of the raw data
+    class_names: Annotated[list[str], Meta(min_length=2)]  # in the order of the labels
+    config: Annotated[dict[str, Any], _Config]  # settings of the run, as in config.json
+    metrics: dict[str, float | None]  # of the saved weights: losses, accuracies, epoch, train_seconds
     versions: dict[str, str]  # package -> version in training
     created: str  # ISO 8601, UTC
     git_commit: str | None = None  # of the working folder in training
@@ -60,7 +60,7 @@ class Metadata:
     familiarity_layers: list[str] = field(default_factory=list)  # layers whose inputs are scored
     card: str = ""  # the model card, in Markdown
     members: list[dict[str, Any]] = field(default_factory=list)  # metadata of an ensemble's members
-    format_version: int = FORMAT_VERSION
+    format_version: int = FORMAT_VERSION  # of this metadata
     export: Annotated[dict[str, Any], _Export] = field(default_factory=dict)  # of an exported file
 
     def to_json(self) -> dict[str, Any]:

@@ -141,17 +141,6 @@ def sizes() -> dict[str, Size]:
     return {name: Size(*values) for name, values in json.loads(text).items()}
 
 
-def is_torchvision(name: str) -> bool:
-    """Whether this names a net of torchvision's."""
-    return name.startswith(TORCHVISION)
-
-
-def custom_source(name: str) -> tuple[Path, str] | None:
-    """The file and the class that FILE.py:CLASS names; None for any other kind of name."""
-    file, colon, class_name = name.rpartition(":")
-    return (Path(file), class_name) if colon and file.endswith(".py") else None
-
-
 def resolve(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """All arguments of a net, checked: these, and the defaults of the others.
 

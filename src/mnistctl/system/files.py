@@ -186,7 +186,7 @@ def _rename(source: Path, target: Path) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make a rename durable. Windows cannot open folders, and does not need this."""
+    """Make a rename durable. Windows cannot open folders, so nothing is done there."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)

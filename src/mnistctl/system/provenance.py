@@ -1,4 +1,4 @@
-"""The environment of a result: versions, time, processor, Git commit."""
+"""Facts about the machine and the software that a result was produced with."""
 
 import importlib.metadata
 import platform
@@ -10,26 +10,26 @@ _PACKAGES = ("mnistctl", "torch", "numpy")
 
 
 def versions() -> dict[str, str]:
-    """The versions that affect the result of a training run."""
-    installed = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    return installed | {"python": platform.python_version()}
+    """Package -> version, of the packages that affect the result of a training run, and of Python."""
+    packages = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return packages | {"python": platform.python_version()}
 
 
 def now() -> str:
-    """The time in UTC, ISO 8601, in seconds."""
+    """The current time in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def processor() -> str:
-    """The name of the processor."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
-    names = (line.partition(": ")[2] for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
+    """The name of the CPU model, or of its architecture where the system does not tell the model."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else ""
+    models = (line.partition(": ")[2] for line in text.splitlines() if line.startswith("model name"))
+    return next(models, platform.processor() or platform.machine())
 
 
 def git_commit() -> str | None:
-    """The commit of the working folder; None: not a repository, or Git is not installed."""
+    """The commit that is checked out in the working folder; None: no repository, or no git."""
     try:
         process = subprocess.run(
             ["git", "rev-parse", "HEAD"],  # noqa: S607 - the git on the user's PATH

@@ -14,7 +14,9 @@ answers = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, 
 
 
 @given(answers)
-def test_confusion_and_figures_per_class_are_scikit_learns(pairs: list[tuple[int, int]]) -> None:
+def test_confusion_and_metrics_per_class_equal_those_of_scikit_learn(
+    pairs: list[tuple[int, int]],
+) -> None:
     labels, predicted = (np.array(column, dtype=np.int64) for column in zip(*pairs, strict=True))
 
     confusion = metrics.confusion_matrix(labels, predicted, classes=4)
@@ -26,7 +28,7 @@ def test_confusion_and_figures_per_class_are_scikit_learns(pairs: list[tuple[int
         assert [row[name] for row in rows] == pytest.approx(list(column))
 
 
-def test_cross_entropy_is_scikit_learns() -> None:
+def test_cross_entropy_equals_that_of_scikit_learn() -> None:
     random = np.random.default_rng(0)
     probabilities = random.dirichlet(np.ones(4), size=50).astype(np.float32)
     labels = random.integers(0, 4, size=50)
@@ -45,14 +47,16 @@ def test_cross_entropy_is_scikit_learns() -> None:
         (50, 100, 0.4038, 0.5962),
     ],
 )
-def test_wilson_interval(right: int, images: int, low: float, high: float) -> None:
+def test_the_wilson_interval_equals_values_computed_by_hand(
+    right: int, images: int, low: float, high: float
+) -> None:
     assert metrics.wilson_interval(right, images) == pytest.approx((low, high), abs=5e-5)
 
 
-def test_the_most_confused_pairs_come_worst_first_and_without_right_answers() -> None:
+def test_the_most_confused_pairs_are_sorted_and_have_no_correct_predictions() -> None:
     confusion = np.array([[9, 2, 0, 0], [0, 9, 0, 0], [0, 0, 9, 5], [1, 0, 0, 9]])
 
-    pairs = metrics.most_confused(confusion, NAMES, most=2)
+    pairs = metrics.most_confused(confusion, NAMES, count=2)
 
     assert pairs == [
         {"label": "c", "predicted": "d", "images": 5},
@@ -61,14 +65,14 @@ def test_the_most_confused_pairs_come_worst_first_and_without_right_answers() ->
 
 
 @given(st.integers(0, 400), st.integers(0, 400))
-def test_mcnemars_test_is_scipys_binomial_test(only_first: int, only_second: int) -> None:
+def test_mcnemars_test_equals_the_binomial_test_of_scipy(only_first: int, only_second: int) -> None:
     images = only_first + only_second
     expected = binomtest(only_first, images).pvalue if images else 1.0
 
     assert metrics.mcnemar(only_first, only_second) == pytest.approx(expected, rel=1e-6)
 
 
-def test_mcnemars_test_takes_as_many_images_as_there_are() -> None:
+def test_mcnemars_test_takes_60000_images() -> None:
     assert metrics.mcnemar(30_000, 30_000) == 1
     assert metrics.mcnemar(29_000, 31_000) < 1e-12
 
@@ -82,23 +86,25 @@ def test_mcnemars_test_takes_as_many_images_as_there_are() -> None:
         ([0.5, 0.9], [1.0, 1.0]),
     ],
 )
-def test_holms_method_pays_for_every_comparison(p_values: list[float], expected: list[float]) -> None:
+def test_holms_method_adjusts_p_values_for_the_number_of_comparisons(
+    p_values: list[float], expected: list[float]
+) -> None:
     assert metrics.holm(p_values) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("factor", [0.2, 1.0, 4.0])
-def test_the_temperature_undoes_a_factor_on_the_logits(factor: float) -> None:
+def test_the_temperature_equals_a_factor_on_the_logits(factor: float) -> None:
     random = np.random.default_rng(0)
     logits = random.normal(0, 2, (40_000, 5))
-    gumbel = random.gumbel(size=logits.shape)  # logits plus this are largest as often as softmax says
+    gumbel = random.gumbel(size=logits.shape)  # argmax of logits + gumbel is a sample of softmax
     labels = (logits + gumbel).argmax(axis=1)
 
     temperature = metrics.fit_temperature((factor * logits).astype(np.float32), labels)
 
-    assert temperature == pytest.approx(factor, rel=0.02)  # by chance, with so many images
+    assert temperature == pytest.approx(factor, rel=0.02)  # sampling error of 40,000 images
 
 
-def test_the_temperature_is_where_scipy_finds_it() -> None:
+def test_the_temperature_is_as_good_as_the_minimum_that_scipy_finds() -> None:
     random = np.random.default_rng(1)
     logits = random.normal(0, 3, (300, 4)).astype(np.float32)
     labels = random.integers(0, 4, 300)
@@ -107,17 +113,17 @@ def test_the_temperature_is_where_scipy_finds_it() -> None:
         shares = softmax(logits.astype(float) / temperature, axis=1)
         return float(log_loss(labels, shares, labels=range(4)))
 
-    found = minimize_scalar(loss, bounds=(0.5, 90), method="bounded").x
-    assert loss(metrics.fit_temperature(logits, labels)) <= loss(found) + 1e-9
+    best = minimize_scalar(loss, bounds=(0.5, 90), method="bounded").x
+    assert loss(metrics.fit_temperature(logits, labels)) <= loss(best) + 1e-9
 
 
-def test_a_model_that_is_always_right_gets_the_lowest_temperature() -> None:
+def test_a_model_without_mistakes_gets_the_lowest_temperature() -> None:
     logits = np.eye(3, dtype=np.float32)
 
     assert metrics.fit_temperature(logits, np.arange(3)) == pytest.approx(0.01)
 
 
-def test_calibration_is_the_mean_distance_of_confidence_and_accuracy() -> None:
+def test_the_calibration_error_is_the_mean_difference_of_confidence_and_accuracy() -> None:
     probabilities = np.array(4 * [[0.95, 0.05]] + [[0.45, 0.55], [1.0, 0.0]], dtype=np.float32)
     labels = np.array([0, 0, 0, 1, 1, 0])
 

@@ -12,11 +12,11 @@ from mnistctl.evaluation.report import measure, predictions_csv
 from mnistctl.models.predictor import Outputs, interpret
 
 
-def test_the_same_report_comes_from_both_formats(checkpoint_path: Path, onnx_path: Path) -> None:
+def test_checkpoint_and_onnx_give_the_same_report(checkpoint_path: Path, onnx_path: Path) -> None:
     split = datasets.load("digits", "test")
 
     reports = [
-        measure(models.open_predictor(path), split, model="it", batch_size=100)[0]
+        measure(models.open_predictor(path), split, model="model", batch_size=100)[0]
         for path in (checkpoint_path, onnx_path)
     ]
 
@@ -26,33 +26,33 @@ def test_the_same_report_comes_from_both_formats(checkpoint_path: Path, onnx_pat
     assert reports[0].accuracy > 0.8
 
 
-def test_the_batch_size_changes_nothing(onnx_path: Path) -> None:
+def test_the_batch_size_does_not_change_the_report(onnx_path: Path) -> None:
     split = datasets.load("digits", "validation")
     predictor = models.open_predictor(onnx_path)
 
-    reports = [measure(predictor, split, model="it", batch_size=size)[0] for size in (1, 1_000)]
+    reports = [measure(predictor, split, model="model", batch_size=size)[0] for size in (1, 1_000)]
 
     assert reports[0].confusion == reports[1].confusion
 
 
-def test_other_classes_are_rejected(onnx_path: Path) -> None:
+def test_a_dataset_with_other_classes_is_rejected(onnx_path: Path) -> None:
     split = datasets.load("digits", "test")
     other = datasets.Split("letters", "test", split.images, split.labels, ("a", "b"), "")
 
-    with pytest.raises(UsageError, match=r"the model knows 10 classes .* 'letters' has 2"):
-        measure(models.open_predictor(onnx_path), other, model="it", batch_size=9)
+    with pytest.raises(UsageError, match=r"the model has 10 classes .* 'letters' has 2"):
+        measure(models.open_predictor(onnx_path), other, model="model", batch_size=9)
 
 
 def test_an_empty_split_is_rejected(onnx_path: Path) -> None:
     empty = datasets.load("digits", "test").take(np.arange(0), name="test")
 
     with pytest.raises(UsageError, match="the test split of 'digits' is empty"):
-        measure(models.open_predictor(onnx_path), empty, model="it", batch_size=9)
+        measure(models.open_predictor(onnx_path), empty, model="model", batch_size=9)
 
 
-def test_a_minimum_is_held(onnx_path: Path) -> None:
+def test_an_accuracy_below_the_minimum_fails_the_check(onnx_path: Path) -> None:
     split = datasets.load("digits", "test")
-    report, _ = measure(models.open_predictor(onnx_path), split, model="it", batch_size=256)
+    report, _ = measure(models.open_predictor(onnx_path), split, model="model", batch_size=256)
 
     report.require(None)
     report.require(report.accuracy)
@@ -60,9 +60,9 @@ def test_a_minimum_is_held(onnx_path: Path) -> None:
         report.require(1.0)
 
 
-def test_every_images_answer_is_a_row(onnx_path: Path) -> None:
+def test_the_predictions_file_has_a_row_per_image(onnx_path: Path) -> None:
     split = datasets.load("digits", "test")
-    report, outputs = measure(models.open_predictor(onnx_path), split, model="it", batch_size=256)
+    report, outputs = measure(models.open_predictor(onnx_path), split, model="model", batch_size=256)
 
     rows = list(csv.DictReader(io.StringIO(predictions_csv(split, outputs))))
 
@@ -75,7 +75,7 @@ def test_every_images_answer_is_a_row(onnx_path: Path) -> None:
         assert sum(shares.values()) == pytest.approx(1, abs=1e-5)
 
 
-def test_top_k_is_sorted_and_ties_go_to_the_first_class() -> None:
+def test_top_predictions_are_sorted_and_ties_go_to_the_first_class() -> None:
     image = np.full((1, 28, 28), 255, dtype=np.uint8)
     probabilities = np.array([[0.2, 0.4, 0.4]], dtype=np.float32)
     outputs = Outputs(probabilities, probabilities, probabilities.max(axis=1))

@@ -1,5 +1,7 @@
-"""Names, arguments and sizes of the nets."""
+"""Names, arguments and sizes of the architectures."""
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,20 +10,21 @@ import torch
 from mnistctl.errors import UsageError
 from mnistctl.nn import nets
 from mnistctl.settings import architectures
+from mnistctl.settings.architectures import Architecture
 from tests.helpers import load_script
 
 
-def test_every_classification_net_of_torchvision_has_a_name() -> None:
+def test_every_classification_net_of_torchvision_is_listed() -> None:
     from torchvision import models
 
     names = {f"torchvision:{name}" for name in models.list_models(module=models)}
 
-    assert {name for name in architectures.sizes() if architectures.is_torchvision(name)} == names
+    assert {name for name in architectures.sizes() if Architecture.parse(name).is_torchvision} == names
     assert set(architectures.sizes()) == names | set(architectures.ARCHITECTURES)
 
 
 @pytest.mark.parametrize("name", architectures.sizes())
-def test_every_net_reads_images_and_has_the_size_that_is_listed(name: str) -> None:
+def test_every_net_gives_logits_and_has_its_listed_size(name: str) -> None:
     count = load_script("build_sizes").count
 
     net = nets.build_shapes(name, arch_args=architectures.resolve(name, {}), classes=10)
@@ -39,22 +42,24 @@ def test_every_net_reads_images_and_has_the_size_that_is_listed(name: str) -> No
         ("mlp", {"hidden": [10**9]}, "--hidden .*: expected whole numbers from 1"),
         ("mlp", {"hidden": 5}, "--hidden 5: expected whole numbers"),
         ("mlp", {"hidden": [True]}, "--hidden .*: expected whole numbers"),
-        ("mlp", {"dropout": 1}, "--dropout 1: expected at least 0 and below 1"),
-        ("mlp", {"dropout": "much"}, "--dropout much: expected at least 0"),
+        ("mlp", {"dropout": 1}, "--dropout 1: expected a number of at least 0 and below 1"),
+        ("mlp", {"dropout": "much"}, "--dropout much: expected a number of at least 0"),
         ("mlp", {"batch_norm": 1}, "--batch-norm 1: expected true or false"),
-        ("cnn", {"widths": []}, r"--widths \[\]: expected whole numbers"),
+        ("cnn", {"widths": []}, r"--widths \[\]: expected one or more whole numbers"),
         ("cnn", {"widths": [3, 4, 5]}, "--kernels has 2 values, --widths 3"),
         ("cnn", {"strides": [2, 2, 2]}, "--strides has 3 values, --widths 2"),
-        ("cnn", {"kernels": [29]}, "nothing is left of 28×28 pixels after its 2 convolutions"),
-        ("cnn", {"widths": [8] * 5, "kernels": [5]}, "nothing is left .* after its 5 convolutions"),
-        ("cnn", {"kernels": [4, 3], "same_padding": True}, r"--same-padding: takes odd --kernels"),
+        ("cnn", {"kernels": [29]}, "its 2 convolutions leave nothing of 28×28 pixels"),
+        ("cnn", {"widths": [8] * 5, "kernels": [5]}, "its 5 convolutions leave nothing"),
+        ("cnn", {"kernels": [4, 3], "same_padding": True}, "--same-padding requires odd --kernels"),
         ("linear", {"hidden": [3]}, "takes no argument 'hidden'; known: none"),
         ("torchvision:resnet18", {"hidden": [3]}, "takes no argument 'hidden'; known: none"),
         ("torchvision:resnet", {}, "unknown architecture 'torchvision:resnet'; did you mean"),
         ("nothing", {}, "unknown architecture 'nothing'; known: linear, mlp, .*FILE.py:CLASS"),
     ],
 )
-def test_a_net_that_cannot_be_is_rejected(arch: str, arguments: dict[str, Any], message: str) -> None:
+def test_impossible_architectures_and_arguments_are_rejected(
+    arch: str, arguments: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UsageError, match=message):
         architectures.resolve(arch, arguments)
 
@@ -69,7 +74,9 @@ def test_a_net_that_cannot_be_is_rejected(arch: str, arguments: dict[str, Any], 
         ({"widths": [8] * 6, "kernels": [3], "pools": [1], "same_padding": True}, 28),
     ],
 )
-def test_convolutions_leave_as_many_pixels_as_they_should(arguments: dict[str, Any], side: int) -> None:
+def test_side_after_convolutions_is_the_size_of_the_last_feature_map(
+    arguments: dict[str, Any], side: int
+) -> None:
     values = architectures.resolve("cnn", arguments)
 
     net = nets.build("cnn", arch_args=values, classes=10)
@@ -78,23 +85,35 @@ def test_convolutions_leave_as_many_pixels_as_they_should(arguments: dict[str, A
     assert net(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
 
 
-def test_lenet5_has_as_many_weights_as_it_is_known_for() -> None:
+def test_lenet5_has_61706_parameters() -> None:
     assert architectures.sizes()["lenet5"].parameters == 61_706
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("net.py:Net", ("net.py", "Net")),
-        ("a/b.py:C", ("a/b.py", "C")),
-        ("torchvision:resnet18", None),
-        ("cnn", None),
-        ("net.py", None),
+        ("net.py:Net", (Path("net.py"), "Net", True, False)),
+        ("a/b.py:C", (Path("a/b.py"), "C", True, False)),
+        ("torchvision:resnet18", (None, None, False, True)),
+        ("cnn", (None, None, False, False)),
+        ("net.py", (None, None, False, False)),
     ],
 )
-def test_a_class_of_ones_own_is_named_by_file_and_class(
-    name: str, expected: tuple[str, str] | None
-) -> None:
-    found = architectures.custom_source(name)
+def test_a_custom_architecture_is_named_by_file_and_class(name: str, expected: tuple[Any, ...]) -> None:
+    architecture = Architecture.parse(name)
 
-    assert expected == (found and (found[0].as_posix(), found[1]))
+    assert architecture.name == name
+    assert expected == (
+        architecture.file,
+        architecture.class_name,
+        architecture.is_custom,
+        architecture.is_torchvision,
+    )
+
+
+def test_a_custom_architecture_has_the_hash_of_its_file() -> None:
+    Path("net.py").write_bytes(b"abc")
+
+    assert Architecture.parse("net.py:Net").sha256 == hashlib.sha256(b"abc").hexdigest()
+    assert Architecture.parse("gone.py:Net").sha256 is None
+    assert Architecture.parse("cnn").sha256 is None
