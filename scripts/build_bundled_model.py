@@ -128,13 +128,15 @@ def facts(metadata: Metadata) -> Iterator[str]:
 def accuracy(metadata: Metadata, report: Report) -> Iterator[str]:
     """The section on accuracy."""
     low, high = report.accuracy_interval
+    validation_accuracy = metadata.metrics["validation_accuracy"]
+    assert validation_accuracy is not None  # the recipe holds out validation images
     yield from (
         "",
         "## Accuracy",
         "",
         f"**{100 * report.accuracy:.2f}%** of the {report.images:,} test images of MNIST (95% interval "
         f"{100 * low:.2f} to {100 * high:.2f}); cross-entropy {report.loss:.4f}. On the validation "
-        f"images: {100 * metadata.metrics['validation_accuracy']:.2f}%. The test images were not used "
+        f"images: {100 * validation_accuracy:.2f}%. The test images were not used "
         "to choose settings, epoch, temperature or threshold.",
         "",
         "| digit | images | precision | recall | F1 |",
@@ -188,9 +190,9 @@ def limitations() -> Iterator[str]:
         "",
         "## Intended use and limitations",
         "",
-        "- The model is for single, upright, handwritten digits from 0 to 9, as ink on removed paper. "
-        "`mnistctl predict` prepares pictures in this way. It often reads printed digits too, but the "
-        "training data has none.",
+        "- The model is for single, upright, handwritten digits from 0 to 9, cropped and centred "
+        "without the paper. `mnistctl predict` prepares pictures in this way. It often reads printed "
+        "digits too, but the training data has none.",
         "- Employees of the American Census Bureau and American pupils wrote MNIST around 1990. Other "
         "writing habits (a 1 with a long upstroke, a crossed 7, other numerals) are rare or missing "
         "there. Expect more mistakes on them.",

@@ -124,11 +124,10 @@ def cells(setting: Setting) -> Sequence[str]:
         option += f" / --no-{option.removeprefix('--')}"
     choices = ", ".join(f"`{choice}`" for choice in setting.choices)
     default = setting.default_note or default_text(setting.default)
-    kind = "text" if choices else setting.type_text
     return (
         f"`{setting.name}`",
         f"`{option}`",
-        kind,
+        setting.type_text,
         choices or setting.range_text,
         default,
         setting.help,

@@ -74,9 +74,9 @@ def test_examples_in_help_use_existing_options(command: typer.models.CommandInfo
         (("train", "--epoch", "3"), 2, "No such option: --epoch"),
         (("train", "--arch", "cmn"), 2, "unknown architecture 'cmn'; did you mean 'cnn'?"),
         (("train", "--dataset", "digit"), 2, "unknown dataset 'digit'; did you mean 'digits'?"),
-        (("train", "--epochs", "0"), 2, "--epochs 0.0: expected a number above 0"),
+        (("train", "--epochs", "0"), 2, "--epochs 0: expected a number above 0"),
         (("train", "--epochs", "many"), 2, "Invalid value for '--epochs'"),
-        (("train", "--learning-rate", "-1"), 2, "--learning-rate -1.0: expected a number above 0"),
+        (("train", "--learning-rate", "-1"), 2, "--learning-rate -1: expected a number above 0"),
         (("train", "--batch-size", "0"), 2, "--batch-size 0: expected a whole number from 1"),
         (("train", "--seed", "-1"), 2, "--seed -1: expected"),
         (("train", "--device", "gpu"), 2, "unknown device 'gpu'"),
@@ -158,6 +158,8 @@ def test_a_shell_completes_commands_architectures_datasets_and_runs() -> None:
     assert complete("mnistctl ev") == ["eval"]
     assert complete("mnistctl train --arch c") == ["cnn"]
     assert complete("mnistctl train --dataset ") == list(catalog.DATASETS)
+    assert complete("mnistctl train --recipe mlp-") == ["mlp-128-64", "mlp-128", "mlp-sgd"]
+    assert complete("mnistctl train --optimizer ad") == ["adam", "adamw", "adadelta"]
     assert sorted(complete("mnistctl eval m")) == ["mine", "my-best"]
     assert complete("mnistctl predict x.png --model my-") == ["my-best"]
 
@@ -185,7 +187,7 @@ def test_an_interrupted_run_leaves_a_usable_model(number: int, code: int, cli: C
 
     assert process.returncode == code
     assert err.splitlines()[-1].startswith("mnistctl: interrupted in epoch")
-    assert "safe in runs/long/model.safetensors; go on with: mnistctl train --resume long" in err
+    assert "is in runs/long/model.safetensors; resume with: mnistctl train --resume long" in err
     assert "Traceback" not in err
     assert cli("eval", "long", "--json").code == 0
 
@@ -199,7 +201,7 @@ def test_a_run_that_diverges_fails_and_saves_no_model(cli: Cli, checkpoint_path:
 
     assert (answer.code, answer.out) == (1, "")
     assert "diverged in epoch 1" in answer.err
-    assert "nothing was saved" in answer.err
+    assert "no model was saved" in answer.err
     assert {path.name for path in Path("runs/wild").iterdir()} == {"config.json", ".lock"}
 
 
@@ -232,8 +234,8 @@ def test_a_full_disk_gives_one_line_and_no_partial_file() -> None:
 
     assert process.returncode == 1
     assert err.splitlines()[-1] == (
-        "mnistctl: runs/full/model.safetensors: cannot be written: File too large; what was saved "
-        "before is safe; make room, then go on with: mnistctl train --resume full"
+        "mnistctl: runs/full/model.safetensors: cannot be written: File too large; the saved "
+        "state is intact; free some space, then run: mnistctl train --resume full"
     )
     assert sorted(path.name for path in Path("runs/full").iterdir()) == [
         ".lock",

@@ -7,13 +7,15 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from mnistctl import datasets
-from mnistctl.cli import terminal_art
+from mnistctl.cli import export, terminal_art
+from mnistctl.models import formats
 from mnistctl.run import run_folder
 from tests.helpers import Cli
 
@@ -80,7 +82,7 @@ def test_train_uses_the_bundled_digits_with_one_warning_if_mnist_is_unavailable(
     assert answer.code == 0
     assert json.loads(answer.out)["dataset"] == "digits"
     assert answer.err.count("warning") == 1
-    assert "no MNIST here and none to be had" in answer.err
+    assert "MNIST is not on disk and could not be downloaded" in answer.err
     model = run_folder.find_all()[0].model_path
     assert json.loads(cli("info", model, "--json").out)["dataset"]["name"] == "digits"
 
@@ -279,6 +281,13 @@ def test_info_shows_format_input_and_parameters(
         assert (result["arch"], result["parameters"]) == ("cnn", 247_771)
         assert "247,771 parameters" in text
         assert "digits (SHA-256" in text
+
+
+def test_export_offers_every_opset_and_input() -> None:
+    hints = get_type_hints(export.export)
+
+    assert get_args(hints["opset"]) == tuple(formats.IR_VERSIONS)
+    assert get_args(hints["input_type"]) == tuple(formats.INPUTS)
 
 
 def test_export_rejects_an_exported_file(cli: Cli, onnx_path: Path) -> None:

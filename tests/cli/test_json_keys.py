@@ -45,7 +45,99 @@ COMMANDS = {
     "doctor": "doctor",
 }
 
-KEYS: dict[str, str] = {}
+RUN = """
+    arch best_epoch dataset device epochs parameters plots[] precision processes recipe run seed
+    total_seconds train_accuracy train_loss train_seconds validation_accuracy validation_loss
+"""
+PARITY = """
+    accuracy_loss argmax_agreement batch_sizes[] dataset disagreements
+    disagreements_beyond_tolerance exported_accuracy holds images is_finite
+    limits.disagreements_beyond_tolerance limits.max_familiarity_difference
+    limits.max_logit_difference limits.max_probability_difference max_familiarity_difference
+    max_logit_difference max_probability_difference mean_logit_difference reference_accuracy
+    rejections_changed split
+"""
+MODEL = """
+    arch arch_args.* bytes calibration_images card class_names[] config.* created dataset.name
+    dataset.sha256 familiarity_layers[] format format_version git_commit members[] metrics.epoch
+    metrics.finished metrics.learning_rate metrics.steps metrics.train_accuracy metrics.train_loss
+    metrics.train_seconds metrics.validation_accuracy metrics.validation_loss model parameters
+    signature.familiarity signature.images signature.logits signature.probabilities task temperature
+    threshold versions.*
+"""
+
+
+def inside(path: str, keys: str) -> str:
+    """These keys inside another object."""
+    return " ".join(path + key for key in keys.split())
+
+
+KEYS: dict[str, str] = {
+    "train": RUN,
+    "train --seeds": f"""
+        mean_train_seconds mean_validation_accuracy std_validation_accuracy {inside("runs[].", RUN)}
+    """,
+    "eval": """
+        accuracy accuracy_interval[] calibration_error confusion[][] dataset images loss model
+        most_confused[].images most_confused[].label most_confused[].predicted per_class[].f1
+        per_class[].images per_class[].label per_class[].precision per_class[].recall plots[]
+        rejected reliability[].accuracy reliability[].confidence reliability[].images
+        robustness[].accuracy robustness[].corruption robustness[].strength robustness[].unit split
+    """,
+    "predict": """
+        [].box[] [].familiarity [].file [].label [].probability [].reason [].rejected [].top[].label
+        [].top[].probability [].truth
+    """,
+    "predict --split": """
+        [].digits[].box[] [].digits[].familiarity [].digits[].label [].digits[].line
+        [].digits[].probability [].digits[].reason [].digits[].rejected [].digits[].top[].label
+        [].digits[].top[].probability [].file [].text
+    """,
+    "predict, damaged picture": "[].error [].file",
+    "label": "by_class.* filed folder",
+    "export": f"""
+        [].bytes [].format [].graph_sha256 [].path {inside("[].parity.", PARITY)}
+    """,
+    "benchmark": """
+        dataset formats[].accuracy formats[].bytes formats[].format formats[].images_per_second
+        formats[].latency_ms formats[].latency_p99_ms formats[].load_seconds formats[].peak_mb
+        formats[].reason formats[].status formats[].threads images machine model plots[] split
+        versions.*
+    """,
+    "ensemble": "bytes members[] parameters path threshold validation_accuracy validation_loss",
+    "info, checkpoint": f"{MODEL} export",
+    "info, ONNX": f"""
+        {MODEL} {inside("export.parity.", PARITY)}
+        export.format export.graph_sha256 export.input export.ir_version export.opset
+    """,
+    "compare": """
+        dataset differences.* images models[].accuracy models[].accuracy_interval[] models[].arch
+        models[].bytes models[].format models[].loss models[].model models[].parameters
+        models[].train_seconds pairs[].difference pairs[].first pairs[].only_first_right
+        pairs[].only_second_right pairs[].p_value pairs[].second pairs[].significant split
+    """,
+    "plot": "plots[]",
+    "runs": """
+        [].arch [].best_epoch [].dataset [].epochs [].folder [].name [].recipe [].seed
+        [].train_seconds [].validation_accuracy
+    """,
+    "data": "class_names[] dataset duplicates images.* plots[]",
+    "download": "[].bytes [].file [].path [].source [].status",
+    "download --list": """
+        [].citation [].classes[] [].files[] [].folder [].licence [].mirrors[] [].name [].on_disk
+        [].summary
+    """,
+    "recipes": """
+        [].mean_test_accuracy [].mean_train_accuracy [].mean_validation_accuracy [].name
+        [].published [].seeds [].settings.* [].std_test_accuracy [].summary
+    """,
+    "archs": "[].arguments.* [].input_size [].multiply_adds [].name [].parameters [].summary",
+    "doctor": """
+        cores data_folder datasets.* devices[].bf16 devices[].cuda_graphs devices[].model
+        devices[].name problems[].fix problems[].problem python runs runs_folder system threads
+        versions.*
+    """,
+}
 
 
 @pytest.fixture

@@ -106,8 +106,8 @@ def test_train_accepts_the_folder_of_labelled_pictures(cli: Cli, press: Press, p
     split = datasets.load("digits", "train")
     for number in range(90):
         Image.fromarray(255 - split.images[number]).save(photos / f"more-{number}.png")
-    order = ["0", "1", "2", *sorted(range(90), key=lambda number: f"more-{number}.png")]
-    press(*(item if isinstance(item, str) else str(split.labels[item] % 3) for item in order))
+    in_order = sorted(range(90), key=lambda number: f"more-{number}.png")
+    press("0", "1", "2", *(str(split.labels[number] % 3) for number in in_order))
 
     cli("label", photos, "--model", "bundled", "-q")
     answer = cli(

@@ -1,5 +1,6 @@
 """The `predict` command: classify the digits in pictures."""
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -61,9 +62,9 @@ class PictureResult(Result):
     """The digits of one picture with their predictions, or the reason why it cannot be read."""
 
     file: str  # the picture's path; "-" for standard input
-    digits: tuple[Detection, ...] = ()  # one; with --split every digit in reading order
+    digits: tuple[Detection, ...] = ()  # in reading order; without --split, a single one
     is_split: bool = False  # whether the picture was split into digits; not in the JSON
-    error: str | None = None  # why the picture cannot be read; the only other key is then the truth
+    error: str | None = None  # why the picture cannot be read
     truth: str | None = None  # the class in the file's or folder's name; only with --labels-from-names
     decoded: DecodedPicture | None = field(default=None, repr=False)  # not in the JSON
 
@@ -301,7 +302,7 @@ def _submit(
 ) -> list[Future[list[_PictureDigits]]]:
     """Process large pictures in several threads, small ones in one: more would only slow it down."""
     is_large = sum(map(_size_bytes, requests)) > _LARGE_FILE * len(requests)
-    size = -(-len(requests) // _THREADS) if is_large else len(requests)
+    size = math.ceil(len(requests) / _THREADS) if is_large else len(requests)
     parts = [requests[start : start + size] for start in range(0, len(requests), size or 1)]
     return [pool.submit(lambda part: [find(request) for request in part], part) for part in parts]
 

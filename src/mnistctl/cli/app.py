@@ -4,10 +4,10 @@ import errno
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from mnistctl import __version__
 from mnistctl.cli import (
@@ -35,22 +35,20 @@ _INTERRUPTED = 128 + signal.SIGINT
 class _Command(TyperCommand):
     """A command whose help shows flags without a type and without a default."""
 
-    def get_params(self, ctx: typer.Context) -> list[TyperOption | TyperArgument]:
-        """The parameters, with flags made plain."""
+    def get_params(self, ctx: Any) -> Any:
+        """The parameters of the help."""
         return _with_plain_flags(super().get_params(ctx))
 
 
 class _Group(TyperGroup):
     """The program, whose help shows flags without a type and without a default."""
 
-    def get_params(self, ctx: typer.Context) -> list[TyperOption | TyperArgument]:
-        """The parameters, with flags made plain."""
+    def get_params(self, ctx: Any) -> Any:
+        """The parameters of the help."""
         return _with_plain_flags(super().get_params(ctx))
 
 
-def _with_plain_flags(
-    parameters: list[TyperOption | TyperArgument],
-) -> list[TyperOption | TyperArgument]:
+def _with_plain_flags(parameters: Any) -> Any:
     for parameter in parameters:
         if isinstance(parameter, TyperOption) and parameter.is_flag:
             parameter.metavar = ""  # Typer shows <bool>

@@ -60,7 +60,7 @@ def export(
         ),
     ] = None,
     force: ForceOption = False,
-    opset: Annotated[Literal[18, 19, 20, 21], typer.Option(help="ONNX opset.")] = formats.OPSET,
+    opset: Annotated[Literal[18, 19, 20, 21], typer.Option(help="ONNX opset.")] = 18,
     input_type: Annotated[
         Literal["uint8", "float32"],
         typer.Option("--input", help="Input of the exported model: uint8, or float32 in [0, 1]."),

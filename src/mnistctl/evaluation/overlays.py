@@ -121,7 +121,7 @@ def _plot_probabilities(
     axes.spines[["top", "right"]].set_visible(False)
     answer = f"{prediction.label}: {plots.percent(100 * prediction.probability)}"
     if prediction.rejected:
-        answer = f"{prediction.reason}\nmost likely {answer}"
+        answer = f"{prediction.reason}\nbest guess {answer}"
     axes.set_title(answer, color=colour, fontweight="bold", parse_math=False)
 
 

@@ -1,7 +1,7 @@
 """Split a picture of several digits into its digits, in reading order.
 
 The ink is over-segmented: it is cut wherever two digits may touch. Neighbouring pieces are then joined
-again. Of all groupings, the one with the highest total likelihood is chosen; cuts through ink cost.
+again. Of all groupings, the one with the highest total likelihood wins. Each cut through ink lowers it.
 
 Source: Matan et al. 1992, "Multi-Digit Recognition Using a Space Displacement Neural Network", and
 LeCun et al. 1998, section V: heuristic over-segmentation.
@@ -24,8 +24,8 @@ Scores = npt.NDArray[np.floating]
 _MIN_INK = 0.1  # share of the strongest ink: weaker pixels do not connect pieces
 _MAX_PIECES = 200  # only the largest pieces are digits
 _MIN_SIZE = 0.4  # share of the largest piece's size: a smaller piece belongs to a larger one
-_MAX_BAR_HEIGHT = 0.4  # height / height of the piece it may belong to, for the bar of a broken 5
-_MAX_BAR_GAP = 0.25  # gap between the two / the same height
+_MAX_BAR_HEIGHT = 0.4  # height of the bar of a broken 5 / height of the rest of the digit
+_MAX_BAR_GAP = 0.25  # gap between the bar and the rest / height of the rest
 
 # Lines.
 _MIN_LINE_OVERLAP = 0.4  # share of the shorter piece's height that is level with its neighbour

@@ -50,7 +50,7 @@ class Metadata:
     dataset: Annotated[dict[str, Any], _Dataset]  # name, and the SHA-256 of the raw data
     class_names: Annotated[list[str], Meta(min_length=2)]  # in the order of the labels
     config: Annotated[dict[str, Any], _Config]  # settings of the run, as in config.json
-    metrics: dict[str, float | None]  # of the saved weights: losses, accuracies, epoch, train_seconds
+    metrics: dict[str, float | bool | None]  # of the saved model: the fields of `Epoch`
     versions: dict[str, str]  # package -> version in training
     created: str  # ISO 8601, UTC
     git_commit: str | None = None  # of the working folder in training

@@ -94,8 +94,8 @@ class Setting:
 
     @property
     def type_text(self) -> str:
-        """The type in words, or the choices."""
-        return ", ".join(self.choices) or _KINDS[self.type].removeprefix("a ")
+        """The type in words."""
+        return _KINDS[str if self.choices else self.type].removeprefix("a ")
 
     def check(self, value: Any) -> None:
         """Check a value.
@@ -108,7 +108,8 @@ class Setting:
         try:
             convert(value, self.declaration)
         except ValueError:
-            raise UsageError(f"{self.option} {value}: expected {self._expected()}") from None
+            shown = f"{value:g}" if isinstance(value, float) else value
+            raise UsageError(f"{self.option} {shown}: expected {self._expected()}") from None
 
     def _expected(self) -> str:
         if self.choices:

@@ -98,7 +98,7 @@ def _train(session: Session, trainer: "Trainer", writer: "RunWriter") -> None:
         elif writer.is_save_due(step):
             writer.save_state(trainer)
         if writer.is_patience_over():
-            _log.info(f"no improvement for {session.settings.patience} epochs: stopped early")
+            _log.info(f"stopped early: no improvement within --patience {session.settings.patience}")
             return
         if should_stop:
             return

@@ -1,4 +1,4 @@
-"""The examples of docs/using-exports.md, run as they stand there."""
+"""The examples of docs/using-exports.md run as they are written."""
 
 import os
 import shutil
@@ -11,8 +11,9 @@ import numpy.typing as npt
 import pytest
 
 from mnistctl.api import models
+from tests.helpers import ROOT
 
-TEXT = (Path(__file__).parents[1] / "docs" / "using-exports.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "using-exports.md").read_text(encoding="utf-8")
 
 
 def example(language: str) -> str:
@@ -25,33 +26,33 @@ def folder(
     onnx_path: Path,
     digits_test: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]],
 ) -> Path:
-    """A folder with what the examples read."""
+    """A folder with the model and the image that the examples use."""
     shutil.copy(onnx_path, tmp_path / "model.onnx")
     digits_test[0][0].tofile(tmp_path / "digit.raw")
     return tmp_path
 
 
 def check(answer: str, folder: Path) -> None:
-    """What was printed is what the model says."""
+    """Check that an example printed the outputs of the model."""
     image = np.fromfile(folder / "digit.raw", np.uint8).reshape(1, 28, 28)
-    wanted = models.open_predictor(folder / "model.onnx")(image)
+    outputs = models.open_predictor(folder / "model.onnx")(image)
     label, probability, familiarity = answer.split()
 
-    assert int(label) == wanted.logits.argmax()
-    assert float(probability) == pytest.approx(wanted.probabilities.max(), abs=1e-4)
-    assert float(familiarity) == pytest.approx(wanted.familiarity[0], abs=1e-4)
+    assert int(label) == outputs.logits.argmax()
+    assert float(probability) == pytest.approx(outputs.probabilities.max(), abs=1e-4)
+    assert float(familiarity) == pytest.approx(outputs.familiarity[0], abs=1e-4)
 
 
 def run(*command: str | Path, folder: Path, **environment: str) -> str:
     variables = {**os.environ, **environment}
-    done = subprocess.run(
+    process = subprocess.run(
         [str(part) for part in command], cwd=folder, env=variables, capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert process.returncode == 0, process.stderr
+    return process.stdout
 
 
-def test_python_in_five_lines(folder: Path) -> None:
+def test_the_python_example_has_five_lines_and_runs(folder: Path) -> None:
     code = example("python")
 
     assert len([line for line in code.splitlines() if line]) == 5
@@ -59,8 +60,8 @@ def test_python_in_five_lines(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("npm"), reason="no Node here")
-def test_javascript(folder: Path) -> None:
+@pytest.mark.skipif(not shutil.which("npm"), reason="Node.js is not installed")
+def test_the_javascript_example_runs(folder: Path) -> None:
     (folder / "package.json").write_text("{}")
     npm = shutil.which("npm") or ""
     run(npm, "install", "--ignore-scripts", "--no-audit", "onnxruntime-node", folder=folder)
@@ -70,8 +71,8 @@ def test_javascript(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler here")
-def test_cpp(folder: Path) -> None:
+@pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler is installed")
+def test_the_cpp_example_runs(folder: Path) -> None:
     openvino = Path(pytest.importorskip("openvino").__file__).parent
     (library,) = (openvino / "libs").glob("libopenvino.so.*")
     (folder / "read.cpp").write_text(example("cpp"))
