@@ -1,4 +1,4 @@
-"""mnistctl: from nothing to a handwritten-digit reader you can ship.
+"""mnistctl: train, evaluate, export and run classifiers of handwritten digits.
 
 The commands of the command line are functions of the same names here; `__init__.pyi` lists them.
 Importing this package costs nothing: a function's module is imported when it is first used.

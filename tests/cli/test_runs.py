@@ -246,6 +246,16 @@ def test_train_and_eval_draw_plots_into_the_run_folder(cli: Cli) -> None:
             assert picture.size[0] > 300
 
 
+def test_train_draws_plots_into_the_folder_that_is_named(cli: Cli) -> None:
+    options = ("--dataset", "digits", "--arch", "linear", "--epochs", "1", "--name", "a")
+
+    result = json.loads(cli("train", *options, "--plots", "my plots", "--json").out)
+
+    assert {Path(path).parent for path in result["plots"]} == {Path("my plots")}
+    assert {path.name for path in Path("my plots").iterdir()} == PLOTS
+    assert not list(Path("runs/a").glob("*.png"))
+
+
 def test_eval_draws_no_plots_for_a_file_outside_a_run_folder(cli: Cli, onnx_path: Path) -> None:
     Path("here").mkdir()
     copy = Path("here/model.onnx")

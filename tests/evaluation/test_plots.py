@@ -73,7 +73,7 @@ def test_curves_show_train_and_validation_in_two_colours(count: int) -> None:
     for panel in (0, 1):
         assert colours(figure, panel) == list(plots._COLOURS[:2])
         for line in figure.axes[panel].lines:
-            assert list(line.get_xdata()) == list(range(1, count + 1))
+            assert np.asarray(line.get_xdata()).tolist() == list(range(1, count + 1))
     accuracy = figure.axes[1].lines[1].get_ydata()
     assert np.asarray(accuracy)[-1] == pytest.approx(100 * (1 - 0.3 / count))
 

@@ -130,7 +130,7 @@ def test_opening_a_model_does_not_run_the_code_that_it_names(cli: Cli, command: 
     answer = cli(*command.split(), "custom")
 
     assert answer.code == 4
-    assert "if you trust the file, add --arch net.py:Net" in answer.err
+    assert "if you trust it, add --arch net.py:Net" in answer.err
 
 
 def test_eval_warns_if_the_custom_class_has_changed(cli: Cli, net: Path) -> None:
@@ -175,7 +175,7 @@ def test_eval_rejects_a_class_that_is_not_the_models(cli: Cli) -> None:
         ("net.py:Masked", "mask has values that are not finite"),
         ("net.py:Exits", "SystemExit: 3"),
         ("net.py:Nett", "unknown nn.Module in net.py 'Nett'"),
-        ("gone.py:Net", "--arch gone.py:Net: gone.py: no such file"),
+        ("gone.py:Net", "--arch gone.py:Net: gone.py not found"),
         ("bad.py:Net", "line 1: SyntaxError"),
         ("raises.py:Net", "line 2: ValueError: no"),
     ],

@@ -21,7 +21,7 @@ FAMILIES = (
 
 @pytest.fixture
 def tiny_digits() -> str:
-    """A folder of IDX files with a few of the embedded digits."""
+    """A folder of IDX files with a few of the bundled digits."""
     folder = Path("tiny")
     folder.mkdir()
     for part, name, images in (("train", "train", 40), ("test", "t10k", 10)):

@@ -31,10 +31,6 @@ def test_keys_that_a_typed_dict_does_not_declare_are_kept() -> None:
     assert record.source == {"name": "x", "more": [1]}
 
 
-def test_a_field_can_come_from_elsewhere() -> None:
-    assert records.build(Record, {"share": 0.5}, number=2) == Record(2, share=0.5)
-
-
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -46,8 +42,6 @@ def test_a_field_can_come_from_elsewhere() -> None:
         ({"number": 3, "names": ["a", 1]}, "missing, unknown or wrong: names"),
         ({"number": 3, "source": {"name": 1}}, "missing, unknown or wrong: source"),
         ({"number": 3, "source": {}}, "missing, unknown or wrong: source"),
-        ([3], "not a JSON object"),
-        (None, "not a JSON object"),
     ],
 )
 def test_a_wrong_record_is_rejected_with_the_names_of_the_fields(values: Any, message: str) -> None:
@@ -55,7 +49,7 @@ def test_a_wrong_record_is_rejected_with_the_names_of_the_fields(values: Any, me
         records.build(Record, values)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, b"\xff"])
-def test_text_that_is_not_json_is_rejected(text: str | bytes) -> None:
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, b"\xff", "[1]", "null"])
+def test_text_that_is_not_a_json_object_is_rejected(text: str | bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the message is that of the JSON parser
         records.parse(text)

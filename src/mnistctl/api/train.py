@@ -82,7 +82,7 @@ def train(
     Args:
         arch: a name in `architectures.ARCHITECTURES`, `torchvision:NAME`, or `FILE.py:CLASS` for a
             custom architecture, whose file is run; None: that of the recipe or of `init`, or cnn.
-        recipe: a name in `recipes.RECIPES`; None: the architecture's own.
+        recipe: the name of a recipe; None: the architecture's own.
         config: a settings file, TOML or the `config.json` of a run; the other arguments override it.
         dataset: a name in `datasets.catalog.DATASETS`, or a folder with one sub-folder of pictures per
             class; None: MNIST, or the bundled digits if MNIST cannot be downloaded.

@@ -66,104 +66,125 @@ app = typer.Typer(
 )
 
 
-def _add(panel: str, name: str, function: Callable[..., None], *examples: str) -> None:
-    lines = "\n".join(f"  {example}" for example in examples)
-    epilog = f"[bold]Examples[/bold]\n{lines}"
-    app.command(name, cls=_Command, rich_help_panel=panel, epilog=epilog)(function)
+# Panel of the help -> its commands: name, function and examples.
+_COMMANDS: dict[str, list[tuple[str, Callable[..., None], list[str]]]] = {
+    "First steps": [
+        (
+            "download",
+            download.download,
+            [
+                "mnistctl download",
+                "mnistctl download fashion-mnist --from ~/Downloads",
+                "mnistctl download --list",
+            ],
+        ),
+        (
+            "train",
+            train.train,
+            [
+                "mnistctl train",
+                "mnistctl train --recipe best --name careful",
+                "mnistctl train --resume careful",
+            ],
+        ),
+        (
+            "eval",
+            evaluate.evaluate,
+            [
+                "mnistctl eval",
+                "mnistctl eval careful --robustness --plots plots/",
+                "mnistctl eval model.onnx --min-accuracy 0.99",
+            ],
+        ),
+        (
+            "predict",
+            predict.predict,
+            [
+                "mnistctl predict digit.png",
+                "mnistctl predict number.jpg --split --annotate boxes.png",
+                "mnistctl predict photos/ --recursive --csv > answers.csv",
+            ],
+        ),
+        (
+            "export",
+            export.export,
+            [
+                "mnistctl export",
+                "mnistctl export careful --format onnx,onnx-int8 --output exported/",
+                "mnistctl export careful --input float32 --opset 20 --force",
+            ],
+        ),
+    ],
+    "Models": [
+        ("info", info.info, ["mnistctl info", "mnistctl info bundled --card"]),
+        (
+            "benchmark",
+            benchmark.benchmark,
+            [
+                "mnistctl benchmark",
+                "mnistctl benchmark careful --format onnx,onnx-int8 --output speed.png",
+            ],
+        ),
+        (
+            "ensemble",
+            ensemble.ensemble,
+            [
+                "mnistctl ensemble mnist-cnn-1 mnist-cnn-2 mnist-cnn-3",
+                "mnistctl ensemble mnist-cnn-1 mnist-cnn-2 --output both.safetensors",
+            ],
+        ),
+    ],
+    "Data": [
+        (
+            "data",
+            data.data,
+            ["mnistctl data", "mnistctl data --dataset fashion-mnist --output fashion.png"],
+        ),
+        (
+            "label",
+            label.label,
+            [
+                "mnistctl label photos/ --output my-digits",
+                "mnistctl train --init bundled --dataset my-digits",
+            ],
+        ),
+    ],
+    "Runs": [
+        ("runs", listings.runs, ["mnistctl runs", "mnistctl runs --json"]),
+        (
+            "compare",
+            compare.compare,
+            [
+                "mnistctl compare mnist-cnn-1 mnist-mlp-1",
+                "mnistctl compare mnist-cnn-1 bundled --dataset qmnist",
+            ],
+        ),
+        (
+            "plot",
+            plot.plot,
+            ["mnistctl plot", "mnistctl plot mnist-cnn-1 mnist-mlp-1 --output curves.png"],
+        ),
+    ],
+    "Setup": [
+        ("recipes", listings.recipes, ["mnistctl recipes", "mnistctl train --recipe fast"]),
+        ("archs", listings.archs, ["mnistctl archs", "mnistctl train --arch torchvision:resnet18"]),
+        ("doctor", doctor.doctor, ["mnistctl doctor", "mnistctl doctor --json > report.json"]),
+    ],
+}
 
 
-_PANEL = "First steps"
-_add(
-    _PANEL,
-    "download",
-    download.download,
-    "mnistctl download",
-    "mnistctl download fashion-mnist --from ~/Downloads",
-    "mnistctl download --list",
-)
-_add(
-    _PANEL,
-    "train",
-    train.train,
-    "mnistctl train",
-    "mnistctl train --recipe best --name careful",
-    "mnistctl train --resume careful",
-)
-_add(
-    _PANEL,
-    "eval",
-    evaluate.evaluate,
-    "mnistctl eval",
-    "mnistctl eval careful --robustness --plots plots/",
-    "mnistctl eval model.onnx --min-accuracy 0.99",
-)
-_add(
-    _PANEL,
-    "predict",
-    predict.predict,
-    "mnistctl predict digit.png",
-    "mnistctl predict number.jpg --split --annotate boxes.png",
-    "mnistctl predict photos/ --recursive --csv > answers.csv",
-)
-_add(
-    _PANEL,
-    "export",
-    export.export,
-    "mnistctl export",
-    "mnistctl export careful --format onnx,onnx-int8 --output exported/",
-    "mnistctl export careful --input float32 --opset 20 --force",
-)
-_PANEL = "Models"
-_add(_PANEL, "info", info.info, "mnistctl info", "mnistctl info bundled --card")
-_add(
-    _PANEL,
-    "benchmark",
-    benchmark.benchmark,
-    "mnistctl benchmark",
-    "mnistctl benchmark careful --format onnx,onnx-int8 --output speed.png",
-)
-_add(
-    _PANEL,
-    "ensemble",
-    ensemble.ensemble,
-    "mnistctl ensemble mnist-cnn-1 mnist-cnn-2 mnist-cnn-3",
-    "mnistctl ensemble mnist-cnn-1 mnist-cnn-2 --output both.safetensors",
-)
-_PANEL = "Data"
-_add(
-    _PANEL,
-    "data",
-    data.data,
-    "mnistctl data",
-    "mnistctl data --dataset fashion-mnist --output fashion.png",
-)
-_add(
-    _PANEL,
-    "label",
-    label.label,
-    "mnistctl label photos/ --output my-digits",
-    "mnistctl train --init bundled --dataset my-digits",
-)
-_PANEL = "Runs"
-_add(_PANEL, "runs", listings.runs, "mnistctl runs", "mnistctl runs --json")
-_add(
-    _PANEL,
-    "compare",
-    compare.compare,
-    "mnistctl compare mnist-cnn-1 mnist-mlp-1",
-    "mnistctl compare mnist-cnn-1 bundled --dataset qmnist",
-)
-_add(
-    _PANEL,
-    "plot",
-    plot.plot,
-    "mnistctl plot",
-    "mnistctl plot mnist-cnn-1 mnist-mlp-1 --output curves.png",
-)
-_PANEL = "Setup"
-_add(_PANEL, "recipes", listings.recipes, "mnistctl recipes", "mnistctl train --recipe fast")
-_add(_PANEL, "archs", listings.archs, "mnistctl archs", "mnistctl train --arch torchvision:resnet18")
-_add(_PANEL, "doctor", doctor.doctor, "mnistctl doctor", "mnistctl doctor --json > report.json")
+def _add(panel: str, name: str, function: Callable[..., None], examples: Sequence[str]) -> None:
+    # Typer would keep the line breaks of the docstring.
+    paragraphs = (" ".join(text.split()) for text in (function.__doc__ or "").split("\n\n"))
+    epilog = "\n".join(["[bold]Examples[/bold]", *(f"  {example}" for example in examples)])
+    help_text = "\n\n".join(paragraphs)
+    command = app.command(name, cls=_Command, rich_help_panel=panel, help=help_text, epilog=epilog)
+    command(function)
+
+
+for _panel, _commands in _COMMANDS.items():
+    for _command in _commands:
+        _add(_panel, *_command)
 
 
 def _print_version(requested: bool) -> None:

@@ -64,7 +64,7 @@ def benchmark(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Measure size, accuracy, speed and memory of a model in every format."""
+    """Measure a model in every format: size, accuracy, speed and memory."""
     import mnistctl
 
     names = formats.BENCHMARKED if format_names is None else format_names.split(",")

@@ -116,7 +116,7 @@ def _render(report: "Report") -> Iterator[RenderableType]:
 
 def _robustness(report: "Report") -> Table:
     """One row per corruption, with the accuracy at each strength."""
-    table = render.table("corruption", "unit", "strength: accuracy", title="", left=(0, 1, 2))
+    table = render.table("\ncorruption", "\nunit", "\nstrength: accuracy", left=(0, 1, 2))
     rows: dict[tuple[str, str], list[str]] = {}
     for row in report.robustness:
         cell = f"{row['strength']:g}: {render.percent(row['accuracy'])}"

@@ -38,7 +38,7 @@ def plot(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Redraw the plots of runs; overlay the learning curves of several."""
+    """Redraw the plots of runs and overlay the learning curves of several."""
     import mnistctl
 
     with display.live(quiet=quiet):

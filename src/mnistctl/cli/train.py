@@ -40,7 +40,7 @@ def train(
     resume: Annotated[
         str | None,
         typer.Option(
-            help="Resume an interrupted run: its folder or its name. With --epochs, train it to another "
+            help="Resume an interrupted run: its folder or its name. With --epochs, train it to a new "
             "length.",
             autocompletion=complete_runs,
         ),

@@ -144,9 +144,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     Source: Q. McNemar, Psychometrika 12 (1947), 153-157; here with the binomial distribution.
     """
     images = only_first + only_second
-    ways = tail = (
-        1  # ways: a binomial coefficient, from the previous one for speed
-    )
+    ways = tail = 1  # ways: a binomial coefficient, from the previous one for speed
     for count in range(min(only_first, only_second)):
         ways = ways * (images - count) // (count + 1)
         tail += ways

@@ -34,9 +34,7 @@ class Report(Result):
     calibration_error: float  # expected calibration error over 15 bins, in [0, 1]
     reliability: list[dict[str, Any]]  # images, confidence, accuracy of each bin with images
     rejected: float | None  # share of images that are rejected, in [0, 1]; null: no threshold
-    robustness: list[dict[str, Any]] = field(
-        default_factory=list
-    )  # for each corruption and strength
+    robustness: list[dict[str, Any]] = field(default_factory=list)  # for each corruption and strength
     plots: list[str] = field(default_factory=list)  # paths of the plots that were drawn
 
     def require(self, min_accuracy: float | None) -> None:

@@ -66,7 +66,7 @@ def load(path: Path) -> HashedTensors:
         values = records.parse(text)
         is_canonical = json.dumps(values) == text  # other spellings would have the same hash
         stored = values.pop(_HASH_KEY)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
             f"{path}: a safetensors file that was not written by mnistctl (no '{KEY}' metadata)"
         ) from error
@@ -95,12 +95,9 @@ def _read_header(content: bytes, path: Path) -> dict[str, Any]:
     if not 2 <= size <= min(_MAX_HEADER_BYTES, len(content) - 8):
         raise ModelError(f"{path}: incomplete safetensors file ({len(content):,} bytes)")
     try:
-        header = records.parse(content[8 : 8 + size])
+        return records.parse(content[8 : 8 + size])
     except ValueError as error:
         raise ModelError(f"{path}: damaged safetensors header") from error
-    if not isinstance(header, dict):
-        raise ModelError(f"{path}: damaged safetensors header")
-    return header
 
 
 def _signature(values: Mapping[str, Any], tensors: Tensors) -> str:

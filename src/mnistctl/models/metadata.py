@@ -1,6 +1,7 @@
 """Metadata: everything that a model file states about its model, in safetensors and in ONNX."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Self, TypedDict
 
@@ -73,7 +74,7 @@ class Metadata:
         try:
             values = records.parse(text)
         except ValueError as error:
-            raise ModelError("its metadata is not JSON") from error
+            raise ModelError("its metadata is not a JSON object") from error
         return cls.from_json(values)
 
     @classmethod
@@ -98,15 +99,13 @@ class Metadata:
         return metadata
 
     @classmethod
-    def from_json(cls, values: Any) -> Self:
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Metadata from plain values.
 
         Raises:
             ModelError: another format version, or fields missing, unknown or of the wrong type. The
                 message does not name the file; the caller does.
         """
-        if not isinstance(values, dict):
-            raise ModelError("its metadata is not a JSON object")
         version = values.get("format_version")
         if version != FORMAT_VERSION:
             raise ModelError(f"format version {version}; this mnistctl reads version {FORMAT_VERSION}")

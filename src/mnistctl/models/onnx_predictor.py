@@ -88,7 +88,7 @@ def _check_signature(session: onnxruntime.InferenceSession, *, classes: int, pat
         The kind of input, a key of `formats.INPUTS`.
 
     Raises:
-        ModelError: they are not those of an export with so many classes.
+        ModelError: they are not those of an export with `classes` classes.
     """
     inputs, outputs = session.get_inputs(), session.get_outputs()
     expected_outputs = [

@@ -38,7 +38,7 @@ def build(architecture: Architecture, *, arch_args: Mapping[str, Any], classes: 
     assert file is not None and class_name is not None  # noqa: S101, PT018 - custom
     option = f"--arch {architecture.name}"
     if not file.is_file():
-        raise UsageError(f"{option}: {file}: no such file")
+        raise UsageError(f"{option}: {file} not found")
     try:
         with contextlib.redirect_stdout(sys.stderr):
             net_class = _load_class(file, class_name)

@@ -121,7 +121,7 @@ def _build_shapes(
     """A classifier or an ensemble without weights.
 
     Args:
-        checkpoint: which is being opened.
+        checkpoint: for the check of `arch` and for error messages.
         metadata: of the model, or of a member of the ensemble.
         tensors: of the model or the member.
         arch: see `from_checkpoint`.

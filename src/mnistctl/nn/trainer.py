@@ -215,7 +215,7 @@ class TrainStep:
 
         Args:
             rows: the images of the whole batch, int64 (batch_size,), on the device.
-            dropout_seed: for what the net draws; None: it goes on drawing after the augmentation.
+            dropout_seed: seeds the generator before the net draws dropout masks; None: do not seed it.
 
         Raises:
             UsageError: the net has batch normalisation, and the batch has a single image.

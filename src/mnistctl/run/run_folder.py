@@ -96,7 +96,7 @@ class Run:
         Raises:
             ModelError: the file cannot be read, or is not a JSON object.
         """
-        return _read(self.config_path, "the settings of a run", lambda text: dict(records.parse(text)))
+        return _read(self.config_path, "the settings of a run", records.parse)
 
     def read_settings(self) -> TrainSettings:
         """The settings of the run.

@@ -117,7 +117,7 @@ _DECLARATIONS: Mapping[str, Any] = {
 }
 # The arguments of all nets; the default is by architecture.
 ARGUMENTS: Mapping[str, Setting] = {
-    name: Setting(
+    name: Setting.declare(
         name,
         declaration,
         {arch: net.arguments[name] for arch, net in ARCHITECTURES.items() if name in net.arguments},

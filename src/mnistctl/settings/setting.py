@@ -5,12 +5,11 @@ that shows its option: `Annotated[float, Meta(ge=0, le=180), "Random rotation of
 check, the option and the row of the reference table derive from it.
 """
 
-import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 from msgspec import Meta, convert
 
@@ -38,59 +37,41 @@ class Panel(Enum):
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting of training, or an argument of a net."""
+    """A setting of training, or an argument of a net; made by `declare`."""
 
     name: str
     declaration: Any
-    default: Any
+    default: Any  # of an argument of a net: architecture -> default
+    type: Any  # without None: int, float, bool, str, tuple, Mapping or a Literal
+    choices: tuple[str, ...]  # of a Literal; otherwise empty
+    range_text: str  # the range in words; empty: none
+    is_list_required: bool  # a list needs one item or more
+    help: str  # what the setting does
+    default_note: str | None  # what happens without the setting, where the default does not tell
+    panel: Panel | None  # where `--help` shows the option; None: the setting has no option
+
+    @classmethod
+    def declare(cls, name: str, declaration: Any, default: Any) -> Self:
+        """A setting from its declaration."""
+        kind, *notes = _parts(declaration)
+        metas = [note for note in notes if isinstance(note, Meta)]
+        return cls(
+            name,
+            declaration,
+            default,
+            type=kind,
+            choices=get_args(kind) if get_origin(kind) is Literal else (),
+            range_text=_range_text(metas),
+            is_list_required=any(meta.min_length for meta in metas),
+            help=next((note for note in notes if isinstance(note, str)), ""),
+            default_note=next((meta.extra["default"] for meta in metas if meta.extra), None),
+            panel=next((note for note in notes if isinstance(note, Panel)), None),
+        )
 
     @property
     def option(self) -> str:
         """The option on the command line, such as `--learning-rate`."""
         return "--" + self.name.replace("_", "-")
-
-    @property
-    def type(self) -> Any:
-        """The type, without None: int, float, bool, str, tuple, Mapping or a Literal."""
-        return self._parts[0]
-
-    @property
-    def choices(self) -> tuple[str, ...]:
-        """The allowed values; empty: every value of the type in the range."""
-        return get_args(self.type) if get_origin(self.type) is Literal else ()
-
-    @property
-    def panel(self) -> Panel | None:
-        """The panel of `--help` that shows the option; None: the setting has no option."""
-        return next((part for part in self._parts if isinstance(part, Panel)), None)
-
-    @property
-    def help(self) -> str:
-        """What the setting does."""
-        return next((part for part in self._parts if isinstance(part, str)), "")
-
-    @property
-    def default_note(self) -> str | None:
-        """What happens without the setting, where its default does not tell."""
-        extras = (meta.extra for meta in self._metas() if meta.extra)
-        return next((extra["default"] for extra in extras), None)
-
-    @property
-    def range_text(self) -> str:
-        """The range in words; empty: none."""
-        low = high = ""
-        for meta in self._metas():
-            if meta.ge is not None:
-                low = f"at least {_number(meta.ge)}"
-            if meta.gt is not None:
-                low = f"above {_number(meta.gt)}"
-            if meta.le is not None:
-                high = f"at most {_number(meta.le)}"
-            if meta.lt is not None:
-                high = f"below {_number(meta.lt)}"
-        if low.startswith("at least ") and high.startswith("at most "):
-            return f"from {low.removeprefix('at least ')} to {high.removeprefix('at most ')}"
-        return " and ".join(filter(None, (low, high)))
 
     @property
     def type_text(self) -> str:
@@ -104,7 +85,7 @@ class Setting:
             UsageError: it is of the wrong type, out of range or not among the choices.
         """
         if self.choices and isinstance(value, str) and value not in self.choices:
-            raise unknown_name(self.name.replace("_", " "), value, self.choices)
+            raise unknown_name(self.name, value, self.choices)
         try:
             convert(value, self.declaration)
         except ValueError:
@@ -114,19 +95,9 @@ class Setting:
     def _expected(self) -> str:
         if self.choices:
             return f"one of {', '.join(self.choices)}"
-        kind = _KINDS[self.type]
-        if any(meta.min_length for meta in self._metas()):
-            kind = f"one or more {kind}"
-        if self.range_text.startswith("at least"):
-            kind += " of"
-        return f"{kind} {self.range_text}".rstrip()
-
-    @functools.cached_property
-    def _parts(self) -> list[Any]:
-        return _parts(self.declaration)
-
-    def _metas(self) -> Iterator[Meta]:
-        return (part for part in self._parts if isinstance(part, Meta))
+        kind = ("one or more " if self.is_list_required else "") + _KINDS[self.type]
+        separator = " of " if self.range_text.startswith("at least") else " "
+        return f"{kind}{separator}{self.range_text}".rstrip()
 
 
 def _parts(declaration: Any) -> list[Any]:
@@ -141,5 +112,14 @@ def _parts(declaration: Any) -> list[Any]:
     return [declaration if origin is Literal else origin or declaration]
 
 
-def _number(value: float) -> str:
-    return "2^63 - 1" if value == 2**63 - 1 else f"{value:,}"
+def _range_text(metas: list[Meta]) -> str:
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    limits = {
+        name: "2^63 - 1" if limit == 2**63 - 1 else f"{limit:,}"
+        for name in words
+        for meta in metas
+        if (limit := getattr(meta, name)) is not None
+    }
+    if limits.keys() == {"ge", "le"}:
+        return f"from {limits['ge']} to {limits['le']}"
+    return " and ".join(f"{words[name]} {limit}" for name, limit in limits.items())

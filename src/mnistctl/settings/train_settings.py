@@ -255,7 +255,8 @@ class TrainSettings:
 
 
 SETTINGS: Mapping[str, Setting] = {
-    item.name: Setting(item.name, item.type, item.default) for item in dataclasses.fields(TrainSettings)
+    item.name: Setting.declare(item.name, item.type, item.default)
+    for item in dataclasses.fields(TrainSettings)
 }
 # The settings and arguments of nets that have an option, by panel.
 OPTIONS: Mapping[str, Setting] = {

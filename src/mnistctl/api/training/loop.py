@@ -67,7 +67,7 @@ def fit(session: Session) -> tuple[Epoch, Epoch]:
         progress.current().training(trainer.plan.steps * trainer.plan.batch_size)
         writer = RunWriter(session, trainer.plan)
         if trainer.steps_done == trainer.plan.steps or writer.is_patience_over():
-            # Interrupted after its last step: only what follows that is left to do.
+            # The run was interrupted after its last step, so only the calibration is left.
             writer.record_again(trainer.measure(), trainer.model)
         else:
             _train(session, trainer, writer)
@@ -97,10 +97,10 @@ def _train(session: Session, trainer: "Trainer", writer: "RunWriter") -> None:
             writer.record(trainer.measure(), trainer.model)
         elif writer.is_save_due(step):
             writer.save_state(trainer)
+        if should_stop:
+            return
         if writer.is_patience_over():
             _log.info(f"stopped early: no improvement within --patience {session.settings.patience}")
-            return
-        if should_stop:
             return
 
 

@@ -88,8 +88,8 @@ def _check_custom_file(run: Run, settings: TrainSettings, arch: str | None) -> N
         return
     if arch is None:
         raise UsageError(
-            f"--resume {run.folder}: the run uses a custom architecture, and mnistctl does not run "
-            f"code on its own; if you trust it, add --arch {settings.arch}"
+            f"--resume {run.folder}: its architecture is custom, and mnistctl runs no code that only a "
+            f"file names; if you trust it, add --arch {settings.arch}"
         )
     if architecture.sha256 != settings.arch_sha256:
         raise UsageError(
