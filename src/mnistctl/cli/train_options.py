@@ -1,4 +1,4 @@
-"""The options of `train` that set training settings, generated from their declarations."""
+"""The options of `train` for the training settings, generated from their declarations."""
 
 import copy
 import functools
@@ -19,7 +19,6 @@ _COMPLETIONS: dict[str, Callable[[str], Any]] = {
     "dataset": complete_datasets,
     "init": complete_runs,
 }
-
 
 # The panels of the options that are not settings; all others are in the panel "Run".
 _PANELS: dict[str, Panel | None] = {"data_dir": Panel.DATA, "as_json": None, "quiet": None}
