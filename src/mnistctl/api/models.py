@@ -4,9 +4,8 @@ import logging
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mnistctl import datasets
-from mnistctl.datasets import catalog
 from mnistctl.errors import DataError, ModelError
 from mnistctl.models import checkpoint
 from mnistctl.models.formats import ONNX, OPENVINO, OPENVINO_FILE, SAFETENSORS, TRITON_FILE, UINT8
@@ -15,6 +14,9 @@ from mnistctl.models.predictor import Predictor
 from mnistctl.run import run_folder
 from mnistctl.settings.architectures import Architecture
 from mnistctl.system import files
+
+if TYPE_CHECKING:
+    from mnistctl import datasets
 
 _log = logging.getLogger(__name__)
 
@@ -187,11 +189,14 @@ def load_split(
     split: str,
     dataset: str | None,
     data_dir: Path | None,
-) -> datasets.Split:
+) -> "datasets.Split":
     """Load a split; of the model's own dataset exactly the images that its run used.
 
     So `validation` never contains an image that the model was trained on.
     """
+    from mnistctl import datasets  # downloads need http and ssl, 0.03 s; reading pictures does not
+    from mnistctl.datasets import catalog
+
     own_name = metadata.dataset["name"]
     if dataset is None and own_name not in catalog.DATASETS and not Path(own_name).is_dir():
         raise DataError(f"{own_name}: not found; the model was trained on the pictures in this folder")

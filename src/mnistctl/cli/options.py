@@ -7,12 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from mnistctl.errors import UsageError
-from mnistctl.run import run_folder
-from mnistctl.settings import architectures, recipes
+
+# What completes an option is imported when a shell asks for it: `--help` needs none of it.
 
 
 def complete_archs(incomplete: str) -> list[tuple[str, str]]:
     """The architectures whose names start with this text."""
+    from mnistctl.settings import architectures
+
     summaries = {name: item.summary for name, item in architectures.ARCHITECTURES.items()}
     return _completions({name: summaries.get(name, "") for name in architectures.sizes()}, incomplete)
 
@@ -26,11 +28,15 @@ def complete_datasets(incomplete: str) -> list[tuple[str, str]]:
 
 def complete_recipes(incomplete: str) -> list[tuple[str, str]]:
     """The recipes whose names start with this text."""
+    from mnistctl.settings import recipes
+
     return _completions({name: item.summary for name, item in recipes.read_all().items()}, incomplete)
 
 
 def complete_runs(incomplete: str) -> list[str]:
     """The runs in the working folder whose names start with this text, the newest first."""
+    from mnistctl.run import run_folder
+
     names = [run.folder.name for run in run_folder.find_all()]
     return [name for name in reversed(names) if name.startswith(incomplete)]
 

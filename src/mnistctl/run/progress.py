@@ -6,8 +6,10 @@ Text messages are not part of this. The library logs them, under the logger "mni
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
-from mnistctl.run.epoch import Epoch
+if TYPE_CHECKING:
+    from mnistctl.run.epoch import Epoch
 
 
 class Progress:
@@ -25,7 +27,7 @@ class Progress:
     def step(self, images: int) -> None:
         """A training step is done. `images` images have been processed so far."""
 
-    def epoch(self, epoch: Epoch, *, best: bool) -> None:
+    def epoch(self, epoch: "Epoch", *, best: bool) -> None:
         """An epoch is done. `best`: its model is the best so far and was saved."""
 
 
