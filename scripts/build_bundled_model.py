@@ -2,11 +2,11 @@
 
     python scripts/build_bundled_model.py [--run RUN | --keep-weights]
 
-Trains the recipe `small` with seed 0, which was fixed beforehand, or takes a finished run of it; then
-calibrates the model. With --keep-weights it takes the weights and the calibration of the bundled model
-as they are. The script exports the model, evaluates both files, and writes `src/mnistctl/bundled/` and
+The script trains the recipe `small` with seed 0 (both fixed beforehand), or takes a finished run of it.
+Then it calibrates the model. With --keep-weights it keeps the bundled model's weights and calibration.
+The script exports the model, evaluates both files, and writes `src/mnistctl/bundled/` and
 `docs/model-card.md`. The card is also in the metadata of both files. MNIST must be in the data folder,
-and `pip install --group measure` done.
+and the dependency group `measure` must be installed.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from mnistctl.system import files
 
 RECIPE, SEED = "small", 0
 CARD = Path(__file__).parents[1] / "docs" / "model-card.md"
-PICTURES_PER_KIND = 1_000  # of what must be rejected
+PICTURES_PER_KIND = 1_000  # pictures that must be rejected
 MAX_BYTES, MAX_PARAMETERS, MIN_ACCURACY = 2_500_000, 300_000, 0.9975
 
 
@@ -95,7 +95,7 @@ def card(metadata: Metadata, report: Report, rejection: dict[str, Any]) -> Itera
 
 
 def facts(metadata: Metadata) -> Iterator[str]:
-    """The table of what the model is."""
+    """The table of facts about the model."""
     settings = recipes.find_recipe(RECIPE)
     net = nets.build_shapes(
         metadata.arch, arch_args=metadata.arch_args, classes=len(metadata.class_names)

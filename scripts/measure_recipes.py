@@ -160,15 +160,16 @@ def results() -> Iterator[str]:
         "# Results",
         "",
         "`python scripts/measure_recipes.py` generates this page from the rows of "
-        "`src/mnistctl/settings/measured.jsonl`, one per recipe and seed. Each row is the result of",
+        "`src/mnistctl/settings/measured.jsonl`, one per recipe and seed. Each row comes "
+        "from these commands:",
         "",
         "```",
         "mnistctl train --recipe RECIPE --seed SEED --dataset mnist",
         "mnistctl eval RUN",
         "```",
         "",
-        "The model of a run is its best epoch on 5,000 validation images. The 10,000 test images are "
-        "used once, after the run.",
+        "Each run keeps the epoch with the best accuracy on 5,000 validation images. The 10,000 test "
+        "images are used once, after the run.",
         "",
         "- Accuracies are percentages: mean ± standard deviation over the seeds. “lowest” is the "
         "lowest test accuracy.",
@@ -290,7 +291,7 @@ def write_pages() -> None:
 
 
 def main() -> None:
-    """Train what has not been measured, and write the pages."""
+    """Train each recipe and seed that has no timed row, and write the pages."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3, help="seeds per recipe, from 0")
     parser.add_argument("--robustness", action="store_true", help="also evaluate on corrupted images")

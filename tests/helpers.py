@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,3 +78,10 @@ def tiny_dataset(*files: catalog.RawFile, **changes: Any) -> catalog.Dataset:
 def environment_without_coverage() -> dict[str, str]:
     """For a subprocess that cannot write where coverage would store its data."""
     return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
+def let_others_enter(folder: Path) -> None:
+    """Open the temporary folders around this one to other users, with pytest-xdist or without."""
+    for parent in (folder, *folder.parents):
+        if parent.is_relative_to(tempfile.gettempdir()) and parent != Path(tempfile.gettempdir()):
+            parent.chmod(parent.stat().st_mode | 0o055)

@@ -84,7 +84,11 @@ def test_predict_uses_the_bundled_model_if_there_is_no_run(cli: Cli, picture: Pa
 
     assert answer.code == 0
     assert json.loads(answer.out)[0]["label"] == "3"
-    assert "model: the bundled one" in answer.err
+    assert "using the bundled model: no runs in runs/" in answer.err
+
+
+def test_the_bundled_model_is_found_by_a_path_too() -> None:
+    assert models.find_model(Path("bundled")) == models.bundled(formats.SAFETENSORS)
 
 
 def test_a_run_is_preferred_to_the_bundled_model_unless_it_is_named(cli: Cli, picture: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from mnistctl.errors import ModelError, WriteError, one_line
 from mnistctl.system import files
-from tests.helpers import environment_without_coverage
+from tests.helpers import SimulatedKill, environment_without_coverage, let_others_enter
 
 
 def test_a_write_leaves_the_file_and_no_temporary_file(tmp_path: Path) -> None:
@@ -100,8 +100,7 @@ try:
 except errors.WriteError as error:
     print(error)
 """
-    for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        parent.chmod(parent.stat().st_mode | 0o055)
+    let_others_enter(tmp_path)
 
     process = subprocess.run(
         [sys.executable, "-c", code],
@@ -145,3 +144,32 @@ def test_an_existing_folder_is_replaced_whole(tmp_path: Path) -> None:
         (temporary / "new").touch()
 
     assert [path.name for path in tmp_path.rglob("*")] == ["model", "new"]
+
+
+@pytest.mark.parametrize("failure", [OSError(errno.EIO, "broken"), SimulatedKill()])
+def test_an_old_folder_survives_a_failure_between_the_two_renames(
+    failure: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model"
+    path.mkdir()
+    (path / "old").touch()
+    replace = os.replace
+
+    def fail(source: Path, target: Path) -> None:
+        if source.suffix == files.TEMPORARY_SUFFIX:
+            raise failure
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fail)
+    with (
+        pytest.raises((WriteError, SimulatedKill)),
+        files.replacing(path, folder=True) as temporary,
+    ):
+        temporary.mkdir()
+    files.remove_partials(tmp_path)
+
+    (old,) = tmp_path.glob("*/old")
+    if isinstance(failure, OSError):
+        assert old.parent == path
+    else:  # as after a kill: nothing renamed the folder back
+        assert old.parent.match(f".model.*{files.BACKUP_SUFFIX}")

@@ -137,6 +137,14 @@ class InterruptedAt(progress.Progress):
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.parametrize(
+    ("folder", "argument"),
+    [("runs/mine", "mine"), ("mine", "mine"), ("old/mine", "old/mine"), ("my runs/a", "'my runs/a'")],
+)
+def test_the_command_to_resume_names_a_run_or_its_folder(folder: str, argument: str) -> None:
+    assert Run(Path(folder)).resume_command == f"mnistctl train --resume {argument}"
+
+
 @needs_signals
 @pytest.mark.parametrize("step", [1, 3, 6, 8, 12, 18])
 def test_a_run_resumed_after_ctrl_c_equals_an_uninterrupted_one(step: int) -> None:

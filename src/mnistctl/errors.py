@@ -105,7 +105,7 @@ def unknown_name(kind: str, name: str, names: Iterable[str]) -> UsageError:
     """The error for a name that is not in `names`; it suggests the most similar one."""
     names = list(names)
     matches = get_close_matches(name.lower(), names, n=1)
-    hint = f"did you mean '{matches[0]}'?" if matches else f"known: {', '.join(names)}"
+    hint = f"did you mean '{matches[0]}'?" if matches else f"available: {', '.join(names)}"
     return UsageError(f"unknown {kind} '{name}'; {hint}")
 
 

@@ -269,6 +269,18 @@ def test_export_leaves_no_file_if_the_parity_check_fails(
     assert list(Path("out").iterdir()) == []
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows quotes in another way")
+def test_commands_to_paste_are_quoted(cli: Cli, checkpoint_path: Path) -> None:
+    Path("my models").mkdir()
+    onnx = "my models/digits.onnx"
+
+    exported = cli("export", checkpoint_path, "--output", onnx, "-q")
+
+    assert exported.code == 0, exported.err
+    assert f"mnistctl predict digit.png --model '{onnx}'" in exported.out
+    assert f"mnistctl eval '{onnx}'" in exported.out
+
+
 def test_info_shows_format_input_and_parameters(
     cli: Cli, checkpoint_path: Path, onnx_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""`label`: label pictures with one key press each."""
+"""`label`: label pictures by key press."""
 
 import json
 from collections.abc import Callable, Iterator

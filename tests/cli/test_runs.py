@@ -170,6 +170,14 @@ def test_several_seeds_have_a_mean_and_a_standard_deviation(cli: Cli) -> None:
     assert not Path("runs/a-seed8").exists()
 
 
+def test_several_seeds_reject_a_folder_for_plots(cli: Cli) -> None:
+    answer = cli("train", "--dataset", "digits", "--seeds", "2", "--plots", "drawn")
+
+    assert answer.code == 2
+    assert "--seeds cannot be combined with --plots DIR" in answer.err
+    assert not Path("runs").exists()
+
+
 def test_a_subset_is_the_train_split_of_the_model(cli: Cli) -> None:
     cli(*QUICK, "--subset", "200", "--name", "a")
 
@@ -345,6 +353,7 @@ def test_compare_reports_differing_settings_and_significance(cli: Cli, run_folde
         assert gained == pytest.approx(right[second] - right[first])
         assert pair["significant"] == (pair["p_value"] < 0.05)
     assert "significant" in shown.out
+    assert "(p < 0.05)" in shown.out
 
 
 def test_a_model_does_not_differ_from_its_export(cli: Cli, run_folder: Path, onnx_path: Path) -> None:
@@ -360,11 +369,13 @@ def test_models_that_cannot_be_compared_are_rejected(
 ) -> None:
     alone = cli("compare", run_folder)
     twice = cli("compare", run_folder, run_folder)
+    under_two_names = cli("compare", run_folder, run_folder / "model.safetensors")
     unknown = cli("compare", run_folder, "nothing")
 
     assert (alone.code, unknown.code) == (2, 4)
     assert "name two models or more" in alone.err
     assert "a model is named twice" in twice.err
+    assert "a model is named twice" in under_two_names.err
 
 
 def test_runs_are_listed_newest_first_and_damaged_ones_are_reported(cli: Cli) -> None:

@@ -17,10 +17,10 @@ import pytest
 import trustme
 
 from mnistctl.datasets import catalog, fetch, http
-from mnistctl.errors import DownloadError, WriteError
+from mnistctl.errors import DataError, DownloadError, WriteError
 from mnistctl.system import files
 from tests.datasets.servers import Behaviour, answer, serving
-from tests.helpers import environment_without_coverage, tiny_dataset
+from tests.helpers import environment_without_coverage, let_others_enter, tiny_dataset
 
 NAME = "labels-idx1-ubyte"
 CONTENT = struct.pack(">HBBI", 0, 8, 1, 200_000) + os.urandom(200_000)
@@ -254,6 +254,23 @@ def test_silent_mirrors_share_the_time_to_the_first_byte(tmp_path: Path) -> None
         assert time.monotonic() - started < 10  # a bound on hanging, not on speed
 
 
+def test_a_mirror_that_fails_slowly_leaves_the_next_one_its_share_of_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timeouts = []
+
+    def fail_slowly(url: str, first_byte_timeout_s: float, **options: object) -> bytes:
+        timeouts.append(first_byte_timeout_s)
+        time.sleep(0.1)
+        raise DataError("connection lost")
+
+    monkeypatch.setattr(http, "get", fail_slowly)
+    with pytest.raises(DownloadError, match="connection lost"):
+        fetch.fetch(dataset("http://a/", "http://b/"), tmp_path, first_byte_timeout_s=0.08)
+
+    assert timeouts == pytest.approx([0.04, 0.04])
+
+
 @pytest.fixture
 def authority(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
     """A temporary certificate authority that requests trusts."""
@@ -409,8 +426,7 @@ def test_a_full_disk_leaves_no_file(tmp_path: Path) -> None:
 def test_a_read_only_folder_gives_a_one_line_error(tmp_path: Path) -> None:
     folder = tmp_path / "locked"
     folder.mkdir(mode=0o555)
-    for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        parent.chmod(parent.stat().st_mode | 0o055)
+    let_others_enter(tmp_path)
 
     with (
         serving(send(answer(ARCHIVE))) as server,

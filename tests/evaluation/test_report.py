@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import io
 from pathlib import Path
 
@@ -42,6 +43,11 @@ def test_a_dataset_with_other_classes_is_rejected(onnx_path: Path) -> None:
     with pytest.raises(UsageError, match=r"the model has 10 classes .* 'letters' has 2"):
         measure(models.open_predictor(onnx_path), other, model="model", batch_size=9)
 
+    names = (*split.class_names[:-1], "ten")
+    renamed = dataclasses.replace(split, class_names=names)
+    with pytest.raises(UsageError, match="class 9 is '9' in the model, but 'ten' in dataset 'digits'"):
+        measure(models.open_predictor(onnx_path), renamed, model="model", batch_size=9)
+
 
 def test_an_empty_split_is_rejected(onnx_path: Path) -> None:
     empty = datasets.load("digits", "test").take(np.arange(0), name="test")
@@ -54,10 +60,13 @@ def test_an_accuracy_below_the_minimum_fails_the_check(onnx_path: Path) -> None:
     split = datasets.load("digits", "test")
     report, _ = measure(models.open_predictor(onnx_path), split, model="model", batch_size=256)
 
-    report.require(None)
-    report.require(report.accuracy)
+    report.check_min_accuracy(None)
+    report.check_min_accuracy(report.accuracy)
     with pytest.raises(CheckFailedError, match=r"is below --min-accuracy 1\.0"):
-        report.require(1.0)
+        report.check_min_accuracy(1.0)
+    almost = dataclasses.replace(report, accuracy=0.98996)
+    with pytest.raises(CheckFailedError, match=r"accuracy 0\.98996 .* is below --min-accuracy 0\.99"):
+        almost.check_min_accuracy(0.99)
 
 
 def test_the_predictions_file_has_a_row_per_image(onnx_path: Path) -> None:

@@ -86,7 +86,7 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "cut in the header": (lambda content: content[:100], "incomplete safetensors file"),
     "cut in the weights": (lambda content: content[:-1], "damaged"),
     "longer": (lambda content: content + b"\0", "damaged"),
-    "a web page": (lambda content: b"<!DOCTYPE html><html>404</html>", "a web page"),
+    "a web page": (lambda content: b"<!DOCTYPE html><html>404</html>", "an HTML page"),
     "a pickle": (lambda content: pickle.dumps({"weights": [1.0]}), "a pickle or PyTorch archive"),
     "a text": (
         lambda content: b"hello, this is not a model",
@@ -278,7 +278,7 @@ def test_a_pytorch_archive_is_rejected_without_opening_it(tmp_path: Path) -> Non
     with zipfile.ZipFile(tmp_path / "model.pt", "w") as archive:
         archive.writestr("archive/data.pkl", b"cos\nsystem\n(S'touch owned'\ntR.")
 
-    with pytest.raises(ModelError, match="opening one can run code"):
+    with pytest.raises(ModelError, match="unpickling can run code"):
         models.open_predictor(tmp_path / "model.pt")
 
 

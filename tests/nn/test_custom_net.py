@@ -167,7 +167,10 @@ def test_eval_rejects_a_class_that_is_not_the_models(cli: Cli) -> None:
             "for images (2, 1, 28, 28) it returns (2, 1, 28, 28), expected logits (2, 10)",
         ),
         ("net.py:Broken", "line 38: NameError: name 'undefined_name' is not defined"),
-        ("net.py:NotANet", "unknown nn.Module in net.py 'NotANet'; known: Net, Ten, Square, Broken"),
+        (
+            "net.py:NotANet",
+            "unknown nn.Module in net.py 'NotANet'; available: Net, Ten, Square, Broken",
+        ),
         ("net.py:ReturnsTuple", "TypeError: returns tuple, expected a tensor of logits"),
         ("net.py:Frozen", "TypeError: has no trainable weights"),
         ("net.py:FixedBatch", "RuntimeError: shape '[2, 784]' is invalid"),

@@ -115,6 +115,18 @@ def test_a_run_is_divided_into_full_batches(
     assert plan_steps(settings, images) == expected
 
 
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (100, "--batch-size 2: too small for 4 processes; use at least 4"),
+        (3, "3 training images: too few for 4 processes"),
+    ],
+)
+def test_a_batch_with_fewer_images_than_processes_is_rejected(images: int, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        plan_steps(TrainSettings(batch_size=2), images, processes=4)
+
+
 def test_an_incomplete_last_epoch_is_measured_and_marked(splits: Splits) -> None:
     _, epochs = fit(TrainSettings(epochs=1.5, batch_size=125), splits)
 
@@ -239,7 +251,7 @@ def no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
         ("cuda", "--device cuda: torch finds no CUDA device on this machine"),
         ("cuda:1", "--device cuda:1: torch finds no CUDA device"),
         ("mps", "--device mps: this machine has no Apple GPU"),
-        ("gpu", "unknown device 'gpu'; known: auto, cpu, cuda, cuda:N, mps"),
+        ("gpu", "unknown device 'gpu'; available: auto, cpu, cuda, cuda:N, mps"),
         ("cuda:x", "unknown device 'cuda:x'"),
         ("cpu:1", "unknown device 'cpu:1'"),
         ("cuda:", "unknown device 'cuda:'"),

@@ -51,10 +51,10 @@ def test_every_net_gives_logits_and_has_its_listed_size(name: str) -> None:
         ("cnn", {"kernels": [29]}, "its 2 convolutions leave nothing of 28×28 pixels"),
         ("cnn", {"widths": [8] * 5, "kernels": [5]}, "its 5 convolutions leave nothing"),
         ("cnn", {"kernels": [4, 3], "same_padding": True}, "--same-padding requires odd --kernels"),
-        ("linear", {"hidden": [3]}, "takes no argument 'hidden'; known: none"),
-        ("torchvision:resnet18", {"hidden": [3]}, "takes no argument 'hidden'; known: none"),
+        ("linear", {"hidden": [3]}, "takes no argument 'hidden'; available: none"),
+        ("torchvision:resnet18", {"hidden": [3]}, "takes no argument 'hidden'; available: none"),
         ("torchvision:resnet", {}, "unknown architecture 'torchvision:resnet'; did you mean"),
-        ("nothing", {}, "unknown architecture 'nothing'; known: linear, mlp, .*FILE.py:CLASS"),
+        ("nothing", {}, "unknown architecture 'nothing'; available: linear, mlp, .*FILE.py:CLASS"),
     ],
 )
 def test_impossible_architectures_and_arguments_are_rejected(

@@ -145,6 +145,7 @@ def test_a_value_out_of_range_is_rejected_with_the_name_of_its_option(name: str,
     [
         ({"rotate": 999}, "--rotate 999: expected a number from 0 to 180"),
         ({"rotate": 999.0}, "--rotate 999: expected a number from 0 to 180"),
+        ({"rotate": 180.0000001}, "--rotate 180.0000001: expected a number from 0 to 180"),
         ({"learning_rate": 0}, "--learning-rate 0: expected a number above 0 and at most 100"),
         ({"warmup": 1}, "--warmup 1: expected a number of at least 0 and below 1"),
         ({"patience": -1}, "--patience -1: expected a whole number of at least 0"),
@@ -155,7 +156,7 @@ def test_a_value_out_of_range_is_rejected_with_the_name_of_its_option(name: str,
         ({"dataset": 3}, "--dataset 3: expected text"),
         ({"arch_args": 3}, "--arch-args 3: expected a table"),
         ({"optimizer": "sdg"}, "unknown optimizer 'sdg'; did you mean 'sgd'?"),
-        ({"precision": "half"}, "unknown precision 'half'; known: auto, float32, bf16"),
+        ({"precision": "half"}, "unknown precision 'half'; available: auto, float32, bf16"),
         ({"schedule": 3}, "--schedule 3: expected one of constant, step, cosine, one-cycle"),
     ],
 )
@@ -176,7 +177,7 @@ def test_a_whole_number_is_accepted_for_a_number_and_kept() -> None:
 
 
 def test_an_unknown_argument_of_a_net_is_rejected_with_the_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"takes no argument 'depth'; known: .*hidden"):
+    with pytest.raises(UsageError, match=r"takes no argument 'depth'; available: .*hidden"):
         TrainSettings(arch="mlp", arch_args={"depth": 3})
 
 

@@ -39,7 +39,7 @@ def annotate(
             for target, draw in ((annotate, _draw_boxes), (explain, _draw_explanation)):
                 if target is not None:
                     path = _output_path(target, result.file, number, used.setdefault(target, set()))
-                    files.check_new(path)
+                    files.check_not_exists(path)
                     files.write_bytes(path, draw(result, _decoded(result), predictor))
         yield result if result.decoded is None else replace(result, decoded=None)
 

@@ -117,7 +117,7 @@ def benchmark(
     for name in names:
         look_up("format", name, dict.fromkeys(formats.BENCHMARKED))
     if output is not None:
-        files.check_new(output)
+        files.check_not_exists(output)
     if dataset is not None:
         datasets.check_split(dataset, "test")
     path = models.find_model(model)

@@ -77,18 +77,18 @@ def compare(
         data_dir: the data folder; None: the default.
 
     Raises:
-        UsageError: fewer than two models, models of different datasets without `dataset`, or models
-            with other classes than the dataset.
+        UsageError: fewer than two models, a model named twice, models of different datasets without
+            `dataset`, or models with other classes than the dataset.
         ModelError: a model was not found or cannot be opened.
         DataError: the dataset is damaged or unavailable.
     """
     if len(compared) < 2:
         raise UsageError("compare: name two models or more")
-    if len(set(map(str, compared))) < len(compared):
-        raise UsageError("compare: a model is named twice")
     if dataset is not None:
         datasets.check_split(dataset, "test")
     paths = [models.find_model(model, prefer=formats.ONNX) for model in compared]
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise UsageError("compare: a model is named twice")
     descriptions = [models.describe(path) for path in paths]
     metadata = [description[1] for description in descriptions]
     split = _common_split(metadata, dataset, data_dir)

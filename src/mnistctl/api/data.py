@@ -51,7 +51,7 @@ def data(
         WriteError: the plot cannot be written.
     """
     if output is not None:
-        files.check_new(output)
+        files.check_not_exists(output)
     train, validation = datasets.load_for_training(dataset, data_dir=data_dir)
     test = datasets.load(dataset, "test", data_dir=data_dir)
     names = list(train.class_names)

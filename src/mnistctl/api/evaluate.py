@@ -51,7 +51,7 @@ def evaluate(
     if dataset is not None:
         datasets.check_split(dataset, split)
     if predictions is not None:
-        files.check_new(predictions)
+        files.check_not_exists(predictions)
     if isinstance(plots, Path):
         files.make_folder(plots)
     path = models.find_model(model, prefer=formats.ONNX)

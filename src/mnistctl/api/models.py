@@ -45,7 +45,7 @@ def find_model(name: str | Path | None, *, prefer: str = SAFETENSORS) -> Path:
     if not str(name):
         raise ModelError("the model's name is empty")
     path = Path(name)
-    if name == BUNDLED and not (run_folder.ROOT / name).exists():
+    if str(name) == BUNDLED and not (run_folder.ROOT / name).exists():
         return bundled(prefer)
     for candidate in (path, run_folder.ROOT / path):
         paths = (run_folder.Run(candidate).model_path, candidate / OPENVINO_FILE)
@@ -56,17 +56,17 @@ def find_model(name: str | Path | None, *, prefer: str = SAFETENSORS) -> Path:
         raise ModelError(f"{path}: a folder without {run_folder.MODEL_NAME} or an exported model")
     names = [*(run.folder.name for run in run_folder.find_all()), BUNDLED]
     matches = get_close_matches(str(name), names, n=1)
-    hint = f"did you mean '{matches[0]}'?" if matches else f"known here: {', '.join(names)}"
+    hint = f"did you mean '{matches[0]}'?" if matches else f"available: {', '.join(names)}"
     raise ModelError(f"{name}: no such file, run folder or run; {hint}")
 
 
 def _default_model(prefer: str) -> Path:
     runs = run_folder.find_all()
     if not runs:
-        _log.info("model: the bundled one, since there is no run here")
+        _log.info("using the bundled model: no runs in runs/")
         return bundled(prefer)
     path = runs[-1].model_path
-    _log.info(f"model: {path} (the newest run here)")
+    _log.info(f"using {path}: the newest run in runs/")
     return path
 
 
@@ -77,20 +77,21 @@ def format_of(path: Path) -> str:
         ModelError: the file cannot be read, is empty, or is of another kind.
     """
     with files.os_errors_as(ModelError, path), path.open("rb") as file:
-        beginning = file.read(512)
-    if not beginning:
+        header = file.read(512)
+    if not header:
         raise ModelError(f"{path}: an empty file, not a model")
-    if checkpoint.is_checkpoint(beginning):
+    if checkpoint.is_checkpoint(header):
         return SAFETENSORS
-    if b"<net " in beginning and path.suffix == ".xml":
+    if b"<net " in header and path.suffix == ".xml":
         return OPENVINO
-    if beginning.lstrip()[:1] == b"<":
-        raise ModelError(f"{path}: a web page, not a model; was it downloaded from a link to one?")
-    if beginning[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+    if header.lstrip()[:1] == b"<":
+        raise ModelError(f"{path}: an HTML page, not a model; download the file itself")
+    if header[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
         raise ModelError(
-            f"{path}: a pickle or PyTorch archive; opening one can run code, so mnistctl does not"
+            f"{path}: a pickle or PyTorch archive; mnistctl does not open it, because unpickling can "
+            "run code"
         )
-    if (beginning[:1] == b"\x08" and len(beginning) > 8) or path.suffix == ".onnx":
+    if (header[:1] == b"\x08" and len(header) > 8) or path.suffix == ".onnx":
         return ONNX
     raise ModelError(f"{path}: not a safetensors, ONNX or OpenVINO file")
 
@@ -190,7 +191,7 @@ def load_split(
     dataset: str | None,
     data_dir: Path | None,
 ) -> "datasets.Split":
-    """Load a split; of the model's own dataset exactly the images that its run used.
+    """Load a split. For the dataset the model was trained on, load exactly the images its run used.
 
     So `validation` never contains an image that the model was trained on.
     """

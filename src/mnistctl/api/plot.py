@@ -61,7 +61,7 @@ def plot(
     if output is not None:
         if len(names) < 2:
             raise UsageError(f"--output {output}: for the curves of several runs; name two or more")
-        files.check_new(output)
+        files.check_not_exists(output)
     run_folders = [_find_run(name) for name in names or [None]]
     paths: list[Path] = []
     if len(run_folders) > 1:

@@ -287,7 +287,7 @@ class PicturePredictor:
 def label_in_name(path: Path, class_names: Sequence[str]) -> str | None:
     """The class in the name of a picture's folder, or at the start or end of the picture's own name.
 
-    In a file's name, the class is a word of its own: "7_0001", "digit-7", or "7".
+    In a file's name, the class is a separate word: "7_0001", "digit-7", or "7".
     """
     if path.parent.name in class_names:
         return path.parent.name

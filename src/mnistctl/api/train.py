@@ -76,12 +76,12 @@ def train(
 ) -> TrainResult:
     """Train a net by a recipe; any setting can be overridden.
 
-    Under torchrun all processes call this with the same arguments and get the same result. The first
-    one alone writes files and shows progress.
+    Under torchrun every process calls this with the same arguments and gets the same result. Only the
+    leader writes files and shows progress.
 
     Args:
         arch: a name in `architectures.ARCHITECTURES`, `torchvision:NAME`, or `FILE.py:CLASS` for a
-            custom architecture, whose file is run; None: that of the recipe or of `init`, or cnn.
+            custom architecture, whose file is executed; None: that of the recipe or of `init`, or cnn.
         recipe: the name of a recipe; None: the architecture's own.
         config: a settings file, TOML or the `config.json` of a run; the other arguments override it.
         dataset: a name in `datasets.catalog.DATASETS`, or a folder with one sub-folder of pictures per
@@ -90,7 +90,7 @@ def train(
             those of the dataset, the output layer is initialised again.
         resume: a run to resume, its folder or its name. The result is the same, bit for bit, as without
             the interruption. Only its length (`epochs`) and its device may be changed.
-        save_every: how often to save the state between epochs: "200steps", "30s", "5m"; None: every
+        save_every: how often to save the state within an epoch: "200steps", "30s", "5m"; None: every
             minute.
         name: of the run's folder in `runs`; None: the first free one.
         plots: whether to draw plots into the run's folder, or the folder to draw them into.
@@ -145,10 +145,12 @@ def train_seeds(
         options: see `train`.
 
     Raises:
-        UsageError: `seeds` is below 1, or as for `train`.
+        UsageError: `seeds` is below 1, `plots` is a folder, or as for `train`.
     """
     if seeds < 1:
         raise UsageError(f"--seeds {seeds}: expected 1 or more")
+    if not isinstance(options.get("plots", True), bool):  # the runs would overwrite each other's plots
+        raise UsageError("--seeds cannot be combined with --plots DIR")
     start = run_settings.resolve(options.get("config"), {"seed": options.pop("seed", None)})
     numbers = range(start.settings.seed, start.settings.seed + seeds)
     names = {number: None if name is None else f"{name}-seed{number}" for number in numbers}
@@ -190,10 +192,7 @@ def _open_start(
         run_folder.check_new(name)
     newest = run_folder.newest()
     if newest is not None and newest.is_interrupted():
-        _log.info(
-            f"{newest.folder} was interrupted; resume it with: mnistctl train --resume "
-            f"{newest.folder.name}"
-        )
+        _log.info(f"{newest.folder} was interrupted; resume it with: {newest.resume_command}")
     yield start
 
 

@@ -1,1 +1,1 @@
-"""The command line: one small file a command, over the verbs in `workflows`."""
+"""The command line: one small file per command, each calling `mnistctl`."""

@@ -1,13 +1,14 @@
 """The command line: the commands in panels, and the place where an error becomes an exit code."""
 
 import errno
+import functools
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup, TyperOption
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from mnistctl import __version__
 from mnistctl.cli import (
@@ -33,24 +34,33 @@ _INTERRUPTED = 128 + signal.SIGINT
 
 
 class _Command(TyperCommand):
-    """A command whose help shows flags without a type and without a default."""
+    """A command whose help is plain; see `_simplify`."""
 
     def get_params(self, ctx: Any) -> Any:
         """The parameters of the help."""
-        return _with_plain_flags(super().get_params(ctx))
+        return _simplify(super().get_params(ctx))
 
 
 class _Group(TyperGroup):
-    """The program, whose help shows flags without a type and without a default."""
+    """The program, whose help is plain; see `_simplify`."""
 
     def get_params(self, ctx: Any) -> Any:
         """The parameters of the help."""
-        return _with_plain_flags(super().get_params(ctx))
+        return _simplify(super().get_params(ctx))
 
 
-def _with_plain_flags(parameters: Any) -> Any:
+def _simplify(parameters: Any) -> Any:
+    """Show flags without a type and a default, and arguments without a type and braces."""
     for parameter in parameters:
-        if isinstance(parameter, TyperOption) and parameter.is_flag:
+        if isinstance(parameter, TyperArgument):
+            name = parameter.display_name_raw
+            usage = name if parameter.required else f"[{name}]"
+            usage += "" if parameter.nargs == 1 else "..."
+            parameter.display_type_rich = lambda ctx: None  # type: ignore[method-assign]
+            parameter.get_usage_pieces = functools.partial(  # type: ignore[method-assign]
+                lambda usage, ctx: [usage], usage
+            )
+        elif parameter.is_flag:
             parameter.metavar = ""  # Typer shows <bool>
             parameter.show_default = False
     return parameters
@@ -59,7 +69,7 @@ def _with_plain_flags(parameters: Any) -> Any:
 app = typer.Typer(
     name="mnistctl",
     cls=_Group,
-    help="Train, evaluate, use and export models that recognize handwritten digits.",
+    help="Train, evaluate, use and export models that recognise handwritten digits.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # a traceback means a bug in mnistctl: show it plain and in full
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -219,7 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MnistctlError as error:
         return _fail(str(error), error.exit_code)
     except typer.TyperException as error:  # an unknown option, a value of the wrong type
-        return _fail(error.format_message().replace("Value error, ", ""), error.exit_code)
+        return _fail(_in_plain_words(error.format_message()), error.exit_code)
     except PermissionError as error:  # a folder that cannot be read
         return _fail(f"{error.filename}: {error.strerror}", MnistctlError.exit_code)
     except OSError as error:
@@ -229,6 +239,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if result == _INTERRUPTED:  # Typer returns this code after Ctrl-C
         return _fail("interrupted", _INTERRUPTED)
     return result if isinstance(result, int) else 0
+
+
+def _in_plain_words(message: str) -> str:
+    """A message of Typer without the phrases of Pydantic, which checks the values."""
+    message = message.replace("Value error, ", "").partition(", unable to parse")[0]
+    message = message.replace("a valid integer", "a whole number").replace("a valid number", "a number")
+    return message.replace("Input should be", "expected")
 
 
 def _fail(message: str, exit_code: int) -> int:

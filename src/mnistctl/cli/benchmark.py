@@ -42,6 +42,7 @@ def benchmark(
         str | None,
         typer.Option(
             "--format",
+            metavar="LIST",
             help=f"Formats to measure, separated by commas: {', '.join(formats.BENCHMARKED)}.",
             show_default="all",
         ),
@@ -51,20 +52,21 @@ def benchmark(
         typer.Option(
             "--output",
             "-o",
+            metavar="FILE",
             help="PNG file for the plot of the results.",
             show_default="benchmark.png in the model's run folder",
         ),
     ] = None,
     dataset: Annotated[
         str | None,
-        dataset_option("Dataset whose test images are used.", "the dataset the model was trained on"),
+        dataset_option("Dataset to test on.", "the dataset the model was trained on"),
     ] = None,
     arch: CustomClassOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Measure a model in every format: size, accuracy, speed and memory."""
+    """Measure size, accuracy, speed and memory of a model in every format except Triton."""
     import mnistctl
 
     names = formats.BENCHMARKED if format_names is None else format_names.split(",")

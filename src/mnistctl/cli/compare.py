@@ -24,12 +24,14 @@ def compare(
     models: Annotated[
         list[str],
         typer.Argument(
-            help="Two or more model files, run folders or names of runs.", autocompletion=complete_runs
+            metavar="MODEL",
+            help="Two or more models: files, run folders, names of runs, or 'bundled'.",
+            autocompletion=complete_runs,
         ),
     ],
     dataset: Annotated[
         str | None,
-        dataset_option("Dataset whose test images are used.", "the dataset they were trained on"),
+        dataset_option("Dataset to test on.", "the models' own dataset"),
     ] = None,
     arch: CustomClassesOption = None,
     data_dir: DataDirOption = None,
@@ -48,6 +50,8 @@ def compare(
 
 
 def _render(comparison: "Comparison") -> Iterator[RenderableType]:
+    from mnistctl.api.compare import SIGNIFICANCE
+
     keys = [f"[{number}]" for number in range(1, len(comparison.models) + 1)]
     yield f"{comparison.images:,} {comparison.split} images of {comparison.dataset}\n"
     headings = ("", "model", "accuracy", "95% interval", "loss", "parameters", "training, s")
@@ -70,7 +74,11 @@ def _render(comparison: "Comparison") -> Iterator[RenderableType]:
             settings.add_row(name, *("–" if value is None else str(value) for value in values))
         yield settings
     tests = render.table(
-        "\npair", "only first\ncorrect", "only second\ncorrect", "\np value", "\nsignificant"
+        "\npair",
+        "only first\ncorrect",
+        "only second\ncorrect",
+        "\np value",
+        f"significant\n(p < {SIGNIFICANCE})",
     )
     key_of = dict(zip((model.model for model in comparison.models), keys, strict=True))
     for pair in comparison.pairs:

@@ -19,14 +19,13 @@ _MAX_CLASSES, _MAX_SAMPLES = 12, 5  # shown in the terminal; the plot has all cl
 
 
 def data(
-    dataset: Annotated[
-        str, dataset_option("Name of a dataset, or a folder of pictures.", "mnist")
-    ] = "mnist",
+    dataset: Annotated[str, dataset_option("Name of a dataset, or a folder of pictures.")] = "mnist",
     output: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
+            metavar="FILE",
             help="PNG file for the plot of samples.",
             show_default="DATASET-samples.png",
         ),

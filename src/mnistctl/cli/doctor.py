@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def doctor(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
-    """Check this installation and print a report for bug reports."""
+    """Check this installation and print a report to attach to a bug."""
     import mnistctl
 
     diagnosis = mnistctl.doctor(data_dir=data_dir)

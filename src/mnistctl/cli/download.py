@@ -20,11 +20,17 @@ def download(
     dataset: DatasetArgument = "mnist",
     source: Annotated[
         str | None,
-        typer.Option("--from", help="Folder or URL to take the files from, raw or compressed (.gz)."),
+        typer.Option(
+            "--from",
+            metavar="SOURCE",
+            help="Folder or URL to take the files from, raw or compressed (.gz).",
+        ),
     ] = None,
     mirror: Annotated[
         str | None,
-        typer.Option(help="URL to try before the built-in mirrors.", show_default="MNISTCTL_MIRROR"),
+        typer.Option(
+            metavar="URL", help="URL to try before the built-in mirrors.", envvar="MNISTCTL_MIRROR"
+        ),
     ] = None,
     list_all: Annotated[
         bool, typer.Option("--list", help="List all datasets and whether they are on disk.")

@@ -27,13 +27,14 @@ def ensemble(
     models: Annotated[
         list[str],
         typer.Argument(
-            help="Two or more models: files, run folders or names of runs.",
+            metavar="MODEL",
+            help="Two or more models: files, run folders, names of runs, or 'bundled'.",
             autocompletion=complete_runs,
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")] = Path(
-        "ensemble.safetensors"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Model file to write.")
+    ] = Path("ensemble.safetensors"),
     force: ForceOption = False,
     arch: CustomClassesOption = None,
     data_dir: DataDirOption = None,
@@ -58,6 +59,7 @@ def _render(result: "EnsembleFile") -> Iterator[RenderableType]:
             f"validation accuracy {render.percent(result.validation_accuracy)}, "
             f"loss {result.validation_loss:.4f}"
         )
+    path = render.quoted(result.path)
     yield "\nnext:"
-    yield f"  mnistctl eval {result.path}"
-    yield f"  mnistctl export {result.path}"
+    yield f"  mnistctl eval {path}"
+    yield f"  mnistctl export {path}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import RenderableType
@@ -16,10 +16,11 @@ from mnistctl.cli.options import (
     JsonOption,
     ModelArgument,
     NoPlotsOption,
-    PlotsOption,
     QuietOption,
     dataset_option,
     plots_choice,
+    plots_option,
+    share_option,
 )
 
 if TYPE_CHECKING:
@@ -33,19 +34,30 @@ def evaluate(
     model: ModelArgument = None,
     split: Annotated[
         str,
-        typer.Option(help="Split to evaluate on: train, validation or test; qmnist: test10k, test50k."),
+        typer.Option(
+            metavar="NAME",
+            help="Split to evaluate on: train, validation, test, or for qmnist test10k or test50k.",
+        ),
     ] = "test",
     dataset: Annotated[
         str | None,
         dataset_option("Dataset to evaluate on.", "the dataset the model was trained on"),
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Images per batch, 1 or more.")] = 256,
+    batch_size: Annotated[int, typer.Option(metavar="N", help="Images per batch, 1 or more.")] = 256,
     min_accuracy: Annotated[
-        float | None,
-        typer.Option(help="Exit with code 6 if the accuracy is lower.", min=0, max=1),
+        Any,
+        share_option(
+            "--min-accuracy",
+            metavar="ACCURACY",
+            help="Exit with code 6 if the accuracy is below this. From 0 to 1.",
+        ),
     ] = None,
     predictions: Annotated[
-        Path | None, typer.Option(help="New CSV file for the prediction of every image.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="CSV file to write with the prediction for every image; must not exist.",
+        ),
     ] = None,
     robustness: Annotated[
         bool,
@@ -53,7 +65,7 @@ def evaluate(
             "--robustness", help="Also evaluate on corrupted images (rotated, blurred, noisy, …)."
         ),
     ] = False,
-    plots: PlotsOption = None,
+    plots: Annotated[Path | None, plots_option("the run folder, if the model is in one")] = None,
     no_plots: NoPlotsOption = False,
     arch: CustomClassOption = None,
     data_dir: DataDirOption = None,
@@ -79,7 +91,7 @@ def evaluate(
             data_dir=data_dir,
         )
     render.show(report, _render, as_json=as_json)
-    report.require(min_accuracy)
+    report.check_min_accuracy(min_accuracy)
 
 
 def _render(report: "Report") -> Iterator[RenderableType]:

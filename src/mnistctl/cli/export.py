@@ -46,6 +46,7 @@ def export(
         str,
         typer.Option(
             "--format",
+            metavar="LIST",
             help=f"Formats to write, separated by commas: {', '.join(formats.FORMATS)}.",
             autocompletion=_complete_formats,
         ),
@@ -55,15 +56,22 @@ def export(
         typer.Option(
             "--output",
             "-o",
+            metavar="PATH",
             help="File to write; for several formats, the folder for the files.",
             show_default="next to the model",
         ),
     ] = None,
     force: ForceOption = False,
-    opset: Annotated[Literal[18, 19, 20, 21], typer.Option(help="ONNX opset.")] = 18,
+    opset: Annotated[
+        Literal[18, 19, 20, 21], typer.Option(metavar="N", help="ONNX opset: 18, 19, 20 or 21.")
+    ] = 18,
     input_type: Annotated[
         Literal["uint8", "float32"],
-        typer.Option("--input", help="Input of the exported model: uint8, or float32 in [0, 1]."),
+        typer.Option(
+            "--input",
+            metavar="TYPE",
+            help="Input of the exported model: uint8, or float32 in [0, 1].",
+        ),
     ] = "uint8",
     dataset: Annotated[
         str | None,
@@ -103,7 +111,8 @@ def _render(exported: "Sequence[ExportedModel]") -> Iterator[RenderableType]:
         yield _parity(model)
         yield "\nnext:"
         for line in formats.FORMATS[model.format].usage:
-            yield "  " + line.format(path=model.path)
+            path = str(model.path)
+            yield "  " + line.format(path=render.quoted(path), path_literal=repr(path))
 
 
 def _parity(model: "ExportedModel") -> Table:

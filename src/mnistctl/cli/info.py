@@ -61,7 +61,7 @@ def _render(info: "ModelInfo") -> Iterator[RenderableType]:
     if metadata.export:
         rows["export"] = ", ".join(_export(metadata.export))
     if metadata.card:
-        rows["model card"] = f"mnistctl info {info.model} --card"
+        rows["model card"] = f"mnistctl info {render.quoted(info.model)} --card"
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, value in rows.items():
         table.add_row(Text(name, "dim"), value)

@@ -19,10 +19,15 @@ _ACCEPT = ("", "\r", "\n")
 
 
 def label(
-    folder: Annotated[Path, typer.Argument(help="Folder with the pictures.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder with the pictures.")],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="Folder for the copies, with a sub-folder per class."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Folder for the copies, with a sub-folder per class.",
+        ),
     ] = Path("labelled"),
     model: ModelOption = None,
     recursive: Annotated[
@@ -32,7 +37,7 @@ def label(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Label your own pictures with one key press each.
+    """Label your own pictures by key press.
 
     The model suggests a label. Enter accepts it, a digit key corrects it. Each picture is copied to the
     sub-folder of its class, so the output folder is a dataset that 'mnistctl train' accepts.

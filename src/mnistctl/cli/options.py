@@ -1,5 +1,7 @@
 """Options that several commands share, and their completions for the shell."""
 
+import functools
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -50,33 +52,40 @@ _MODEL_DEFAULT = "the newest run, or bundled"
 
 ModelArgument = Annotated[
     str | None,
-    typer.Argument(help=MODEL_HELP, autocompletion=complete_runs, show_default=_MODEL_DEFAULT),
+    typer.Argument(
+        metavar="MODEL",
+        help=MODEL_HELP,
+        autocompletion=complete_runs,
+        show_default=_MODEL_DEFAULT,
+    ),
 ]
 ModelOption = Annotated[
     str | None,
-    typer.Option(help=MODEL_HELP, autocompletion=complete_runs, show_default=_MODEL_DEFAULT),
-]
-CustomClassOption = Annotated[
-    str | None,
-    typer.Option("--arch", help="FILE.py:CLASS of a custom architecture; the file is run."),
-]
-CustomClassesOption = Annotated[
-    list[str] | None,
     typer.Option(
-        "--arch", help="FILE.py:CLASS of a custom architecture; the file is run. Can be repeated."
+        metavar="MODEL",
+        help=MODEL_HELP,
+        autocompletion=complete_runs,
+        show_default=_MODEL_DEFAULT,
     ),
 ]
-PlotsOption = Annotated[
-    Path | None, typer.Option(help="Folder for the plots.", show_default="the run folder")
+_CUSTOM_HELP = "FILE.py:CLASS of a custom architecture. mnistctl executes the file."
+CustomClassOption = Annotated[str | None, typer.Option("--arch", metavar="NAME", help=_CUSTOM_HELP)]
+CustomClassesOption = Annotated[
+    list[str] | None,
+    typer.Option("--arch", metavar="NAME", help=f"{_CUSTOM_HELP} Can be repeated."),
 ]
 NoPlotsOption = Annotated[bool, typer.Option("--no-plots", help="Draw no plots.")]
 DatasetArgument = Annotated[
-    str, typer.Argument(help="Name of the dataset.", autocompletion=complete_datasets)
+    str,
+    typer.Argument(metavar="DATASET", help="Name of the dataset.", autocompletion=complete_datasets),
 ]
 DataDirOption = Annotated[
     Path | None,
     typer.Option(
-        help="Data folder.", envvar="MNISTCTL_DATA_DIR", show_default="the user's cache folder"
+        metavar="FOLDER",
+        help="Folder where datasets are stored.",
+        envvar="MNISTCTL_DATA_DIR",
+        show_default="the user's cache folder",
     ),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
@@ -97,6 +106,31 @@ def plots_choice(plots: Path | None, no_plots: bool) -> bool | Path:
     return not no_plots if plots is None else plots
 
 
-def dataset_option(help_text: str, show_default: str) -> Any:
+def plots_option(show_default: str) -> Any:
+    """The `--plots` option of a command."""
+    return typer.Option(metavar="FOLDER", help="Folder for the plots.", show_default=show_default)
+
+
+def dataset_option(help_text: str, show_default: str | bool = True) -> Any:
     """The `--dataset` option of a command."""
-    return typer.Option(help=help_text, autocompletion=complete_datasets, show_default=show_default)
+    return typer.Option(
+        metavar="NAME",
+        help=help_text,
+        autocompletion=complete_datasets,
+        show_default=show_default,
+    )
+
+
+def share_option(name: str, **options: Any) -> Any:
+    """An option with a value in [0, 1]; its help should end with the range."""
+    return typer.Option(name, parser=functools.partial(_parse_share, name), **options)
+
+
+def _parse_share(option: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise UsageError(f"{option} {text}: expected a value from 0 to 1")
+    return value

@@ -19,6 +19,7 @@ def plot(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
+            metavar="RUN",
             help="Run folders or names of runs.",
             autocompletion=complete_runs,
             show_default="the newest run",
@@ -29,8 +30,9 @@ def plot(
         typer.Option(
             "--output",
             "-o",
+            metavar="FILE",
             help="PNG file for the learning curves of several runs.",
-            show_default="runs/curves.png",
+            show_default="runs/curves.png, which is replaced",
         ),
     ] = None,
     arch: CustomClassesOption = None,
@@ -38,7 +40,7 @@ def plot(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Redraw the plots of runs and overlay the learning curves of several."""
+    """Redraw the plots of runs and overlay the learning curves of several runs."""
     import mnistctl
 
     with display.live(quiet=quiet):

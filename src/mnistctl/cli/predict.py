@@ -4,12 +4,18 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mnistctl.cli import display, predict_output, render
-from mnistctl.cli.options import CustomClassOption, JsonOption, ModelOption, QuietOption
+from mnistctl.cli.options import (
+    CustomClassOption,
+    JsonOption,
+    ModelOption,
+    QuietOption,
+    share_option,
+)
 from mnistctl.errors import PictureError, UsageError
 
 if TYPE_CHECKING:
@@ -22,22 +28,29 @@ def predict(
     pictures: Annotated[
         list[str] | None,
         typer.Argument(
+            metavar="PICTURE",
             help="Pictures, folders of pictures, patterns such as '*.png', or - for standard input.",
             show_default=False,
         ),
     ] = None,
     model: ModelOption = None,
     split: Annotated[
-        bool, typer.Option("--split", help="Find several digits per picture and read them as a number.")
-    ] = False,
-    top: Annotated[int, typer.Option(help="Number of most probable classes to show, 1 or more.")] = 3,
-    threshold: Annotated[
-        float | None,
+        bool,
         typer.Option(
-            help="Reject pictures with a familiarity below this.",
-            min=0,
-            max=1,
-            metavar="<float>",
+            "--split",
+            help="Detect all digits in each picture and read them as numbers, line by line.",
+        ),
+    ] = False,
+    top: Annotated[
+        int,
+        typer.Option(metavar="N", help="Number of most probable classes to show, 1 or more."),
+    ] = 3,
+    threshold: Annotated[
+        Any,
+        share_option(
+            "--threshold",
+            metavar="VALUE",
+            help="Reject pictures with a familiarity below this. From 0 to 1.",
             show_default="the model's",
         ),
     ] = None,
@@ -50,13 +63,16 @@ def predict(
     annotate: Annotated[
         Path | None,
         typer.Option(
-            help="PNG file for the picture with boxes and labels; for several pictures, a folder."
+            metavar="PATH",
+            help="PNG file for the picture with boxes and labels; for several pictures, a folder.",
         ),
     ] = None,
     explain: Annotated[
         Path | None,
         typer.Option(
-            help="PNG file for a plot of how the picture was processed; for several pictures, a folder."
+            metavar="PATH",
+            help="PNG file for a plot of how the picture was processed; for several pictures, a "
+            "folder.",
         ),
     ] = None,
     recursive: Annotated[
@@ -64,13 +80,16 @@ def predict(
     ] = False,
     from_file: Annotated[
         Path | None,
-        typer.Option(help="File with names of pictures, one per line; - for standard input."),
+        typer.Option(
+            metavar="FILE", help="File with names of pictures, one per line; - for standard input."
+        ),
     ] = None,
     labels_from_names: Annotated[
         bool,
         typer.Option(
             "--labels-from-names",
-            help="Report the accuracy. True labels come from names: 3/photo.png, 3_a.png, a-3.png.",
+            help="Take true labels from file or folder names (3/photo.png, 3_a.png, a-3.png) and "
+            "report the accuracy.",
         ),
     ] = False,
     arch: CustomClassOption = None,
@@ -81,7 +100,7 @@ def predict(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the result as CSV.")] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Recognize the digits in pictures.
+    """Recognise the digits in pictures.
 
     Photos and drawings work, dark or light ink on any paper. Pictures that show no digit are rejected.
     """

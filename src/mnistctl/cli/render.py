@@ -1,6 +1,9 @@
 """Output for people and programs: results on stdout, errors on stderr."""
 
 import json
+import os
+import shlex
+import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
@@ -76,6 +79,11 @@ def table(*headings: str, title: str | None = None, left: Sequence[int] = (0,)) 
     for index, heading in enumerate(headings):
         grid.add_column(heading, justify="left" if index in left else "right", no_wrap=True)
     return grid
+
+
+def quoted(path: object) -> str:
+    """A path as an argument of a command to paste."""
+    return subprocess.list2cmdline([str(path)]) if os.name == "nt" else shlex.quote(str(path))
 
 
 def bold(text: object) -> Text:

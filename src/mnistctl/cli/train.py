@@ -13,10 +13,10 @@ from mnistctl.cli.options import (
     DataDirOption,
     JsonOption,
     NoPlotsOption,
-    PlotsOption,
     QuietOption,
     complete_runs,
     plots_choice,
+    plots_option,
 )
 from mnistctl.cli.train_options import with_settings
 from mnistctl.errors import UsageError
@@ -32,37 +32,48 @@ def train(
     *,
     name: Annotated[
         str | None,
-        typer.Option(help="Name of the run folder in runs/.", show_default="DATASET-ARCH-NUMBER"),
+        typer.Option(
+            metavar="NAME",
+            help="Name of the run folder in runs/.",
+            show_default="DATASET-ARCH-NUMBER",
+        ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="Settings file: TOML, or the config.json of a run.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Settings file: TOML, or the config.json of a run."),
     ] = None,
     resume: Annotated[
         str | None,
         typer.Option(
-            help="Resume an interrupted run: its folder or its name. With --epochs, train it to a new "
-            "length.",
+            metavar="RUN",
+            help="Run to resume: its name or folder. --epochs sets a new total number of epochs.",
             autocompletion=complete_runs,
         ),
     ] = None,
     save_every: Annotated[
-        str | None,
+        str,
         typer.Option(
-            help="How often to save the training state between epochs: 200steps, 30s or 5m.",
-            show_default="1m",
+            metavar="INTERVAL",
+            help="How often to save the training state within an epoch: 200steps, 30s, 5m or 1h.",
         ),
-    ] = None,
+    ] = "1m",
     seeds: Annotated[
         int,
         typer.Option(
-            help="Train this many runs with consecutive seeds; report mean and standard deviation."
+            metavar="N",
+            help="Train this many runs with consecutive seeds, 1 or more, and report the mean and "
+            "standard deviation of the validation accuracy.",
         ),
     ] = 1,
-    plots: PlotsOption = None,
+    plots: Annotated[Path | None, plots_option("the run folder")] = None,
     no_plots: NoPlotsOption = False,
     track: Annotated[
         str | None,
-        typer.Option(help="Also write the metrics for a tracker into the run folder: tensorboard."),
+        typer.Option(
+            metavar="NAME",
+            help="Also log metrics to the run folder for this tracker. Only 'tensorboard' is "
+            "supported.",
+        ),
     ] = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
@@ -115,11 +126,13 @@ def _render(result: "TrainResult") -> Iterator[RenderableType]:
     yield Text.assemble("saved in ", (result.run, "bold"))
     if result.plots:
         yield f"plots: {', '.join(Path(path).name for path in result.plots)}"
-    arch = f" --arch {result.arch}" if Architecture.parse(result.arch).is_custom else ""
+    run = render.quoted(result.run)
+    is_custom = Architecture.parse(result.arch).is_custom
+    arch = f" --arch {render.quoted(result.arch)}" if is_custom else ""
     yield "\nnext:"
-    yield f"  mnistctl eval {result.run}{arch}"
-    yield f"  mnistctl predict digit.png --model {result.run}{arch}"
-    yield f"  mnistctl export {result.run}{arch}"
+    yield f"  mnistctl eval {run}{arch}"
+    yield f"  mnistctl predict digit.png --model {run}{arch}"
+    yield f"  mnistctl export {run}{arch}"
 
 
 def _render_seeds(series: "SeedsResult") -> Iterator[RenderableType]:

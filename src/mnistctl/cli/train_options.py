@@ -20,6 +20,8 @@ _COMPLETIONS: dict[str, Callable[[str], Any]] = {
     "init": complete_runs,
 }
 
+_METAVARS = {int: "N", float: "VALUE", tuple: "LIST"}  # others: NAME
+
 # The panels of the options that are not settings; all others are in the panel "Run".
 _PANELS: dict[str, Panel | None] = {"data_dir": Panel.DATA, "as_json": None, "quiet": None}
 
@@ -43,18 +45,24 @@ def with_settings(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def _option(setting: Setting) -> Any:
-    allowed = f"one of {', '.join(setting.choices)}" if setting.choices else setting.range_text
     option = typer.Option(
-        help=f"{setting.help} {allowed[:1].upper()}{allowed[1:]}." if allowed else setting.help,
-        metavar="<name>" if setting.choices else None,
+        help=_help(setting),
+        metavar="MODEL" if setting.name == "init" else _METAVARS.get(setting.type, "NAME"),
         show_default=setting.default_note or False,
         autocompletion=_COMPLETIONS.get(setting.name),
     )
     kind = setting.type
     if kind is tuple:
-        kind, option.metavar = Any, "<n,n,…>"
+        kind = Any
         option.parser = functools.partial(_parse_list, setting)
     return _in_panel(Annotated[kind | None, option], setting.panel)
+
+
+def _help(setting: Setting) -> str:
+    if setting.type is tuple:
+        return f"{setting.help.removesuffix('.')}; each {setting.range_text}."
+    allowed = f"one of {', '.join(setting.choices)}" if setting.choices else setting.range_text
+    return f"{setting.help} {allowed[:1].upper()}{allowed[1:]}." if allowed else setting.help
 
 
 def _in_panel(annotation: Any, panel: Panel | None) -> Any:

@@ -1,6 +1,6 @@
 """DATASETS: the table of all datasets.
 
-To add a dataset of the same format, add an entry here. Nothing else has to change.
+To add a dataset in IDX format, add an entry; no other code changes.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ IMAGES_10K, LABELS_10K = 7_840_016, 10_008
 
 @dataclass(frozen=True)
 class RawFile:
-    """An unpacked file of a dataset. Its archive is called `name` + `.gz`.
+    """An unpacked file of a dataset. The archive, if there is one, is `name` + `.gz`.
 
     If only the hash of the archive was published, the hash of the raw file is recorded beside it when
     a verified archive is unpacked.

@@ -43,7 +43,7 @@ def fetch(
     mirror: str | None = None,
     first_byte_timeout_s: float | None = None,
 ) -> list[FetchedFile]:
-    """Put all files of a dataset into `folder`. Correct files that are there are left as they are.
+    """Put all files of a dataset into `folder`. Existing correct files are left unchanged.
 
     Args:
         dataset: a dataset that is not part of the package.
@@ -92,7 +92,7 @@ def _locked(folder: Path) -> Iterator[None]:
         with contextlib.suppress(Timeout):
             lock.acquire(timeout=0)
         if not lock.is_locked:
-            _log.info(f"waiting for another process that downloads to {folder}")
+            _log.info(f"waiting for another download to {folder}")
             lock.acquire()
     except OSError as error:
         raise files.write_error(folder, error) from error
@@ -162,14 +162,15 @@ def _download(
     """The raw file from the first mirror that sends the published archive, and its URL."""
     archive = f"{file.name}.gz"
     failures: dict[str, None] = {}  # an ordered set
-    deadline = time.monotonic() + timeout_s
+    budget_s = timeout_s
     for number, mirror in enumerate(mirrors):
         url = mirror + archive
-        share_s = (deadline - time.monotonic()) / (len(mirrors) - number)
+        first_byte_timeout_s = budget_s / (len(mirrors) - number)
+        started = time.monotonic()
         try:
             content = http.get(
                 url,
-                share_s,
+                first_byte_timeout_s,
                 limit=file.size_bytes + _ARCHIVE_MARGIN,
                 progress=functools.partial(progress.current().download, archive),
             )
@@ -179,6 +180,8 @@ def _download(
             return raw, url
         except DataError as error:
             failures[f"{_host(url)}: {error}"] = None
+        # A mirror uses up at most its share, even if it fails later, in the middle of the body.
+        budget_s -= min(time.monotonic() - started, first_byte_timeout_s)
     raise DownloadError(
         f"{archive} could not be downloaded ({'; '.join(failures)}); get the files elsewhere and run "
         f"'mnistctl download {dataset.name} --from FOLDER', or use '--dataset digits', which needs "

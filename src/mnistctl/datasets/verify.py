@@ -29,7 +29,7 @@ def read(path: Path, file: RawFile, *, fix: str = "") -> RawContent:
     Args:
         path: the raw file.
         file: the expected size and hashes.
-        fix: what the user can do about a damaged file, for the error.
+        fix: what the user can do about a damaged file, for the error; "": nothing.
 
     Raises:
         DataError: the file cannot be read, or does not have the expected content.
@@ -38,7 +38,8 @@ def read(path: Path, file: RawFile, *, fix: str = "") -> RawContent:
     expected = file.sha256 or _recorded_sha256(path) or _archived_sha256(path, file)
     sha256 = files.sha256(content)
     if len(content) != file.size_bytes or expected not in (None, sha256):
-        raise DataError(f"{path}: damaged: {_difference(content, sha256, file, expected)}; {fix}")
+        mismatch = _mismatch(content, sha256, file, expected)
+        raise DataError(f"{path}: damaged: {mismatch}" + (f"; {fix}" if fix else ""))
     if expected is None:
         idx.parse(content, path.name)
     return RawContent(content, sha256, verified=expected is not None)
@@ -65,14 +66,17 @@ def unpack(content: bytes, file: RawFile, *, name: str) -> RawContent:
         content = idx.unpack_gzip(content, name=name, size_bytes=file.size_bytes)
     sha256 = files.sha256(content)
     if len(content) != file.size_bytes or file.sha256 not in (None, sha256):
-        raise DataError(f"{name}: {_difference(content, sha256, file, file.sha256)}")
+        raise DataError(f"{name}: {_mismatch(content, sha256, file, file.sha256)}")
     if not verified:
         idx.parse(content, name)
     return RawContent(content, sha256, verified)
 
 
 def write(path: Path, raw: RawContent, file: RawFile) -> None:
-    """Write a raw file, and record its SHA-256 beside it if the catalog has none.
+    """Write a raw file.
+
+    If the catalog has no SHA-256 of it and `raw` is verified, record the SHA-256 beside the file. If
+    `raw` is not verified, remove an old record.
 
     Raises:
         WriteError: a file cannot be written.
@@ -100,8 +104,8 @@ def status(path: Path, file: RawFile) -> str | None:
         return None
 
 
-def _difference(content: bytes, sha256: str, file: RawFile, expected: str | None) -> str:
-    suffix = f" with {expected[:12]}…" if expected else ""
+def _mismatch(content: bytes, sha256: str, file: RawFile, expected: str | None) -> str:
+    suffix = f" with SHA-256 {expected[:12]}…" if expected else ""
     return (
         f"{len(content):,} bytes with SHA-256 {sha256[:12]}…, "
         f"expected {file.size_bytes:,} bytes{suffix}"

@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 
 from mnistctl.types import IMAGE_SIZE, Images
 
-_CENTRE = (IMAGE_SIZE - 1) / 2 + 0.5  # pixels; Pillow's pixel centres are at half integers
+_CENTRE = IMAGE_SIZE / 2  # pixels; Pillow's pixel centres are at half integers
 _INK_SIDE = 20  # pixels: side of the square in the middle of an image that holds its ink
 
 Random = np.random.Generator
@@ -81,6 +81,7 @@ def _add_noise(images: Images, deviation: float, random: Random) -> Images:
 
 
 def _blur(images: Images, pixels: float, random: Random) -> Images:
+    """Blur with a Gaussian whose standard deviation is `pixels`."""
     blur = ImageFilter.GaussianBlur(pixels)
     return np.stack([np.asarray(Image.fromarray(image).filter(blur)) for image in images])
 

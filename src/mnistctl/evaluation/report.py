@@ -1,4 +1,4 @@
-"""Measure a predictor on a split. It is the same for every format of a model."""
+"""Measure a predictor on a split. The code is the same for every model format."""
 
 import csv
 import io
@@ -37,7 +37,7 @@ class Report(Result):
     robustness: list[dict[str, Any]] = field(default_factory=list)  # for each corruption and strength
     plots: list[str] = field(default_factory=list)  # paths of the plots that were drawn
 
-    def require(self, min_accuracy: float | None) -> None:
+    def check_min_accuracy(self, min_accuracy: float | None) -> None:
         """Check that the accuracy is at least a limit in [0, 1]; None: no limit.
 
         Raises:
@@ -45,7 +45,7 @@ class Report(Result):
         """
         if min_accuracy is not None and not self.accuracy >= min_accuracy:
             raise CheckFailedError(
-                f"accuracy {self.accuracy:.4f} on {self.dataset} {self.split} is below "
+                f"accuracy {self.accuracy:.6g} on {self.dataset} {self.split} is below "
                 f"--min-accuracy {min_accuracy}"
             )
 
@@ -58,17 +58,22 @@ def check_split(class_names: Sequence[str], split: Split) -> None:
     """
     if not len(split.images):
         raise UsageError(f"the {split.name} split of '{split.dataset}' is empty")
-    if list(class_names) != list(split.class_names):
+    if len(class_names) != len(split.class_names):
         raise UsageError(
             f"the model has {len(class_names)} classes ({', '.join(class_names[:3])}, …), dataset "
             f"'{split.dataset}' has {len(split.class_names)} ({', '.join(split.class_names[:3])}, …)"
         )
+    for index, (name, other) in enumerate(zip(class_names, split.class_names, strict=True)):
+        if name != other:
+            raise UsageError(
+                f"class {index} is '{name}' in the model, but '{other}' in dataset '{split.dataset}'"
+            )
 
 
 def measure(
     predictor: Predictor, split: Split, *, model: str, batch_size: int
 ) -> tuple[Report, Outputs]:
-    """Measure a predictor on a split of one image or more.
+    """Measure a predictor on a split of at least one image.
 
     Raises:
         UsageError: the split is empty, or the classes differ.

@@ -110,7 +110,7 @@ def _scale(ink: Grey, blur: float) -> Grey:
 
 
 def _sharpen(ink: Grey, blur: float) -> Grey:
-    """Sharpen small ink whose edges are blurred by so many pixels."""
+    """Sharpen small ink whose edges are blurred over `blur` pixels."""
     import cv2
 
     if not blur:

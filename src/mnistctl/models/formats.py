@@ -41,7 +41,7 @@ class Format:
     max_rejections_changed: float = 0.002  # share of images, in [0, 1]; inexact formats only
     is_reopened: bool = True  # False: opening a file can run code, so mnistctl opens none
     is_benchmarked: bool = True
-    # What to do with the export, at {path}: commands to paste.
+    # What to do with the export: commands with its quoted {path}, or Python with {path_literal}.
     usage: tuple[str, ...] = ("mnistctl predict digit.png --model {path}", "mnistctl eval {path}")
 
     @property
@@ -72,7 +72,7 @@ FORMATS = {
         "a torch.export program for PyTorch; opening one can run code",
         "torch",
         is_reopened=False,
-        usage=("torch.export.load('{path}').module()  # loading can run code from the file",),
+        usage=("torch.export.load({path_literal}).module()  # loading can run code from the file",),
     ),
     "triton": Format(
         "-triton",

@@ -96,7 +96,7 @@ def resolve(name: str) -> torch.device:
     kind, _, number = name.partition(":")
     is_numbered = name == f"cuda:{number}" and number.isascii() and number.isdigit()
     if kind not in ("cpu", "cuda", "mps") or (name != kind and not is_numbered):
-        raise UsageError(f"unknown device '{name}'; known: {', '.join(NAMES)}")
+        raise UsageError(f"unknown device '{name}'; available: {', '.join(NAMES)}")
     if kind == "cuda":
         count = torch.cuda.device_count()
         index = int(number or 0)

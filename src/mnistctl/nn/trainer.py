@@ -2,7 +2,8 @@
 
 A step depends on the settings, the data, the training state and its own number, and on nothing else.
 Batch order, augmentation and dropout are drawn from the seed, the epoch and the step. So a run that is
-resumed from a saved state gives the same weights, bit for bit, as a run that was never interrupted.
+resumed from a saved state gives the same weights as a run that was never interrupted, bit for bit on
+the same device and versions.
 """
 
 import math
@@ -34,14 +35,23 @@ class StepPlan(NamedTuple):
 
 
 def plan_steps(settings: TrainSettings, images: int, *, processes: int = 1) -> StepPlan:
-    """Divide a run on `images` training images into steps.
+    """Divide a run into steps. An incomplete last batch is dropped.
+
+    Args:
+        settings: of the run.
+        images: the number of training images, at least 1.
+        processes: the number of processes that train together.
 
     Raises:
         UsageError: a batch has fewer images than there are processes.
     """
     batch_size = min(settings.batch_size, images)
     if batch_size < processes:
-        raise UsageError(f"--batch-size {batch_size}: expected at least the {processes} processes")
+        if images < processes:
+            raise UsageError(f"{images} training images: too few for {processes} processes")
+        raise UsageError(
+            f"--batch-size {batch_size}: too small for {processes} processes; use at least {processes}"
+        )
     steps_per_epoch = images // batch_size
     steps = max(settings.min_steps, math.ceil(settings.epochs * steps_per_epoch))
     return StepPlan(batch_size, steps_per_epoch, steps)
@@ -104,19 +114,20 @@ class Trainer:
 
     @property
     def model(self) -> nn.Module:
-        """The net to evaluate and keep: the average of its weights if the settings ask for one."""
+        """The net to evaluate and save: the weight average if `ema` is set."""
         average = self._learner.average
         return self._learner.net if average is None else average.module
 
     @property
     def is_epoch_complete(self) -> bool:
-        """Whether the last step ended an epoch, or the run."""
+        """Whether the last step completed an epoch, or the run."""
         return not self.steps_done % self.plan.steps_per_epoch or self.steps_done == self.plan.steps
 
     def run(self) -> Iterator[int]:
         """Train to the end of the plan; after each step, yield the number of steps done.
 
-        Between two steps the caller may use the other methods, or end the run by leaving the loop.
+        Between two steps the caller may use the other methods, or stop early by breaking out of
+        the loop.
 
         Raises:
             UsageError: the net has batch normalisation, and a batch has a single image.
@@ -149,7 +160,7 @@ class Trainer:
                     yield self.steps_done
 
     def measure(self) -> Epoch:
-        """Metrics of the epoch of the last step, complete or not; validates the model as it is now.
+        """Metrics of the current epoch, even if it is incomplete. Runs validation.
 
         Raises:
             LostProcessError: another process of the group has ended.
@@ -234,11 +245,11 @@ class TrainStep:
         with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == devices.BF16):
             logits = _forward(learner.net, nets.normalise(pixels))
         logits = logits.float()
-        share = len(labels) / len(rows)
+        shard_fraction = len(labels) / len(rows)
         loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
-        (loss * share).backward()
+        (loss * shard_fraction).backward()
         with torch.no_grad():
-            batch_loss = F.cross_entropy(logits, labels) * share
+            batch_loss = F.cross_entropy(logits, labels) * shard_fraction
             correct = (logits.argmax(dim=1) == labels).sum()
         self.group.all_reduce([*optimizers.gradients(learner.net), batch_loss, correct])
         optimizers.clip(learner.net.parameters(), settings.clip_norm)

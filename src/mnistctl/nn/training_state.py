@@ -1,4 +1,4 @@
-"""The training state between two steps: what the next step depends on besides settings and data."""
+"""The training state between two steps: what a step depends on other than the settings and the data."""
 
 from dataclasses import dataclass
 from typing import Self

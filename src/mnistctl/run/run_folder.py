@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,12 @@ class Run:
     def result_path(self) -> Path:
         """The result of the run; it exists once the run is finished."""
         return self.folder / "result.json"
+
+    @property
+    def resume_command(self) -> str:
+        """The command that resumes the run: with its name if it is in `runs`, else with its folder."""
+        name = self.folder.name if self.folder.parent == ROOT else str(self.folder)
+        return f"mnistctl train --resume {shlex.quote(name)}"
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -193,7 +200,7 @@ def check_new(name: str) -> None:
     if (ROOT / name).exists():
         fix = "choose another --name or delete it"
         if Run(ROOT / name).is_interrupted():
-            fix = f"it was interrupted; resume it with: mnistctl train --resume {name}"
+            fix = f"it was interrupted; resume it with: {Run(ROOT / name).resume_command}"
         raise UsageError(f"run '{name}' exists ({ROOT / name}); {fix}")
 
 

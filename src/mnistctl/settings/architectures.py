@@ -90,30 +90,40 @@ ARCHITECTURES: dict[str, BuiltInNet] = {
 
 _Sizes = tuple[Annotated[int, Meta(ge=1, le=8192)], ...]
 _DECLARATIONS: Mapping[str, Any] = {
-    "hidden": Annotated[_Sizes, "Sizes of the hidden fully connected layers: 256,128.", Panel.MODEL],
-    "dropout": Annotated[
-        float, Meta(ge=0, lt=1), "Dropout after each hidden fully connected layer.", Panel.MODEL
+    "hidden": Annotated[
+        _Sizes, "Sizes of the hidden fully connected layers, such as 256,128.", Panel.MODEL
     ],
-    "batch_norm": Annotated[bool, "Batch normalization.", Panel.MODEL],
+    "dropout": Annotated[
+        float,
+        Meta(ge=0, lt=1),
+        "Dropout probability after each hidden fully connected layer.",
+        Panel.MODEL,
+    ],
+    "batch_norm": Annotated[bool, "Batch normalisation.", Panel.MODEL],
     "widths": Annotated[
-        _Sizes, Meta(min_length=1), "Channels of each convolution: 24,32.", Panel.MODEL
+        _Sizes, Meta(min_length=1), "Channels of each convolution, such as 24,32.", Panel.MODEL
     ],
     "kernels": Annotated[
-        _Sizes, Meta(min_length=1), "Kernel size of each convolution, or one for all.", Panel.MODEL
+        _Sizes,
+        Meta(min_length=1),
+        "Kernel size of each convolution, or one value for all.",
+        Panel.MODEL,
     ],
     "strides": Annotated[
-        _Sizes, Meta(min_length=1), "Stride of each convolution, or one for all.", Panel.MODEL
+        _Sizes, Meta(min_length=1), "Stride of each convolution, or one value for all.", Panel.MODEL
     ],
     "pools": Annotated[
         _Sizes,
         Meta(min_length=1),
-        "Max pooling after each convolution, or one for all; 1 is no pooling.",
+        "Max pooling (1 for none) after each convolution, or one value for all.",
         Panel.MODEL,
     ],
     "same_padding": Annotated[
         bool, "Pad the convolutions so that they keep the image size.", Panel.MODEL
     ],
-    "conv_dropout": Annotated[float, Meta(ge=0, lt=1), "Dropout after each pooling.", Panel.MODEL],
+    "conv_dropout": Annotated[
+        float, Meta(ge=0, lt=1), "Dropout probability after each pooling layer.", Panel.MODEL
+    ],
 }
 # The arguments of all nets; the default is by architecture.
 ARGUMENTS: Mapping[str, Setting] = {
@@ -160,7 +170,7 @@ def resolve(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         raise unknown_name("architecture", name, names)
     if unknown := sorted(set(arguments) - set(defaults)):
         raise UsageError(
-            f"architecture '{name}' takes no argument '{unknown[0]}'; known: "
+            f"architecture '{name}' takes no argument '{unknown[0]}'; available: "
             f"{', '.join(defaults) or 'none'}"
         )
     for argument, value in arguments.items():

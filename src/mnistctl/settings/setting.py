@@ -64,7 +64,7 @@ class Setting:
             range_text=_range_text(metas),
             is_list_required=any(meta.min_length for meta in metas),
             help=next((note for note in notes if isinstance(note, str)), ""),
-            default_note=next((meta.extra["default"] for meta in metas if meta.extra), None),
+            default_note=next((meta.extra.get("default") for meta in metas if meta.extra), None),
             panel=next((note for note in notes if isinstance(note, Panel)), None),
         )
 
@@ -89,7 +89,7 @@ class Setting:
         try:
             convert(value, self.declaration)
         except ValueError:
-            shown = f"{value:g}" if isinstance(value, float) else value
+            shown = repr(value).removesuffix(".0") if isinstance(value, float) else value
             raise UsageError(f"{self.option} {shown}: expected {self._expected()}") from None
 
     def _expected(self) -> str:

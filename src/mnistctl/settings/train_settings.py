@@ -53,15 +53,15 @@ class TrainSettings:
 
     recipe: Annotated[
         str | None,
-        Meta(extra={"default": "the architecture's own"}),
+        Meta(extra={"default": "the recipe named like the architecture, if any"}),
         "Recipe to start from; see 'mnistctl recipes'. Other options override its settings.",
         MODEL,
     ] = None
     arch: Annotated[
         str,
         Meta(extra={"default": "the recipe's, or cnn"}),
-        "Architecture: linear, mlp, lenet5, cnn, torchvision:NAME, or FILE.py:CLASS for an "
-        "nn.Module of your own, whose file is then run.",
+        "Architecture: linear, mlp, lenet5, cnn, torchvision:NAME, or FILE.py:CLASS for a custom "
+        "architecture. mnistctl executes the file.",
         MODEL,
     ] = "cnn"
     arch_args: Mapping[str, Any] = field(default_factory=dict)  # complete once constructed
@@ -78,11 +78,11 @@ class TrainSettings:
         "Train on this many of the training images.",
         DATA,
     ] = None
-    device: Annotated[
-        str, Meta(extra={"default": "auto"}), "Device: auto, cpu, cuda, cuda:N or mps.", RUN
-    ] = "auto"
+    device: Annotated[str, "Device: cpu, cuda, cuda:N, mps, or auto, which is the default.", RUN] = (
+        "auto"
+    )
     precision: Annotated[
-        Precision, "Training precision; auto uses bf16 where that is faster.", TRAINING
+        Precision, "Training precision; auto uses bf16 where the hardware supports it.", TRAINING
     ] = "auto"
     epochs: Annotated[
         float,
@@ -99,7 +99,7 @@ class TrainSettings:
     patience: Annotated[
         int,
         Meta(ge=0),
-        "Stop after this many epochs without improvement on validation; 0 never stops early.",
+        "Stop after this many epochs without better validation accuracy; 0 never stops early.",
         TRAINING,
     ] = 0
     batch_size: Annotated[int, Meta(ge=1, le=65_536), "Images per step.", TRAINING] = 64
@@ -110,7 +110,9 @@ class TrainSettings:
     momentum: Annotated[
         float, Meta(ge=0, lt=1), "Momentum of SGD and RMSprop; β1 of Adam and AdamW.", TRAINING
     ] = 0.9
-    nesterov: Annotated[bool, "Nesterov momentum; requires --optimizer sgd.", TRAINING] = False
+    nesterov: Annotated[
+        bool, "Nesterov momentum. Requires --optimizer sgd and a momentum above 0.", TRAINING
+    ] = False
     beta2: Annotated[
         float,
         Meta(ge=0, lt=1),
@@ -123,7 +125,7 @@ class TrainSettings:
     clip_norm: Annotated[
         float,
         Meta(ge=0),
-        "Maximum gradient norm; larger gradients are scaled down, 0 turns it off.",
+        "Maximum gradient norm. Larger gradients are scaled down to it; 0 disables clipping.",
         TRAINING,
     ] = 0.0
     schedule: Annotated[Schedule, "Learning-rate schedule; a change resets the warm-up.", TRAINING] = (
@@ -133,16 +135,22 @@ class TrainSettings:
         float, Meta(ge=0, lt=1), "Fraction of the steps in which the learning rate rises.", TRAINING
     ] = 0.0
     step_epochs: Annotated[
-        float, Meta(gt=0, le=100_000), "Schedule 'step': epochs between two decays.", TRAINING
+        float, Meta(gt=0, le=100_000), "Epochs between decays, for --schedule step.", TRAINING
     ] = 1.0
-    gamma: Annotated[float, Meta(gt=0, le=1), "Schedule 'step': factor of each decay.", TRAINING] = 0.7
+    gamma: Annotated[
+        float,
+        Meta(gt=0, le=1),
+        "Factor by which each decay multiplies the learning rate, for --schedule step.",
+        TRAINING,
+    ] = 0.7
     label_smoothing: Annotated[
         float, Meta(ge=0, lt=1), "Probability spread evenly over all classes.", TRAINING
     ] = 0.0
     ema: Annotated[
         float,
         Meta(ge=0, lt=1),
-        "Per-step decay of the averaged weights (EMA), which then are the model; 0 turns it off.",
+        "Per-step decay of an exponential moving average of the weights. The averaged weights become "
+        "the model; 0 disables it.",
         TRAINING,
     ] = 0.0
     rotate: Annotated[
@@ -152,7 +160,10 @@ class TrainSettings:
         AUGMENTATION,
     ] = 0.0
     scale: Annotated[
-        float, Meta(ge=0, le=2), "Random zoom by a factor of up to e^±scale.", AUGMENTATION
+        float,
+        Meta(ge=0, le=2),
+        "Random zoom in or out; 0.1 gives factors from 0.90 to 1.11.",
+        AUGMENTATION,
     ] = 0.0
     shear: Annotated[
         float,
@@ -169,19 +180,19 @@ class TrainSettings:
     elastic: Annotated[
         float,
         Meta(ge=0, le=28),
-        "Random smooth displacement of this many pixels, root mean square.",
+        "Root-mean-square size, in pixels, of a random smooth distortion.",
         AUGMENTATION,
     ] = 0.0
     thickness: Annotated[
         float,
         Meta(ge=0, le=1),
-        "Random growth or shrinkage of strokes by up to this many pixels on every side.",
+        "Randomly thicken or thin strokes by up to this many pixels on each side.",
         AUGMENTATION,
     ] = 0.0
     noise: Annotated[
         float,
         Meta(ge=0, le=1),
-        "Maximum standard deviation of added noise; 1 is black to white.",
+        "Maximum standard deviation of added Gaussian noise; 1 is the full black-to-white range.",
         AUGMENTATION,
     ] = 0.0
     erase: Annotated[
@@ -199,7 +210,7 @@ class TrainSettings:
     init: Annotated[
         str | None,
         Meta(extra={"default": "random weights"}),
-        "Start from the weights of this model: a file, a run folder or a run's name.",
+        "Start from the weights of a model: a file, a run folder, the name of a run, or 'bundled'.",
         MODEL,
     ] = None
     init_sha256: str | None = None  # of the model that `init` names

@@ -1,7 +1,8 @@
-"""Read and write files. Every write is atomic: a file has its old content or its new content.
+"""Read and write files.
 
-A new file is written in the same folder under a temporary name, flushed to disk and renamed. Then the
-folder is flushed. A crash or a full disk leaves either the old file or the new one.
+Every write except `append_line` is atomic: a file has its old content or its new content. A new file is
+written in the same folder under a temporary name, flushed to disk and renamed. Then the folder is
+flushed. A crash or a full disk leaves either the old file or the new one.
 """
 
 import contextlib
@@ -17,6 +18,7 @@ from typing import Any
 from mnistctl.errors import DataError, MnistctlError, UsageError, WriteError
 
 TEMPORARY_SUFFIX = ".partial"
+BACKUP_SUFFIX = ".old"  # of a folder that is being replaced; `remove_partials` keeps it
 
 
 @contextlib.contextmanager
@@ -26,15 +28,15 @@ def replacing(path: Path, *, folder: bool = False) -> Iterator[Path]:
     After an exception the temporary file is removed and `path` is as it was.
 
     Args:
-        path: the file or folder to write.
-        folder: whether it is a folder, which the caller makes. An existing folder is replaced in two
-            renames. If the process is killed between them, the old folder is left under a temporary
-            name.
+        path: the file or folder to write. A symlink stays; its target is replaced.
+        folder: write a folder; the caller creates it at the yielded path. An existing folder is
+            replaced in two renames. If the process is killed between them, the old folder is left as
+            `.NAME.*.old`.
 
     Raises:
         WriteError: `path` cannot be written (read-only, disk full, no permission).
     """
-    target = path.resolve()  # a link is kept, and its target is replaced
+    target = path.resolve()  # a symlink stays; its target is replaced
     if target.exists() and not (target.is_dir() if folder else target.is_file()):
         kind = "a folder" if folder else "a regular file"
         raise WriteError(f"{path}: cannot be written: not {kind}")
@@ -95,7 +97,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def check_new(path: Path) -> None:
+def check_not_exists(path: Path) -> None:
     """Check that an output file or folder does not exist.
 
     Raises:
@@ -175,7 +177,7 @@ def _rename(source: Path, target: Path) -> None:
         os.replace(source, target)
         return
     # A rename cannot replace a folder that is not empty.
-    old = target.with_name(f".{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    old = target.with_name(f".{target.name}.{secrets.token_hex(4)}{BACKUP_SUFFIX}")
     os.replace(target, old)
     try:
         os.replace(source, target)

@@ -39,8 +39,8 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 def fit(session: Session) -> tuple[Epoch, Epoch]:
     """Train, keep the best model, and calibrate it.
 
-    All processes of a group do the same and get the same result. The leader alone writes and shows
-    progress.
+    Every process in the group calls this and gets the same result. Only the leader writes files and
+    shows progress.
 
     Returns:
         The last epoch, and the epoch of the saved model.
@@ -78,7 +78,7 @@ def fit(session: Session) -> tuple[Epoch, Epoch]:
     if session.should_stop():
         raise InterruptedRunError(
             f"interrupted in epoch {last.epoch}; the best model so far (epoch {best.epoch}) is in "
-            f"{session.run.model_path}; resume with: mnistctl train --resume {session.run.folder.name}",
+            f"{session.run.model_path}; resume with: {session.run.resume_command}",
             exit_code=session.interrupt.exit_code,
         )
     return last, best
@@ -120,7 +120,7 @@ class RunWriter:
         saved = session.saved
         if saved is not None:
             self._epochs, self._best = saved.state.steps // plan.steps_per_epoch, saved.best
-            if saved.total_steps != plan.steps:  # a run of another length has its patience again
+            if saved.total_steps != plan.steps:  # a new run length restarts the patience count
                 self._best = dataclasses.replace(saved.best, last_gain=self._epochs)
 
     def results(self) -> tuple[Epoch, Epoch]:
@@ -129,7 +129,7 @@ class RunWriter:
         return self._last, self._best.epoch or self._last
 
     def is_patience_over(self) -> bool:
-        """Whether the validation accuracy has not risen for as many epochs as the settings allow."""
+        """Whether the validation accuracy has not improved for `patience` epochs."""
         patience = self._session.settings.patience
         return bool(patience) and self._epochs - self._best.last_gain >= patience
 
@@ -141,7 +141,7 @@ class RunWriter:
             WriteError: a file cannot be written.
         """
         session = self._session
-        _check_finite(epoch, model, session.run, has_model=self._best.epoch is not None)
+        _check_finite(epoch, model, session.run)
         self._last, self._epochs = epoch, epoch.epoch
         # An interrupted epoch will be completed, so its model is kept only if there is no other.
         is_interrupted = not epoch.finished and epoch.steps < self._plan.steps
@@ -162,7 +162,7 @@ class RunWriter:
         self.record(epoch, model)
 
     def is_save_due(self, step: int) -> bool:
-        """Whether it is time to save the state between two epochs."""
+        """Whether it is time to save the state within an epoch."""
         if self._interval.steps:
             return step % self._interval.steps == 0
         return time.monotonic() - self._last_save >= self._interval.seconds
@@ -205,7 +205,7 @@ class RunWriter:
 
 
 class Interval(NamedTuple):
-    """How often the state is saved between two epochs."""
+    """How often the state is saved within an epoch."""
 
     steps: int  # 0: by time
     seconds: float
@@ -215,7 +215,7 @@ def parse_interval(text: str | None) -> Interval:
     """Parse "200steps", "30s", "5m" or "1h"; None: every minute.
 
     Raises:
-        UsageError: the text has another form.
+        UsageError: the text cannot be parsed.
     """
     match = re.fullmatch(r"([1-9][0-9]{0,8})(steps?|[smh])", "1m" if text is None else text)
     if match is None:
@@ -226,11 +226,12 @@ def parse_interval(text: str | None) -> Interval:
     return Interval(number, 0.0) if unit.startswith("step") else Interval(0, number * _UNITS[unit])
 
 
-def _check_finite(epoch: Epoch, model: "torch.nn.Module", run: Run, *, has_model: bool) -> None:
+def _check_finite(epoch: Epoch, model: "torch.nn.Module", run: Run) -> None:
     is_loss_finite = math.isfinite(epoch.train_loss + (epoch.validation_loss or 0))
     if is_loss_finite and all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values()):
         return
-    consequence = f"the best model so far is in {run.model_path}" if has_model else "no model was saved"
+    path = run.model_path
+    consequence = f"the best model so far is in {path}" if path.exists() else "no model was saved"
     raise DivergedError(
         f"diverged in epoch {epoch.epoch}, by step {epoch.steps}, at a learning rate of "
         f"{epoch.learning_rate:.2g}: the loss or the weights are not finite; {consequence}; try a "
@@ -259,11 +260,10 @@ def _calibrate(session: Session, *, images_seen: int) -> None:
 
 @contextlib.contextmanager
 def _advice_to_resume(run: Run) -> Iterator[None]:
-    """Add to an error that ends a run how to resume it."""
+    """Append the resume command to an error that ends a run."""
     try:
         yield
     except (WriteError, LostProcessError) as error:
         advice = "free some space, then run" if isinstance(error, WriteError) else "resume with"
-        raise type(error)(
-            f"{error}; the saved state is intact; {advice}: mnistctl train --resume {run.folder.name}"
-        ) from error
+        state = "the saved state is intact; " if run.state_path.exists() else ""
+        raise type(error)(f"{error}; {state}{advice}: {run.resume_command}") from error

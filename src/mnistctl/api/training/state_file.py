@@ -26,7 +26,7 @@ class BestEpoch:
 
     def update(self, epoch: Epoch) -> "BestEpoch":
         """With a new best epoch, as good as the old one or better."""
-        accuracy = self.epoch.validation_accuracy or 0 if self.epoch else -1.0
+        accuracy = (self.epoch.validation_accuracy or 0) if self.epoch else -1.0
         is_gain = (epoch.validation_accuracy or 0) > accuracy
         return BestEpoch(epoch, epoch.epoch if is_gain else self.last_gain)
 
@@ -43,7 +43,7 @@ class SavedState:
 
 
 def environment(device: "torch.device") -> dict[str, str]:
-    """Everything besides the settings that affects the weights bit for bit."""
+    """Everything other than the settings that affects the weights bit for bit."""
     import torch
 
     return provenance.versions() | {
