@@ -15,7 +15,6 @@ from msgspec import Meta
 
 from mnistctl.errors import UsageError, look_up, unknown_name
 from mnistctl.settings.setting import Panel, Setting
-from mnistctl.system import files
 from mnistctl.types import IMAGE_SIZE
 
 TORCHVISION = "torchvision:"
@@ -50,6 +49,8 @@ class Architecture:
     @functools.cached_property
     def sha256(self) -> str | None:
         """SHA-256 of the custom file; None: not a custom architecture, or the file is not there."""
+        from mnistctl.system import files  # hashlib and shutil, 3 ms
+
         if self.file is None or not self.file.is_file():
             return None
         return files.sha256(files.read_bytes(self.file, error=UsageError))
