@@ -26,7 +26,7 @@ def count(net: nn.Module) -> tuple[int, int]:
     net.eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         net(torch.zeros(1, 1, IMAGE_SIZE, IMAGE_SIZE, device="meta"))
-    return sum(parameter.numel() for parameter in net.parameters()), counter.get_total_flops() // 2
+    return nets.count_parameters(net), counter.get_total_flops() // 2
 
 
 def measure(name: str) -> architectures.Size:

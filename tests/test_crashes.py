@@ -18,7 +18,7 @@ import mnistctl
 from mnistctl.errors import WriteError
 from mnistctl.models import checkpoint, hashed_safetensors
 from mnistctl.run.run_folder import Run
-from mnistctl.system import files
+from mnistctl.system import files, temporary
 from tests.helpers import TINY_TRAINING, SimulatedKill
 
 RUN = Run(Path("runs/run"))
@@ -120,16 +120,10 @@ def fail_and_resume(
         return False
 
     assert_files_are_whole(RUN)
-    if RUN.folder.exists() and not RUN.config_path.exists():  # the run has not started
-        RUN.folder.joinpath(".lock").unlink(missing_ok=True)
-        for file in RUN.folder.iterdir():
-            file.unlink()
-        RUN.folder.rmdir()
     train_or_resume()
 
     assert_same_weights(RUN, expected)
-    assert not list(RUN.folder.glob(f"*{files.TEMPORARY_SUFFIX}"))
-    assert not list(RUN.folder.glob(f".*{files.TEMPORARY_SUFFIX}"))
+    assert not list(RUN.folder.glob(f".*{temporary.SUFFIX}"))
     return True
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from mnistctl.errors import ModelError, WriteError, one_line
 from mnistctl.system import files
-from tests.helpers import SimulatedKill, environment_without_coverage, let_others_enter
+from tests.helpers import environment_without_coverage, let_others_enter
 
 
 def test_a_write_leaves_the_file_and_no_temporary_file(tmp_path: Path) -> None:
@@ -139,37 +139,8 @@ def test_an_existing_folder_is_replaced_whole(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "old").touch()
 
-    with files.replacing(tmp_path / "model", folder=True) as temporary:
-        temporary.mkdir()
-        (temporary / "new").touch()
+    with files.replacing(tmp_path / "model", folder=True) as new:
+        new.mkdir()
+        (new / "new").touch()
 
     assert [path.name for path in tmp_path.rglob("*")] == ["model", "new"]
-
-
-@pytest.mark.parametrize("failure", [OSError(errno.EIO, "broken"), SimulatedKill()])
-def test_an_old_folder_survives_a_failure_between_the_two_renames(
-    failure: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "model"
-    path.mkdir()
-    (path / "old").touch()
-    replace = os.replace
-
-    def fail(source: Path, target: Path) -> None:
-        if source.suffix == files.TEMPORARY_SUFFIX:
-            raise failure
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", fail)
-    with (
-        pytest.raises((WriteError, SimulatedKill)),
-        files.replacing(path, folder=True) as temporary,
-    ):
-        temporary.mkdir()
-    files.remove_partials(tmp_path)
-
-    (old,) = tmp_path.glob("*/old")
-    if isinstance(failure, OSError):
-        assert old.parent == path
-    else:  # as after a kill: nothing renamed the folder back
-        assert old.parent.match(f".model.*{files.BACKUP_SUFFIX}")

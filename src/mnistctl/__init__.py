@@ -6,5 +6,9 @@ Importing this package costs nothing: a function's module is imported when it is
 
 import lazy_loader
 
+from mnistctl.system import openmp
+
+openmp.limit_spinning()  # here, since nothing of this package loads torch before
+
 __version__ = "0.1.0"
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

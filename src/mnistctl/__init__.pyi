@@ -13,6 +13,7 @@ from .api.export import export as export
 from .api.info import info as info
 from .api.label import label as label
 from .api.listings import archs as archs
+from .api.listings import recipe as recipe
 from .api.listings import recipes as recipes
 from .api.listings import runs as runs
 from .api.plot import plot as plot

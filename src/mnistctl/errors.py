@@ -13,12 +13,15 @@ MnistctlError                1  any other failure
 ├── PictureError             6  a picture cannot be read
 │   └── BlankPictureError    6  a picture is blank
 ├── CheckFailedError         6  a check failed: export parity, --min-accuracy, doctor
-└── InterruptedRunError    130  Ctrl-C (143: SIGTERM); the training state is saved
+└── InterruptedRunError    130  Ctrl-C (129: SIGHUP, 143: SIGTERM); the training state is saved
 ```
+
+141: the program that reads the output has ended, as in `mnistctl predict photos/ | head`.
 
 A message is one line: what is wrong and where, what was expected, and how to fix it.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import TypeVar
@@ -101,12 +104,45 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def unknown_name(kind: str, name: str, names: Iterable[str]) -> UsageError:
-    """The error for a name that is not in `names`; it suggests the most similar one."""
+def printable(text: str) -> str:
+    """Text with its control characters and lone surrogates, such as those of file names, as escapes."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def shorten(text: str) -> str:
+    """The first 100 characters of a text, for a message."""
+    return text if len(text) <= 100 else f"{text[:100]}…"
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The name that the user probably meant, if any.
+
+    The end of a name (`resnet18` of `torchvision:resnet18`), its initials (`lr` of `learning_rate`) and
+    its beginning (`batch` of `batch_size`) count as the name. Otherwise the most similar name counts.
+    """
+    text = name.lower().lstrip("-")
+    candidates = {candidate.lstrip("-"): candidate for candidate in sorted(names, key=len)}
+    for bare, candidate in candidates.items() if len(text) > 1 else ():
+        initials = "".join(re.findall(r"\b[a-z]", bare.replace("_", "-")))
+        if text == initials or bare.startswith(text) or bare.rpartition(":")[2].startswith(text):
+            return candidate
+    return next((candidates[bare] for bare in get_close_matches(text, candidates, n=1)), None)
+
+
+def unknown_name(kind: str, name: str, names: Iterable[str], *, see: str = "") -> UsageError:
+    """The error for a name that is not in `names`; it suggests the nearest one.
+
+    Args:
+        kind: what the name stands for.
+        name: the unknown name.
+        names: the known names.
+        see: the command that lists them, if they are too many for a message.
+    """
     names = list(names)
-    matches = get_close_matches(name.lower(), names, n=1)
-    hint = f"did you mean '{matches[0]}'?" if matches else f"available: {', '.join(names)}"
-    return UsageError(f"unknown {kind} '{name}'; {hint}")
+    match = nearest(name, names)
+    hint = f"see '{see}'" if see else f"available: {', '.join(names)}"
+    hint = hint if match is None else f"did you mean '{match}'?"
+    return UsageError(f"unknown {kind} '{shorten(name)}'; {hint}")
 
 
 def look_up(kind: str, name: str, registry: Mapping[str, T]) -> T:

@@ -20,7 +20,7 @@ import typer
 from mnistctl import __version__
 from mnistctl.cli import app
 from mnistctl.datasets import catalog
-from mnistctl.models import checkpoint
+from mnistctl.models import checkpoint, formats
 from mnistctl.run import run_folder
 from mnistctl.system import files
 from tests.datasets.servers import answer, serving
@@ -30,9 +30,15 @@ TRAIN = ("train", "--dataset", "digits", "--device", "cpu", "--epochs", "2")
 
 
 def test_version_and_help_are_printed(cli: Cli) -> None:
-    assert cli("--version").out == f"mnistctl {__version__}\n"
+    assert cli("--version").out == cli("-V").out == f"mnistctl {__version__}\n"
     assert "train" in cli("--help").out
     assert cli("train", "-h").code == 0
+
+
+def test_the_command_help_shows_the_help_of_a_command(cli: Cli) -> None:
+    assert cli("help").out == cli("--help").out
+    assert cli("help", "train").out == cli("train", "--help").out
+    assert cli("help", "trian").err == "mnistctl: unknown command 'trian'; did you mean 'train'?\n"
 
 
 def test_help_groups_every_command_in_a_panel(cli: Cli) -> None:
@@ -70,8 +76,29 @@ def test_examples_in_help_use_existing_options(command: typer.models.CommandInfo
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("trian",), 2, "No such command 'trian'. Did you mean 'train'?"),
-        (("train", "--epoch", "3"), 2, "No such option: --epoch"),
+        (("trian",), 2, "unknown command 'trian'; did you mean 'train'?"),
+        (("serve",), 2, "unknown command 'serve'; see 'mnistctl --help'"),
+        (("--vers",), 2, "unknown option '--vers'; did you mean '--version'?"),
+        (("train", "--epoch", "3"), 2, "unknown option '--epoch'; did you mean '--epochs VALUE'? Passes"),
+        (("train", "--recipes", "x"), 2, "unknown option '--recipes'; did you mean '--recipe NAME'?"),
+        (("train", "--bs", "3"), 2, "unknown option '--bs'; did you mean '--batch-size N'?"),
+        (("train", "-e", "3"), 2, "unknown option '-e'. Try 'mnistctl train --help'"),
+        (("train", "--lr", "1000"), 2, "--learning-rate 1000: expected a number above 0"),
+        (("train", "cnn"), 2, "unexpected argument 'cnn'; did you mean '--arch cnn'?"),
+        (("train", "fast"), 2, "unexpected argument 'fast'; did you mean '--recipe fast'?"),
+        (("train", "digits"), 2, "unexpected argument 'digits'; did you mean '--dataset digits'?"),
+        (("runs", "x"), 2, "unexpected argument 'x'. Try 'mnistctl runs --help'"),
+        (("ensemble",), 2, "Missing argument 'MODEL'. Try 'mnistctl ensemble --help'"),
+        (("train", "--arch", "fast"), 2, "'fast' is a recipe, not an architecture: use '--recipe fast'"),
+        (("train", "--arch", "resnet18"), 2, "did you mean 'torchvision:resnet18'?"),
+        (("train", "--arch", "zzz"), 2, "unknown architecture 'zzz'; see 'mnistctl archs'"),
+        (("train", "--recipe", "fats"), 2, "unknown recipe 'fats'; did you mean 'fast'?"),
+        (("train", "--recipe", "resnet18"), 2, "use '--arch torchvision:resnet18'"),
+        (("train", "--dataset", "fashion"), 2, "unknown dataset 'fashion'; did you mean 'fashion-mnist'?"),
+        (("data", "kmnits"), 2, "unknown dataset 'kmnits'; did you mean 'kmnist'?"),
+        (("data", "--dataset=kmnits"), 2, "unknown dataset 'kmnits'; did you mean 'kmnist'?"),
+        (("download", "--dataset", "kmnits"), 2, "did you mean 'kmnist'?"),
+        (("eval", "--model", "nothing"), 4, "nothing: no such file"),
         (("train", "--arch", "cmn"), 2, "unknown architecture 'cmn'; did you mean 'cnn'?"),
         (("train", "--dataset", "digit"), 2, "unknown dataset 'digit'; did you mean 'digits'?"),
         (("train", "--epochs", "0"), 2, "--epochs 0: expected a number above 0"),
@@ -112,7 +139,7 @@ def test_examples_in_help_use_existing_options(command: typer.models.CommandInfo
         (("download", "digits"), 2, "is part of mnistctl; there is nothing to download"),
         (("download", "--from", "nowhere"), 3, "--from nowhere: neither a folder nor a URL"),
         (("download", "--from", "."), 3, "neither train-images-idx3-ubyte nor"),
-        (("download",), 3, "could not be downloaded"),
+        (("download",), 3, "train-images-idx3-ubyte.gz could not be downloaded (127.0.0.1: could not"),
     ],
 )
 def test_bad_input_gives_one_line_and_an_exit_code(
@@ -135,35 +162,76 @@ def test_a_bug_gives_a_traceback(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def complete(line: str) -> list[str]:
-    """The completions that bash offers at the end of a line."""
-    words = line.split(" ")
+    """The completions that bash offers at the end of a line, which it splits at colons and at "="."""
+    words = [word for part in line.split(" ") for word in re.findall("[^:=]+|[:=]", part) or [""]]
+    code = (
+        "import sys; from mnistctl.cli import app\n"
+        "try: app.run()\n"
+        "finally: assert not {'torch', 'onnx', 'matplotlib'} & sys.modules.keys()"
+    )
     answer = subprocess.run(
-        [sys.executable, "-m", "mnistctl"],
+        [sys.executable, "-c", code],
         env={
             **os.environ,
             "_MNISTCTL_COMPLETE": "complete_bash",
-            "COMP_WORDS": line,
+            "COMP_WORDS": "\n".join(words),
             "COMP_CWORD": str(len(words) - 1),
         },
         capture_output=True,
         text=True,
         check=False,
     )
+    assert answer.stderr == ""
     return answer.stdout.split()
 
 
-def test_a_shell_completes_commands_architectures_datasets_and_runs() -> None:
+@pytest.fixture
+def two_runs() -> None:
     for name in ("mine", "my-best"):
         (Path("runs") / name).mkdir(parents=True)
         (Path("runs") / name / "model.safetensors").touch()
+    Path("my.onnx").touch()
 
-    assert complete("mnistctl ev") == ["eval"]
-    assert complete("mnistctl train --arch c") == ["cnn"]
-    assert complete("mnistctl train --dataset ") == list(catalog.DATASETS)
-    assert complete("mnistctl train --recipe mlp-") == ["mlp-128-64", "mlp-128", "mlp-sgd"]
-    assert complete("mnistctl train --optimizer ad") == ["adam", "adamw", "adadelta"]
-    assert sorted(complete("mnistctl eval m")) == ["mine", "my-best"]
-    assert complete("mnistctl predict x.png --model my-") == ["my-best"]
+
+@pytest.mark.usefixtures("two_runs")
+@pytest.mark.parametrize(
+    ("line", "completions"),
+    [
+        ("mnistctl ev", ["eval"]),
+        ("mnistctl help ev", ["eval"]),
+        ("mnistctl train --learning", ["--learning-rate"]),
+        ("mnistctl train --arch ", ["cnn", "lenet5", "linear", "mlp", "torchvision:"]),
+        ("mnistctl train --arch c", ["cnn"]),
+        ("mnistctl train --arch torchvision:resnet1", ["resnet101", "resnet152", "resnet18"]),
+        ("mnistctl train --arch torchvision:resnet18 --optimizer ada", ["adadelta", "adam", "adamw"]),
+        ("mnistctl train --dataset ", sorted(catalog.DATASETS)),
+        ("mnistctl train --recipe mlp-", ["mlp-128", "mlp-128-64", "mlp-sgd"]),
+        ("mnistctl recipes mlp-s", ["mlp-sgd"]),
+        ("mnistctl train --device ", ["auto", "cpu", "cuda", "mps"]),
+        ("mnistctl train --precision ", ["auto", "bf16", "float32"]),
+        ("mnistctl train --track tens", ["tensorboard"]),
+        ("mnistctl train --resume m", ["mine", "my-best"]),
+        ("mnistctl train --init bun", ["bundled"]),
+        ("mnistctl data fa", ["fashion-mnist"]),
+        ("mnistctl data --dataset fa", ["fashion-mnist"]),
+        ("mnistctl download fa", ["fashion-mnist"]),
+        ("mnistctl eval ", ["bundled", "mine", "my-best", "my.onnx"]),
+        ("mnistctl eval --model my-", ["my-best"]),
+        ("mnistctl eval --split te", ["test"]),
+        ("mnistctl eval --dataset qmnist --split test,tes", ["test,test10k", "test,test50k"]),
+        ("mnistctl predict x.png --model my-", ["my-best"]),
+        ("mnistctl label photos --model bu", ["bundled"]),
+        ("mnistctl compare mine bu", ["bundled"]),
+        ("mnistctl ensemble mine my-", ["my-best"]),
+        ("mnistctl plot mi", ["mine"]),
+        ("mnistctl export --format onnx,onnx", ["onnx,onnx-fp16", "onnx,onnx-int8"]),
+        ("mnistctl export --format=op", ["openvino"]),
+        ("mnistctl export --format=", sorted(formats.FORMATS)),
+        ("mnistctl benchmark --format openvino,to", ["openvino,torch"]),
+    ],
+)
+def test_bash_completes_names(line: str, completions: list[str]) -> None:
+    assert sorted(complete(line)) == completions
 
 
 def start_program(*arguments: str, **options: Any) -> subprocess.Popen[str]:

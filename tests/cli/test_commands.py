@@ -62,7 +62,8 @@ def test_train_saves_the_model_with_the_best_validation_accuracy(cli: Cli) -> No
     measured = json.loads(cli("eval", result["run"], "--split", "validation", "--json").out)
     assert result["validation_accuracy"] == max(accuracies)
     assert measured["accuracy"] == pytest.approx(result["validation_accuracy"])
-    assert measured["loss"] == pytest.approx(result["validation_loss"], abs=1e-4)
+    assert measured["loss"] == pytest.approx(result["calibrated_validation_loss"], abs=1e-4)
+    assert result["validation_loss"] == json.loads(text.splitlines()[result["best_epoch"] - 1])["validation_loss"]
 
 
 def test_runs_are_numbered_and_never_overwritten(cli: Cli) -> None:

@@ -41,13 +41,14 @@ COMMANDS = {
     "download": "download tiny --from source",
     "download --list": "download --list",
     "recipes": "recipes",
+    "recipes NAME": "recipes fast",
     "archs": "archs",
     "doctor": "doctor",
 }
 
 RUN = """
-    arch best_epoch dataset device epochs parameters plots[] precision processes recipe run seed
-    total_seconds train_accuracy train_loss train_seconds validation_accuracy validation_loss
+    arch best_epoch calibrated_validation_loss chance_accuracy dataset device epochs parameters plots[]
+    precision processes recipe run seed total_seconds train_accuracy train_loss train_seconds validation_accuracy validation_loss
 """
 PARITY = """
     accuracy_loss argmax_agreement batch_sizes[] dataset disagreements
@@ -60,7 +61,7 @@ PARITY = """
 MODEL = """
     arch arch_args.* bytes calibration_images card class_names[] config.* created dataset.name
     dataset.sha256 familiarity_layers[] format format_version git_commit members[] metrics.epoch
-    metrics.finished metrics.learning_rate metrics.steps metrics.train_accuracy metrics.train_loss
+    metrics.calibrated_validation_loss metrics.finished metrics.learning_rate metrics.steps metrics.train_accuracy metrics.train_loss
     metrics.train_seconds metrics.validation_accuracy metrics.validation_loss model parameters
     signature.familiarity signature.images signature.logits signature.probabilities task temperature
     threshold versions.*
@@ -104,7 +105,9 @@ KEYS: dict[str, str] = {
         formats[].reason formats[].status formats[].threads images machine model plots[] split
         versions.*
     """,
-    "ensemble": "bytes members[] parameters path threshold validation_accuracy validation_loss",
+    "ensemble": """
+        bytes calibrated_validation_loss members[] parameters path threshold validation_accuracy
+    """,
     "info, checkpoint": f"{MODEL} export",
     "info, ONNX": f"""
         {MODEL} {inside("export.parity.", PARITY)}
@@ -118,8 +121,8 @@ KEYS: dict[str, str] = {
     """,
     "plot": "plots[]",
     "runs": """
-        [].arch [].best_epoch [].dataset [].epochs [].folder [].name [].recipe [].seed
-        [].train_seconds [].validation_accuracy
+        [].arch [].best_epoch [].dataset [].epochs [].folder [].name [].planned_epochs [].recipe [].seed
+        [].settings.* [].status [].train_seconds [].validation_accuracy [].validation_loss
     """,
     "data": "class_names[] dataset duplicates images.* plots[]",
     "download": "[].bytes [].file [].path [].source [].status",
@@ -128,13 +131,18 @@ KEYS: dict[str, str] = {
         [].summary
     """,
     "recipes": """
-        [].mean_test_accuracy [].mean_train_accuracy [].mean_validation_accuracy [].name
-        [].published [].seeds [].settings.* [].std_test_accuracy [].summary
+        [].changed[] [].deviation [].mean_test_accuracy [].mean_train_accuracy
+        [].mean_validation_accuracy [].name [].published [].seeds [].settings.* [].std_test_accuracy
+        [].summary [].system
+    """,
+    "recipes NAME": """
+        changed[] deviation mean_test_accuracy mean_train_accuracy mean_validation_accuracy name
+        published seeds settings.* std_test_accuracy summary system
     """,
     "archs": "[].arguments.* [].input_size [].multiply_adds [].name [].parameters [].summary",
     "doctor": """
         cores data_folder datasets.* devices[].bf16 devices[].cuda_graphs devices[].model
-        devices[].name problems[].fix problems[].problem python runs runs_folder system threads
+        devices[].name idle_threads.from_user idle_threads.in_force idle_threads.setting problems[].fix problems[].problem python runs runs_folder system threads
         versions.*
     """,
 }

@@ -8,8 +8,12 @@ import pytest
 import typer
 from PIL import Image
 
+import mnistctl
 from mnistctl import datasets
 from mnistctl.api import models
+from mnistctl.api.label import Question
+from mnistctl.cli import label
+from mnistctl.errors import UsageError
 from tests.helpers import Cli
 
 Press = Callable[..., None]
@@ -30,6 +34,7 @@ def press(monkeypatch: pytest.MonkeyPatch) -> Press:
                 raise KeyboardInterrupt
             return key
 
+        monkeypatch.setattr(label, "_is_terminal", lambda: True)
         monkeypatch.setattr(typer, "getchar", getchar)
 
     return set_keys
@@ -41,9 +46,9 @@ def photos(tmp_path: Path) -> Path:
     split = datasets.load("digits", "test")
     folder = tmp_path / "photos"
     folder.mkdir()
-    for label in range(3):
-        digit = split.images[list(split.labels).index(label)]
-        Image.fromarray(255 - digit).resize((90, 90)).save(folder / f"{label}.png")
+    for digit in range(3):
+        image = split.images[list(split.labels).index(digit)]
+        Image.fromarray(255 - image).resize((90, 90)).save(folder / f"{digit}.png")
     (folder / "damaged.png").write_bytes(b"\x89PNG")
     return folder
 
@@ -119,7 +124,26 @@ def test_train_accepts_the_folder_of_labelled_pictures(cli: Cli, press: Press, p
     assert models.describe(Path(json.loads(answer.out)["run"]) / "model.safetensors")
 
 
-def test_label_rejects_a_missing_folder(cli: Cli, onnx_path: Path) -> None:
+def test_label_rejects_a_missing_folder(cli: Cli, press: Press, onnx_path: Path) -> None:
+    press()
     answer = cli("label", "gone", "--model", onnx_path)
 
     assert (answer.code, answer.err.splitlines()[-1]) == (2, "mnistctl: gone: not a folder")
+
+
+def test_label_in_python_files_under_a_new_class_and_suggests_only_given_ones(photos: Path) -> None:
+    (photos / "damaged.png").unlink()
+    questions: list[Question] = []
+
+    def ask(question: Question) -> str:
+        questions.append(question)
+        return "A"
+
+    result = mnistctl.label(photos, ask, model="bundled")
+    with pytest.raises(UsageError, match="unknown class 'A'; classes: 2, B"):
+        mnistctl.label(photos, ask, output=Path("more"), classes=["2", "B"], model="bundled")
+
+    assert result.to_json()["by_class"] == {**{str(digit): 0 for digit in range(10)}, "A": 3}
+    assert [question.suggestion for question in questions] == ["0", "7", "2", None]
+    assert questions[0].can_add
+    assert not questions[-1].can_add

@@ -390,7 +390,8 @@ def test_runs_are_listed_newest_first_and_damaged_ones_are_reported(cli: Cli) ->
     shown = cli("runs", "-q")
 
     assert "no runs in this folder" in empty.out
-    assert [run["name"] for run in json.loads(answer.out)] == ["b"]
+    (listed,) = json.loads(answer.out)
+    assert (listed["name"], listed["status"], listed["planned_epochs"]) == ("b", "finished", 1)
     for name in "ac":
         assert f"runs/{name}/config.json" in answer.err.replace("\\", "/")
     assert shown.out.splitlines()[1].split()[:4] == ["b", "linear", "linear", "digits"]
@@ -402,9 +403,23 @@ def test_recipes_are_listed_with_their_published_results_and_settings(cli: Cli) 
 
     assert [recipe["name"] for recipe in listed] == list(recipes.read_all())
     for recipe in listed:
-        assert recipe["name"] in shown
-        assert recipe["published"] in shown
+        described = cli("recipes", recipe["name"])
+        assert shown.count(f"{recipe['name']} ") >= 1
+        assert recipe["published"] in described.out
         assert recipe["settings"] == recipes.find_recipe(recipe["name"]).to_json()
+        assert json.loads(cli("recipes", recipe["name"], "--json").out) == recipe
+
+
+def test_the_description_of_a_recipe_marks_settings_that_are_not_the_default(cli: Cli) -> None:
+    described = cli("recipes", "mlp-128")
+    rows = {line.split()[0]: line.split()[1:] for line in described.out.splitlines() if line.split()}
+
+    assert rows["epochs"] == ["10", "*"]
+    assert rows["hidden"] == ["128", "*"]
+    assert rows["optimizer"] == ["adam"]
+    for heading in ("system", "published", "measured", "differs"):
+        assert heading in rows
+    assert cli("recipes", "mlp-129").err.count("did you mean 'mlp-128'?") == 1
 
 
 def test_changes_to_a_listed_recipe_or_architecture_do_not_change_the_original() -> None:
@@ -486,4 +501,4 @@ def test_eval_reports_calibration_and_rejections(cli: Cli) -> None:
     assert 0 < calibrated["calibration_error"] < 0.2
     assert 0 <= calibrated["rejected"] < 0.1
     assert bare["rejected"] is None
-    assert "none (no validation images); no image is rejected" in " ".join(info.out.split())
+    assert "none (too few validation images); no image is rejected" in " ".join(info.out.split())

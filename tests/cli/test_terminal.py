@@ -1,14 +1,20 @@
 """Commands whose stderr is a terminal: the live display does not change the results on stdout."""
 
+import contextlib
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from mnistctl.cli import app
+from tests.cli.test_json_keys import COMMANDS, inputs  # noqa: F401 - a fixture
 from tests.helpers import ROOT
 
 pty = pytest.importorskip("pty", reason="no pseudo-terminals on this system")
@@ -28,6 +34,10 @@ file = catalog.RawFile("labels-idx1-ubyte", len(content), files.sha256(content))
 catalog.DATASETS = {"tiny": tiny_dataset(file)}
 app.run()
 """
+
+
+# The output of these commands has times, which differ from one run to the next.
+TIMED = ("train", "benchmark", "doctor")
 
 
 def stdout_with_terminal(*arguments: str | Path, program: tuple[str, ...] = PROGRAM) -> str:
@@ -128,3 +138,76 @@ def test_data_prints_whole_json() -> None:
     out = stdout_with_terminal("data", "--dataset", "digits", "--json")
 
     assert json.loads(out)["dataset"] == "digits"
+
+
+@contextlib.contextmanager
+def collected(write_end: int, read_end: int, chunks: list[bytes]) -> Iterator[None]:
+    """Collect what is written to one end of a pipe or a pseudo-terminal, until the block ends."""
+
+    def collect() -> None:
+        with contextlib.suppress(OSError):  # the other end of a terminal is closed
+            while chunk := os.read(read_end, 65_536):
+                chunks.append(chunk)
+
+    reader = threading.Thread(target=collect)
+    reader.start()
+    try:
+        yield
+    finally:
+        os.close(write_end)
+        reader.join()
+        os.close(read_end)
+
+
+def stdout_of(arguments: list[str], kind: str, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """What a command writes to stdout, which is a file, a pipe or a terminal. Its stderr is a terminal."""
+    chunks: list[bytes] = []
+    controller, terminal = pty.openpty()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(collected(terminal, controller, []))
+        if kind == "file":
+            write_end = os.open("stdout", os.O_RDWR | os.O_CREAT)
+        else:
+            read_end, write_end = os.pipe() if kind == "pipe" else pty.openpty()
+            stack.enter_context(collected(write_end, read_end, chunks))
+        with (
+            monkeypatch.context() as patch,
+            open(write_end, "w", encoding="utf-8", closefd=False) as stdout,
+            open(terminal, "w", encoding="utf-8", closefd=False) as stderr,
+        ):
+            patch.setattr(sys, "stdout", stdout)
+            patch.setattr(sys, "stderr", stderr)
+            app.main(arguments)
+        if kind == "file":
+            os.close(write_end)
+            return Path("stdout").read_bytes()
+    return b"".join(chunks)
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+@pytest.mark.parametrize("name", [command.name for command in app.app.registered_commands])
+def test_stdout_has_the_same_bytes_in_a_file_a_pipe_and_a_terminal(
+    name: str,
+    style: str,
+    inputs: dict[str, Path],  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for variable, value in {"COLUMNS": "100", "TERM": "xterm-256color"}.items():
+        monkeypatch.setenv(variable, value)
+    cases = [case for case in COMMANDS if re.match(rf"{name}\b", case)]
+    assert cases, f"no arguments for {name} in COMMANDS"
+    start = Path.cwd()
+    for case in cases:
+        outputs = []
+        for kind in ("file", "pipe", "terminal"):
+            folder = start.parent / f"{start.name} {case} {kind}"
+            shutil.copytree(start, folder)
+            monkeypatch.chdir(folder)
+            arguments = [word.format(**inputs) for word in COMMANDS[case].split()]
+            out = stdout_of(arguments + ["--json"] * (style == "json"), kind, monkeypatch)
+            if kind == "terminal":
+                out = re.sub(rb"\x1b\[[\d;]*m", b"", out.replace(b"\r\n", b"\n"))  # colours
+            outputs.append(re.sub(rb"[\d.,]+", b"0", out) if name in TIMED else out)
+
+        assert outputs[0] or case == "predict, damaged picture"
+        assert outputs[0] == outputs[1] == outputs[2]

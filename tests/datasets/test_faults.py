@@ -18,7 +18,7 @@ import trustme
 
 from mnistctl.datasets import catalog, fetch, http
 from mnistctl.errors import DataError, DownloadError, WriteError
-from mnistctl.system import files
+from mnistctl.system import files, temporary
 from tests.datasets.servers import Behaviour, answer, serving
 from tests.helpers import environment_without_coverage, let_others_enter, tiny_dataset
 
@@ -395,7 +395,10 @@ def test_a_download_that_was_killed_can_be_run_again(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.communicate()
     # As if the process was killed while it wrote the file:
-    (tmp_path / f".{NAME}.0000{files.TEMPORARY_SUFFIX}").write_bytes(CONTENT[:99])
+    half_written = tmp_path / f".0000{temporary.SUFFIX}" / "new" / NAME
+    half_written.parent.mkdir(parents=True)
+    half_written.write_bytes(CONTENT[:99])
+    (half_written.parents[1] / "lock").touch()
 
     assert not (tmp_path / NAME).exists()
     with serving(send(answer(ARCHIVE))) as server:

@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
-from mnistctl.evaluation import plots
+from mnistctl.evaluation import figures, plots
 from mnistctl.evaluation.corruptions import CORRUPTIONS
 from mnistctl.models.predictor import Outputs
 from mnistctl.run.epoch import Epoch
@@ -18,7 +18,7 @@ from mnistctl.run.epoch import Epoch
 
 def pixels(figure: Figure) -> npt.NDArray[np.uint8]:
     """The pixels of the PNG, uint8 (height, width, 3)."""
-    return np.asarray(Image.open(io.BytesIO(plots.png(figure))).convert("RGB"))
+    return np.asarray(Image.open(io.BytesIO(figures.encode(figure))).convert("RGB"))
 
 
 def colours(figure: Figure, panel: int) -> list[str]:
@@ -71,7 +71,7 @@ def test_curves_show_train_and_validation_in_two_colours(count: int) -> None:
     assert width > 2 * height
     assert legend(figure) == ["train", "validation"]
     for panel in (0, 1):
-        assert colours(figure, panel) == list(plots._COLOURS[:2])
+        assert colours(figure, panel) == list(figures.COLOURS[:2])
         for line in figure.axes[panel].lines:
             assert np.asarray(line.get_xdata()).tolist() == list(range(1, count + 1))
     accuracy = figure.axes[1].lines[1].get_ydata()
@@ -100,7 +100,7 @@ def test_the_curves_of_several_runs_are_overlaid_in_a_colour_per_run() -> None:
 
     assert legend(figure) == ["a", "b", "c", "train", "validation"]
     for panel in (0, 1):  # train and validation of each run
-        assert colours(figure, panel) == [colour for colour in plots._COLOURS[:3] for _ in range(2)]
+        assert colours(figure, panel) == [colour for colour in figures.COLOURS[:3] for _ in range(2)]
 
 
 def test_runs_of_the_same_name_have_their_own_legend_entries() -> None:
@@ -114,13 +114,13 @@ def test_runs_of_the_same_name_have_their_own_legend_entries() -> None:
     [("short", "short"), ("an-experiment-of-some-length-seed1", "an-experime…length-seed1")],
 )
 def test_a_long_name_keeps_its_end(name: str, expected: str) -> None:
-    assert plots.short(name) == expected
+    assert figures.short(name) == expected
 
 
 def test_right_and_wrong_predictions_differ_in_colour_and_mark() -> None:
     right, wrong = (sheet([0, 1, 2], predicted) for predicted in ([0, 1, 2], [1, 2, 0]))
 
-    for figure, colour, mark in ((right, plots.RIGHT, "✓"), (wrong, plots.WRONG, "✗")):
+    for figure, colour, mark in ((right, figures.RIGHT, "✓"), (wrong, figures.WRONG, "✗")):
         for axes in figure.axes:
             assert axes.title.get_color() == colour
             assert mark in axes.get_title()
@@ -189,7 +189,7 @@ def test_the_robustness_plot_shows_every_corruption_and_emphasises_low_accuracie
 
     titles = {axes.get_title(): axes.title.get_color() for axes in figure.axes if axes.axison}
     assert titles["original: 99.0%"] == "black"
-    assert titles["50.0%"] == plots.WRONG
+    assert titles["50.0%"] == figures.WRONG
     assert sum(axes.axison for axes in figure.axes) == len(rows) + len(CORRUPTIONS)
 
 
@@ -224,11 +224,11 @@ def test_a_confusion_matrix_of_a_hundred_classes_can_be_drawn() -> None:
 def test_a_class_without_images_can_be_drawn() -> None:
     counts = np.array([[0, 0], [1, 3]])
 
-    assert len(plots.png(plots.confusion(counts, ["a", "b"], title="")))
+    assert len(figures.encode(plots.confusion(counts, ["a", "b"], title="")))
 
 
 @pytest.mark.parametrize(
     ("value", "expected"), [(100, "100%"), (99.97, "99.9%"), (99, "99.0%"), (0.09, "0.1%")]
 )
 def test_only_exactly_100_is_written_as_100_percent(value: float, expected: str) -> None:
-    assert plots.percent(value) == expected
+    assert figures.percent(value) == expected

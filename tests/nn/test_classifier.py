@@ -74,7 +74,7 @@ def test_an_ensembles_logits_are_finite_if_all_members_are_certain() -> None:
 
 @pytest.mark.parametrize("arch", [*architectures.ARCHITECTURES, "torchvision:squeezenet1_1"])
 def test_calibration_does_not_change_the_logits_of_a_net(arch: str) -> None:
-    train, validation = small_splits(validation_images=30)
+    train, validation = small_splits(validation_images=calibration.MIN_IMAGES)
     net = fresh_net(arch)
     expected = net(nets.normalise(nets.scale_pixels(IMAGES)))
 
@@ -85,8 +85,12 @@ def test_calibration_does_not_change_the_logits_of_a_net(arch: str) -> None:
     torch.testing.assert_close(probabilities, torch.softmax(expected / metadata.temperature, dim=1))
     assert ((familiarity >= 0) & (familiarity <= 1)).all()
     assert metadata.threshold is not None
-    assert metadata.calibration_images == 30
-    assert metadata.parameters > sum(parameter.numel() for parameter in net.parameters())
+    assert metadata.calibration_images == calibration.MIN_IMAGES
+    assert metadata.parameters == new_metadata().parameters
+    total = sum(parameter.numel() for parameter in classifier.parameters())
+    assert metadata.familiarity_parameters == total - sum(
+        parameter.numel() for parameter in net.parameters()
+    )
 
 
 @pytest.mark.parametrize(("recipe", "maximum"), [("best", 1_000_000), ("small", 300_000)])
@@ -99,17 +103,20 @@ def test_a_calibrated_model_stays_within_the_parameter_limit_of_its_recipe(
 
     _, metadata = calibration.calibrate(net, new_metadata(), train, validation, images_seen=1)
 
-    assert metadata.parameters <= maximum
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    assert parameters + metadata.familiarity_parameters <= maximum
 
 
-def test_without_validation_images_there_is_no_temperature_or_threshold() -> None:
-    train, validation = small_splits(validation_images=0)
+@pytest.mark.parametrize("images", [0, calibration.MIN_IMAGES - 1])
+def test_without_enough_validation_images_there_is_no_temperature_or_threshold(images: int) -> None:
+    train, validation = small_splits(validation_images=images)
 
     _, metadata = calibration.calibrate(
         fresh_net("linear"), new_metadata(), train, validation, images_seen=1
     )
 
     assert (metadata.temperature, metadata.threshold, metadata.calibration_images) == (1.0, None, 0)
+    assert "calibrated_validation_loss" not in metadata.metrics
 
 
 def test_the_threshold_rejects_six_validation_images_in_a_thousand() -> None:
@@ -157,5 +164,8 @@ def test_the_temperature_lowers_the_loss_on_the_validation_images(checkpoint_pat
         log_probabilities, torch.from_numpy(split.labels)
     ).item()
 
+    metrics = predictor.metadata.metrics
     assert predictor.metadata.temperature != 1
     assert report.loss < uncalibrated_loss
+    assert metrics["validation_loss"] == pytest.approx(uncalibrated_loss, rel=1e-4)
+    assert metrics["calibrated_validation_loss"] == pytest.approx(report.loss, rel=1e-4)

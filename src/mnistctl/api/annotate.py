@@ -1,14 +1,21 @@
 """`predict --annotate` and `--explain`: write pictures that show the predictions."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from mnistctl.api.predict import DecodedPicture, PicturePredictor, PictureResult
+from mnistctl.api import models
+from mnistctl.api.predict import PicturePredictor, PictureResult
 from mnistctl.errors import UsageError
+from mnistctl.models import formats
 from mnistctl.system import files
 
-_SUFFIX = ".png"
+_log = logging.getLogger(__name__)
+
+_SUFFIXES = (".png", ".svg", ".pdf")
 
 
 def annotate(
@@ -24,67 +31,107 @@ def annotate(
         results: from `predictor.read`, with `keep_pictures=True` if anything is to be written. The
             yielded results do not keep their pictures.
         predictor: the model that the results are from.
-        annotate: where to write the picture with boxes and labels: a PNG file for one picture, else a
-            folder, in which the file is named like the picture.
-        explain: the same for a plot of how the picture was read.
+        annotate: where to write the picture with boxes and labels: a PNG, SVG or PDF file for one
+            picture, else a folder. The folder gets PNG files in sub-folders like those of the pictures.
+        explain: the same for a plot of how the picture was read, and why. It shows which pixels
+            mattered if the model is a checkpoint or the bundled model.
 
     Raises:
-        UsageError: one file for several pictures, a file exists, `explain` with split pictures, or the
+        UsageError: a name has another suffix, one file for several pictures, a file exists, or the
             results have no pictures.
         WriteError: a file cannot be written.
     """
-    used: dict[Path, set[Path]] = {}
-    for number, result in enumerate(results):
+    if annotate is None and explain is None:
+        return iter(results)
+    for option, target in (("--annotate", annotate), ("--explain", explain)):
+        if target is not None:
+            _check_target(target, option)
+    from mnistctl.evaluation import overlays  # 10 ms, and later matplotlib, 0.3 s
+
+    drawings: list[_Drawing] = []
+    if annotate is not None:
+        drawings.append(_Drawing(annotate, overlays.draw_boxes))
+    if explain is not None:
+        draw = partial(
+            overlays.draw_explanation,
+            class_names=predictor.predictor.metadata.class_names,
+            threshold=predictor.threshold,
+            saliency=_saliency(predictor),
+        )
+        drawings.append(_Drawing(explain, draw))
+    return _write(results, drawings)
+
+
+def _is_file(target: Path) -> bool:
+    return target.suffix.lower() in _SUFFIXES
+
+
+def _check_target(target: Path, option: str) -> None:
+    if _is_file(target):
+        files.check_not_exists(target)
+    elif target.suffix and not target.is_dir():
+        raise UsageError(
+            f"{option} {target}: expected a folder, or a name that ends in .png, .svg or .pdf"
+        )
+
+
+@dataclass
+class _Drawing:
+    """What is drawn of each picture, and where it is written."""
+
+    target: Path
+    draw: Callable[..., bytes]
+    written: set[Path] = field(default_factory=set)
+
+    def write(self, result: PictureResult) -> None:
+        """Draw a result and write the file."""
+        from mnistctl.evaluation import overlays
+
+        if result.decoded is None:
+            raise UsageError(
+                f"{result.file}: no decoded picture; read pictures with keep_pictures=True"
+            )
+        path = self._path(result.place)
+        self.written.add(path)
+        files.check_not_exists(path)
+        digits = [
+            overlays.DrawnDigit(digit.box, digit.image, digit.prediction, digit.probabilities)
+            for digit in result.digits
+        ]
+        files.write_bytes(
+            path, self.draw(*result.decoded, digits, title=result.file, suffix=path.suffix)
+        )
+
+    def _path(self, place: Path) -> Path:
+        if not _is_file(self.target):
+            # Pictures in a folder may have the same name and other suffixes.
+            path = (self.target / place).with_suffix(".png")
+            return files.unused_path(path, is_used=self.written.__contains__)
+        if self.written:
+            raise UsageError(f"{self.target}: a file, but there are several pictures; name a folder")
+        return self.target
+
+
+def _write(results: Iterable[PictureResult], drawings: list[_Drawing]) -> Iterator[PictureResult]:
+    for result in results:
         if result.error is None:
-            for target, draw in ((annotate, _draw_boxes), (explain, _draw_explanation)):
-                if target is not None:
-                    path = _output_path(target, result.file, number, used.setdefault(target, set()))
-                    files.check_not_exists(path)
-                    files.write_bytes(path, draw(result, _decoded(result), predictor))
+            for drawing in drawings:
+                drawing.write(result)
         yield result if result.decoded is None else replace(result, decoded=None)
+    for drawing in drawings:
+        count = len(drawing.written)
+        if count:
+            _log.info(f"wrote {drawing.target}" + (f": {count:,} files" if count > 1 else ""))
 
 
-def _output_path(target: Path, file: str, number: int, used: set[Path]) -> Path:
-    if target.suffix.lower() == _SUFFIX:
-        if number:
-            raise UsageError(f"{target}: a file, but there are several pictures; name a folder")
-        return target
-    files.make_folder(target)
-    stem = "standard-input" if file == "-" else Path(file).stem
-    # Pictures in different folders may have the same name.
-    path = files.unused_path(target / f"{stem}{_SUFFIX}", is_used=used.__contains__)
-    used.add(path)
-    return path
-
-
-def _decoded(result: PictureResult) -> DecodedPicture:
-    if result.decoded is None:
-        raise UsageError(f"{result.file}: no decoded picture; read pictures with keep_pictures=True")
-    return result.decoded
-
-
-def _draw_boxes(result: PictureResult, decoded: DecodedPicture, predictor: PicturePredictor) -> bytes:
-    from mnistctl.evaluation import overlays  # imports matplotlib, 0.3 s
-
-    boxes = [(digit.box, digit.prediction) for digit in result.digits if digit.box.width]
-    return overlays.draw_boxes(decoded.picture, boxes)
-
-
-def _draw_explanation(
-    result: PictureResult, decoded: DecodedPicture, predictor: PicturePredictor
-) -> bytes:
-    from mnistctl.evaluation import overlays
-
-    if result.is_split:
-        raise UsageError("--explain and --split: choose one")
-    digit = result.digits[0]
-    saliency = getattr(predictor.predictor, "saliency", None)  # only checkpoints have gradients
-    return overlays.draw_explanation(
-        decoded.picture,
-        decoded.ink,
-        digit.image,
-        digit.prediction,
-        dict(zip(predictor.predictor.metadata.class_names, digit.probabilities.tolist(), strict=True)),
-        saliency=None if saliency is None else saliency(digit.image[None])[0],
-        title=result.file,
-    )
+def _saliency(predictor: PicturePredictor) -> Any:
+    """The function for the saliency of images; None: an exported model does not have one."""
+    source = predictor.predictor
+    if predictor.path == models.bundled(formats.ONNX):
+        source = models.open_predictor(models.bundled(formats.SAFETENSORS))
+    saliency = getattr(source, "saliency", None)
+    if saliency is None:
+        _log.info(
+            "--explain shows no saliency, since the model is an export; name its run with --model"
+        )
+    return saliency

@@ -6,13 +6,11 @@ that other load on the machine affects all of them.
 
 import contextlib
 import dataclasses
+import logging
 import os
 import platform
-import signal
 import statistics
-import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -24,23 +22,29 @@ from typing import Any
 import numpy as np
 
 from mnistctl import datasets
-from mnistctl.api import models
-from mnistctl.api.export import export
-from mnistctl.errors import CheckFailedError, MissingExtraError, MnistctlError, UsageError, look_up
+from mnistctl.api import benchmark_worker, export, models
+from mnistctl.api.benchmark_worker import Round
+from mnistctl.errors import (
+    CheckFailedError,
+    MissingExtraError,
+    MnistctlError,
+    UsageError,
+    look_up,
+    one_line,
+)
+from mnistctl.evaluation import figures, plots
 from mnistctl.evaluation.report import check_split
 from mnistctl.models import checkpoint, formats
-from mnistctl.models.predictor import Predictor, predict_all
 from mnistctl.run import progress, run_folder
-from mnistctl.system import files, provenance
+from mnistctl.system import processes, provenance
 from mnistctl.types import Images, Labels, Result
+
+_log = logging.getLogger(__name__)
 
 DONE, FAILED, NOT_INSTALLED = "done", "failed", "not installed"
 PLOT = "benchmark.png"
-BATCH_SIZE = 256
-
 _ROUNDS = 5
-_SINGLES_PER_ROUND = 200  # images classified one at a time
-_BATCHES_PER_ROUND = 8
+_MAX_LOAD = 0.25  # mean number of programs that compute / number of cores; above it, a warning
 _PACKAGES = ("mnistctl", "torch", "onnxruntime", "openvino", "numpy")
 
 
@@ -54,8 +58,10 @@ class FormatResult(Result):
     bytes: int | None = None  # size of its files
     accuracy: float | None = None  # in [0, 1]
     latency_ms: float | None = None  # of one image, median
+    latency_range_ms: tuple[float, float] | None = None  # lowest and highest median of a round
     latency_p99_ms: float | None = None  # of one image, 99th percentile
-    images_per_second: float | None = None  # in batches of 256, median
+    images_per_second: float | None = None  # in batches of 256, median of the rounds
+    images_per_second_range: tuple[float, float] | None = None  # lowest and highest of the rounds
     load_seconds: float | None = None  # from the file to ready, with importing the runtime except torch
     peak_mb: float | None = None  # peak resident memory of the process, in millions of bytes
     threads: int | None = None  # threads that compute
@@ -101,8 +107,8 @@ def benchmark(
     Args:
         model: see `models.find_model`.
         format: one of `formats.BENCHMARKED`, or several.
-        output: a new PNG file for the plot; None: `benchmark.png` in the model's run folder, if it
-            has one.
+        output: a new file for the plot, .png, .svg or .pdf; None: `benchmark.png` in the model's run
+            folder, if it has one.
         dataset: the dataset whose test images are classified; None: the model's own.
         arch: FILE.py:CLASS, for a model with a custom architecture.
         data_dir: the data folder; None: the default.
@@ -116,8 +122,7 @@ def benchmark(
     names = list(dict.fromkeys([format] if isinstance(format, str) else format))
     for name in names:
         look_up("format", name, dict.fromkeys(formats.BENCHMARKED))
-    if output is not None:
-        files.check_not_exists(output)
+    figures.check_output(output)
     if dataset is not None:
         datasets.check_split(dataset, "test")
     path = models.find_model(model)
@@ -129,13 +134,11 @@ def benchmark(
         )
     split = models.load_split(metadata, "test", dataset, data_dir)
     check_split(metadata.class_names, split)
+    _warn_if_busy()
     with tempfile.TemporaryDirectory() as folder:
         sources: dict[str, Path | MnistctlError] = {kind: path}
         if kind == formats.SAFETENSORS:
-            options = {"dataset": dataset, "arch": arch, "data_dir": data_dir}
-            sources = {
-                name: _export(path, name, Path(folder), options, is_named=is_named) for name in names
-            }
+            sources = _export(path, names, Path(folder), split, arch, data_dir, is_named=is_named)
         rows = _measure(sources, split.images, split.labels, arch)
     result = BenchmarkResult(
         model=str(path),
@@ -156,28 +159,47 @@ def _draw(result: BenchmarkResult, output: Path | None) -> BenchmarkResult:
     target = output or (run.folder / PLOT if run else None)
     if target is None or not any(row.status == DONE for row in result.formats):
         return result
-    from mnistctl.evaluation import plots  # matplotlib, 0.4 s
-
-    files.write_bytes(target, plots.png(plots.benchmark(result.to_json())))
+    figures.save(plots.benchmark(result.to_json()), target)
     return dataclasses.replace(result, plots=[str(target)])
 
 
+def _warn_if_busy() -> None:
+    """Warn if other programs compute on this machine."""
+    cores = os.cpu_count() or 1
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # Windows
+    if load > _MAX_LOAD * cores:
+        _log.warning(
+            f"this machine is busy: on average {load:.1f} programs computed on its {cores} cores in "
+            "the last minute, so times are longer and vary more"
+        )
+
+
 def _export(
-    path: Path, name: str, folder: Path, options: Mapping[str, Any], *, is_named: bool
-) -> Path | MnistctlError:
-    """The file to measure a format with, or the error if there is none."""
-    if name == formats.SAFETENSORS or not formats.FORMATS[name].is_reopened:
-        return path  # the process that measures exports it
-    target = folder / f"model{formats.FORMATS[name].suffix}"
-    try:
-        export(path, format=name, output=target, **options)
-    except MissingExtraError as error:
-        if is_named:
-            raise
-        return error
-    except MnistctlError as error:
-        return error
-    return models.find_model(target)
+    path: Path,
+    names: Sequence[str],
+    folder: Path,
+    split: datasets.Split,
+    arch: str | None,
+    data_dir: Path | None,
+    *,
+    is_named: bool,
+) -> dict[str, Path | MnistctlError]:
+    """Format -> the file to measure it with, or the error if there is none."""
+    source = export.open_source(checkpoint.load(path), arch, data_dir)
+    sources: dict[str, Path | MnistctlError] = {}
+    for name in names:
+        sources[name] = path
+        if name == formats.SAFETENSORS or not formats.FORMATS[name].is_reopened:
+            continue  # the process that measures exports it
+        target = folder / f"model{formats.FORMATS[name].suffix}"
+        try:
+            export.write_checked(source, name, target, split)
+            sources[name] = models.find_model(target)
+        except MnistctlError as error:
+            if is_named and isinstance(error, MissingExtraError):
+                raise
+            sources[name] = error
+    return sources
 
 
 @dataclass
@@ -186,20 +208,28 @@ class _Samples:
 
     error: Exception | None = None
     constants: dict[str, Any] = field(default_factory=dict)  # fields of FormatResult
-    latencies_s: list[float] = field(default_factory=list)
-    images_per_second: list[float] = field(default_factory=list)
+    latencies_s: list[list[float]] = field(default_factory=list)  # per round
+    images_per_second: list[float] = field(default_factory=list)  # per round
+
+    def add(self, measured: Round) -> None:
+        self.latencies_s.append(measured.latencies_s)
+        self.images_per_second.append(measured.images_per_second)
+        self.constants["peak_mb"] = measured.peak_mb
 
     def to_result(self, name: str) -> FormatResult:
         if self.error is not None:
             status = NOT_INSTALLED if isinstance(self.error, MissingExtraError) else FAILED
-            reason = " ".join(str(self.error).split()) or type(self.error).__name__
-            return FormatResult(name, status, reason)
+            return FormatResult(name, status, one_line(self.error))
+        latencies_ms = 1e3 * np.array(self.latencies_s)  # (rounds, images)
+        medians_ms = np.median(latencies_ms, axis=1).tolist()
         return FormatResult(
             format=name,
             status=DONE,
-            latency_ms=1e3 * statistics.median(self.latencies_s),
-            latency_p99_ms=1e3 * float(np.quantile(self.latencies_s, 0.99)),
+            latency_ms=float(np.median(latencies_ms)),
+            latency_range_ms=(min(medians_ms), max(medians_ms)),
+            latency_p99_ms=float(np.quantile(latencies_ms, 0.99)),
             images_per_second=statistics.median(self.images_per_second),
+            images_per_second_range=(min(self.images_per_second), max(self.images_per_second)),
             **self.constants,
         )
 
@@ -208,132 +238,34 @@ def _measure(
     sources: Mapping[str, Path | MnistctlError], images: Images, labels: Labels, arch: str | None
 ) -> list[FormatResult]:
     """Measure all formats in turns; one that fails does not stop the others."""
-    samples: dict[str, _Samples] = {}
+    samples = {
+        name: _Samples(error=source if isinstance(source, MnistctlError) else None)
+        for name, source in sources.items()
+    }
     with contextlib.ExitStack() as stack:
-        processes: dict[str, ProcessPoolExecutor] = {}
-        for name, source in sources.items():
-            samples[name] = _Samples(error=source if isinstance(source, MnistctlError) else None)
-            if samples[name].error is None:
-                processes[name] = stack.enter_context(_new_process())
+        stack.enter_context(processes.worker_environment())
+        workers = {
+            name: stack.enter_context(_new_worker())
+            for name, row in samples.items()
+            if row.error is None
+        }
         for number in range(-1, _ROUNDS):  # -1: load the model
-            for name, process in processes.items():
+            for name, worker in workers.items():
                 row = samples[name]
-                if row.error is not None:
-                    continue
                 try:
-                    if number < 0:
-                        arguments = (str(sources[name]), name, arch, images, labels)
-                        row.constants = process.submit(_load, *arguments).result()
-                    else:
-                        latencies_s, images_per_second, peak_mb = process.submit(
-                            _run_round, number
-                        ).result()
-                        row.latencies_s += latencies_s
-                        row.images_per_second.append(images_per_second)
-                        row.constants["peak_mb"] = peak_mb
+                    if row.error is None and number < 0:
+                        arguments: Any = (sources[name], name, arch, images, labels)
+                        row.constants = worker.submit(benchmark_worker.load, *arguments).result()
+                    elif row.error is None:
+                        row.add(worker.submit(benchmark_worker.run_round, number).result())
                 except Exception as error:  # a runtime raises errors of any type, or crashes
                     row.error = error
             progress.current().advance("measuring", number + 2, _ROUNDS + 1)
     return [row.to_result(name) for name, row in samples.items()]
 
 
-def _new_process() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(
-        1,
-        mp_context=get_context("spawn"),
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_IGN),  # only the parent process handles Ctrl-C
-    )
-
-
-# The functions below run in the process of one format.
-
-
-@dataclass
-class _Session:
-    """A model that is ready, and the images to classify."""
-
-    predictor: Predictor
-    images: Images
-
-    def time_single(self, index: int) -> float:
-        """Seconds for one image."""
-        image = self.images[index % len(self.images)][None]
-        start = time.perf_counter()
-        self.predictor(image)
-        return time.perf_counter() - start
-
-    def images_per_second(self) -> float:
-        batch = np.resize(self.images, (BATCH_SIZE, *self.images.shape[1:]))
-        self.predictor(batch)
-        start = time.perf_counter()
-        for _ in range(_BATCHES_PER_ROUND):
-            self.predictor(batch)
-        return BATCH_SIZE * _BATCHES_PER_ROUND / (time.perf_counter() - start)
-
-
-_sessions: list[_Session] = []  # `_load` adds the only one, `_run_round` uses it
-
-
-def _load(path: str, name: str, arch: str | None, images: Images, labels: Labels) -> dict[str, Any]:
-    """Open a model and classify all images. Returns fields of FormatResult."""
-    start = time.perf_counter()
-    if name in formats.FORMATS and not formats.FORMATS[name].is_reopened:
-        predictor, size, start = _export_and_open(Path(path), name, arch)
-    else:
-        predictor, size = models.open_predictor(Path(path), arch=arch), models.size_of(Path(path))
-    load_seconds = time.perf_counter() - start
-    _sessions.append(_Session(predictor, images))
-    predicted = predict_all(predictor, images, batch_size=BATCH_SIZE).logits.argmax(axis=1)
-    return {
-        "bytes": size,
-        "load_seconds": load_seconds,
-        "accuracy": float((predicted == labels).mean()),
-        "threads": predictor.threads,
-    }
-
-
-def _export_and_open(path: Path, name: str, arch: str | None) -> tuple[Predictor, int, float]:
-    """Export a checkpoint in this process, since opening such a file from elsewhere can run code.
-
-    Returns:
-        The exported model, its size in bytes, and the time when opening it began.
-    """
-    import torch
-
-    from mnistctl import exports
-    from mnistctl.nn import torch_predictor
-
-    model = checkpoint.load(path)
-    predictor = torch_predictor.from_checkpoint(model, device=torch.device("cpu"), arch=arch)
-    exported = exports.build(name, exports.Source(predictor))
-    entry = {"format": name, "input": formats.UINT8}
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / f"model{formats.FORMATS[name].suffix}"
-        exported.save(file, dataclasses.replace(model.metadata, export=entry))
-        start = time.perf_counter()
-        return exported.open(file), file.stat().st_size, start
-
-
-def _run_round(number: int) -> tuple[list[float], float, float | None]:
-    """Latencies of single images in seconds, images per second in batches, and peak memory in MB."""
-    (session,) = _sessions
-    first = number * _SINGLES_PER_ROUND
-    latencies_s = [session.time_single(first + offset) for offset in range(_SINGLES_PER_ROUND)]
-    return latencies_s, session.images_per_second(), _peak_mb()
-
-
-def _peak_mb() -> float | None:
-    status = Path("/proc/self/status")
-    if status.exists():  # elsewhere a process may start with the peak of its parent
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024 / 1e6
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+def _new_worker() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, get_context("spawn"), processes.exit_with_parent)
 
 
 def _versions() -> dict[str, str]:

@@ -29,7 +29,7 @@ class ModelSummary(Result):
     format: str  # safetensors or an export format
     bytes: int  # size of all its files
     arch: str  # architecture
-    parameters: int  # number of parameters
+    parameters: int  # of the net; of an ensemble, of all its nets
     train_seconds: float | None  # training time until this model was saved
     accuracy: float  # in [0, 1]
     accuracy_interval: tuple[float, float]  # 95% Wilson interval

@@ -8,8 +8,7 @@ import numpy as np
 
 from mnistctl import datasets
 from mnistctl.datasets import catalog
-from mnistctl.evaluation import plots
-from mnistctl.system import files
+from mnistctl.evaluation import figures, plots
 from mnistctl.types import Images, Result
 
 SAMPLES = 12  # per class, on the plot
@@ -23,7 +22,7 @@ class DatasetSummary(Result):
     class_names: list[str]  # in the order of the labels
     images: dict[str, dict[str, int]]  # split -> class name -> number of images
     duplicates: int  # test images that are, pixel by pixel, also in train or validation
-    plots: list[str]  # path of the plot of samples
+    plots: list[str]  # path of the plot of samples; empty: no --output
     samples: list[tuple[str, Images]] = field(repr=False)  # class name, uint8 (N, 28, 28) of train
 
     def to_json(self) -> dict[str, Any]:
@@ -37,12 +36,11 @@ def data(
     output: Path | None = None,
     data_dir: Path | None = None,
 ) -> DatasetSummary:
-    """Count a dataset's images per class and split, count duplicates, and plot samples.
+    """Count a dataset's images per class and split, count duplicates, and plot samples if asked to.
 
     Args:
         dataset: a name in `datasets.catalog.DATASETS`, or a folder of pictures.
-        output: a new file for the plot; None: `<dataset>-samples.png` in the working folder, which is
-            replaced.
+        output: a new file for the plot, .png, .svg or .pdf; None: no plot.
         data_dir: the data folder; None: the default.
 
     Raises:
@@ -50,8 +48,7 @@ def data(
         DataError: the dataset is damaged or unavailable.
         WriteError: the plot cannot be written.
     """
-    if output is not None:
-        files.check_not_exists(output)
+    figures.check_output(output)
     train, validation = datasets.load_for_training(dataset, data_dir=data_dir)
     test = datasets.load(dataset, "test", data_dir=data_dir)
     names = list(train.class_names)
@@ -67,15 +64,14 @@ def data(
         for label, name in enumerate(names)
         if len(rows := np.flatnonzero(train.labels == label))
     ]
-    target = output or Path(f"{Path(dataset).resolve().name}-samples.png")
-    figure = plots.samples(samples, title=f"{dataset}: training images")
-    files.write_bytes(target, plots.png(figure))
+    if output is not None:
+        figures.save(plots.samples(samples, title=f"{dataset}: training images"), output)
     return DatasetSummary(
         dataset=dataset,
         class_names=names,
         images=counts,
         duplicates=sum(image.tobytes() in training_images for image in test.images),
-        plots=[str(target)],
+        plots=[] if output is None else [str(output)],
         samples=samples,
     )
 

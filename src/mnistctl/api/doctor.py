@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mnistctl import datasets
+from mnistctl.api.self_test import DeviceTest, run_self_test
 from mnistctl.datasets import catalog, verify
 from mnistctl.errors import CheckFailedError, ModelError
 from mnistctl.run import run_folder
-from mnistctl.system import provenance
+from mnistctl.system import openmp, provenance
 from mnistctl.types import Result
 
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
@@ -26,6 +27,15 @@ class Device(Result):
     model: str  # of the processor or the GPU
     bf16: bool  # whether the hardware computes in bfloat16
     cuda_graphs: bool  # whether CUDA graphs can be used
+
+
+@dataclass(frozen=True)
+class IdleThreads(Result):
+    """How long idle threads of GNU OpenMP spin before they sleep, which others on the machine feel."""
+
+    setting: str | None  # environment variables, such as GOMP_SPINCOUNT=1000; null: none
+    from_user: bool  # whether the user set them; if not, mnistctl did
+    in_force: bool  # whether torch uses GNU OpenMP and was loaded after they were set
 
 
 @dataclass(frozen=True)
@@ -45,11 +55,13 @@ class Diagnosis(Result):
     system: str  # operating system
     cores: int  # processor cores that this process may use
     threads: int  # threads that torch uses
+    idle_threads: IdleThreads  # how long they spin
     devices: list[Device]  # that nets can be trained on
     data_folder: str  # where datasets are stored
     datasets: dict[str, str]  # name -> verified, unverified, damaged or not downloaded
     runs_folder: str  # where runs are stored
     runs: int  # runs with a model
+    self_test: list[DeviceTest]  # training on every device; empty: not asked for
     problems: list[Problem]  # empty: no problems found
 
     def require(self) -> None:
@@ -63,11 +75,12 @@ class Diagnosis(Result):
             raise CheckFailedError(f"{count}: {self.problems[0].problem}")
 
 
-def doctor(*, data_dir: Path | None = None) -> Diagnosis:
+def doctor(*, data_dir: Path | None = None, self_test: bool = False) -> Diagnosis:
     """Check versions, devices, datasets and runs. Nothing is downloaded.
 
     Args:
         data_dir: the data folder; None: the default.
+        self_test: also train a few steps on every device, compare with the CPU and export; half a minute.
     """
     versions = _versions()
     problems = [
@@ -77,6 +90,7 @@ def doctor(*, data_dir: Path | None = None) -> Diagnosis:
     ]
     devices: list[Device] = []
     threads = 0
+    tests: list[DeviceTest] = []
     try:
         devices, threads = _devices()
     except (ImportError, OSError, RuntimeError) as error:
@@ -85,9 +99,14 @@ def doctor(*, data_dir: Path | None = None) -> Diagnosis:
         )
     else:
         problems += _torch_problems(devices, threads)
+        tests = run_self_test() if self_test else []
+        problems += _test_problems(tests)
     states = {name: _state(dataset, data_dir) for name, dataset in catalog.DATASETS.items()}
     problems += [
-        Problem(f"dataset '{name}' is damaged", f"mnistctl download {name}")
+        Problem(
+            f"dataset '{name}' is damaged",
+            datasets.repair_command(catalog.DATASETS[name], data_dir),
+        )
         for name, state in states.items()
         if state == "damaged"
     ]
@@ -99,11 +118,13 @@ def doctor(*, data_dir: Path | None = None) -> Diagnosis:
         system=platform.platform(),
         cores=_cores(),
         threads=threads,
+        idle_threads=_idle_threads(),
         devices=devices,
         data_folder=str(folder),
         datasets=states,
         runs_folder=str(run_folder.ROOT.resolve()),
         runs=_runs(problems),
+        self_test=tests,
         problems=problems,
     )
 
@@ -154,6 +175,24 @@ def _torch_problems(devices: list[Device], threads: int) -> Iterator[Problem]:
             f"torch uses {threads} threads on {_cores()} cores, which slows it down",
             f"set OMP_NUM_THREADS={_cores()}",
         )
+
+
+def _test_problems(tests: list[DeviceTest]) -> Iterator[Problem]:
+    for test in tests:
+        if test.problem is not None:
+            way = f"{test.device}, {test.precision}{', CUDA graph' if test.cuda_graph else ''}"
+            fix = "pip install --force-reinstall torch onnx onnxruntime onnxscript"
+            if test.device != "cpu":
+                fix = "update the driver and torch; until then train with --device cpu"
+            yield Problem(f"self-test on {way}: {test.problem}", fix)
+
+
+def _idle_threads() -> IdleThreads:
+    maps = Path("/proc/self/maps")  # Linux only, as GNU OpenMP in torch is
+    has_gnu = maps.exists() and "libgomp" in maps.read_text(encoding="utf-8", errors="replace")
+    from_user = openmp.user_setting()
+    setting = from_user or openmp.own_setting()
+    return IdleThreads(setting, from_user is not None, has_gnu and setting is not None)
 
 
 def _state(dataset: catalog.Dataset, data_dir: Path | None) -> str:

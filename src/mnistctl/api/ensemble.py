@@ -26,9 +26,9 @@ class EnsembleFile(Result):
     path: str  # of the file
     bytes: int  # size of the file
     members: list[str]  # paths of the models
-    parameters: int  # number of parameters of all members
+    parameters: int  # of the members' nets, without the layers of the familiarity
     validation_accuracy: float | None  # in [0, 1]
-    validation_loss: float | None  # cross-entropy in nats
+    calibrated_validation_loss: float | None  # cross-entropy in nats of the calibrated members' mean
     threshold: float | None  # images with a lower familiarity are rejected
 
 
@@ -86,7 +86,7 @@ def ensemble(
         members=[str(path) for path in paths],
         parameters=metadata.parameters,
         validation_accuracy=report.accuracy if report else None,
-        validation_loss=report.loss if report else None,
+        calibrated_validation_loss=report.loss if report else None,
         threshold=metadata.threshold,
     )
 
@@ -120,6 +120,7 @@ def _metadata(members: Sequence[Metadata]) -> Metadata:
         arch=ENSEMBLE,
         arch_args={},
         parameters=sum(member.parameters for member in members),
+        familiarity_parameters=sum(member.familiarity_parameters for member in members),
         dataset=first.dataset,
         class_names=first.class_names,
         config=shared,
@@ -146,8 +147,15 @@ def _calibrate(
     report, outputs = measure(predictor, split, model=str(ensemble.path), batch_size=256)
     metadata = dataclasses.replace(
         ensemble.metadata,
-        metrics={"validation_accuracy": report.accuracy, "validation_loss": report.loss},
-        threshold=calibration.rejection_threshold(outputs.familiarity),
-        calibration_images=len(split.images),
+        metrics={
+            "validation_accuracy": report.accuracy,
+            "calibrated_validation_loss": report.loss,
+        },
     )
+    if calibration.can_calibrate(split):
+        metadata = dataclasses.replace(
+            metadata,
+            threshold=calibration.rejection_threshold(outputs.familiarity),
+            calibration_images=len(split.images),
+        )
     return metadata, report

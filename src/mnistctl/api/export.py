@@ -1,10 +1,10 @@
 """`export`: write a model in other formats. Each export is checked before it is put in place."""
 
 import dataclasses
+import functools
 import logging
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,14 +13,15 @@ import numpy as np
 
 from mnistctl import datasets
 from mnistctl.api import models
-from mnistctl.errors import CheckFailedError, MnistctlError, UsageError, look_up, one_line
+from mnistctl.errors import CheckFailedError, MnistctlError, UsageError, WriteError, look_up, one_line
 from mnistctl.evaluation.report import check_split
 from mnistctl.models import checkpoint, formats
 from mnistctl.models.checkpoint import Checkpoint
 from mnistctl.models.formats import Format
 from mnistctl.models.metadata import Metadata
 from mnistctl.models.predictor import Predictor
-from mnistctl.system import files
+from mnistctl.run import progress
+from mnistctl.system import files, processes, temporary
 from mnistctl.types import Images, Result
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 CALIBRATION_IMAGES = 1_000  # training images that show int8 the range of each activation
+_STEPS = 4  # of one export, for the progress: build, open, compare, write
 _COMPARED_AGAIN = 256  # images that the final file is compared with the checked one on
 
 
@@ -94,9 +96,14 @@ def export(
         _check_target(target, path, kinds[name], force=force)
     loaded = checkpoint.load(path)
     split = models.load_split(loaded.metadata, "test", dataset, data_dir)
-    source = _source(loaded, arch, data_dir, opset=opset, input_kind=input)
-    check_split(source.predictor.metadata.class_names, split)
-    return [_export(source, name, target, split) for name, target in targets.items()]
+    check_split(loaded.metadata.class_names, split)
+    _prepare(targets)
+    source = open_source(loaded, arch, data_dir, opset=opset, input_kind=input)
+    exported = []
+    for name, target in targets.items():
+        exported.append(write_checked(source, name, target, split))
+        _log.info(f"{target}: checked and written")
+    return exported
 
 
 def _targets(path: Path, kinds: Mapping[str, Format], output: Path | None) -> dict[str, Path]:
@@ -127,9 +134,33 @@ def _check_target(target: Path, path: Path, kind: Format, *, force: bool) -> Non
             raise UsageError(f"--output {target}: contains other files ({others[0]}); choose another")
 
 
-def _source(
-    model: Checkpoint, arch: str | None, data_dir: Path | None, *, opset: int, input_kind: str
+def _prepare(targets: Mapping[str, Path]) -> None:
+    """Check that all formats are installed and all folders can be written.
+
+    Raises:
+        MissingExtraError: a package that a format needs is not installed.
+        WriteError: a folder cannot be written.
+    """
+    from mnistctl import exports  # imports torch and onnxruntime: 2 s
+
+    for name in targets:
+        exports.load_module(name)
+    for folder in {target.resolve().parent for target in targets.values()}:
+        files.make_folder(folder)
+        temporary.clean_up(folder)
+        if not os.access(folder, os.W_OK):
+            raise WriteError(f"{folder}: cannot be written: no permission")
+
+
+def open_source(
+    model: Checkpoint,
+    arch: str | None,
+    data_dir: Path | None,
+    *,
+    opset: int = formats.OPSET,
+    input_kind: str = formats.UINT8,
 ) -> "Source":
+    """A checkpoint as the source of exports; for the arguments see `export`."""
     import torch  # 1.2 s
 
     from mnistctl.exports import Source
@@ -144,48 +175,60 @@ def _source(
     return Source(predictor, opset, input_kind, training_images)
 
 
-def _export(source: "Source", name: str, target: Path, split: datasets.Split) -> ExportedModel:
-    """Build one export, check it and write it.
+def write_checked(source: "Source", name: str, target: Path, split: datasets.Split) -> ExportedModel:
+    """Build one export, check it on the images of a split, and write it.
 
     Raises:
+        MissingExtraError: a package that the format needs is not installed.
         CheckFailedError: the exporter or the runtime cannot handle the net, or the check failed.
     """
     from mnistctl import exports
 
     entry = {"format": name, "input": source.input_kind}
     metadata = dataclasses.replace(source.predictor.metadata, export=entry)
+    report = functools.partial(progress.current().advance, f"exporting {name}", total=_STEPS)
+    report(0)
     try:
-        exported = _write(exports.build(name, source), target, metadata, source.predictor, split)
-    except (MnistctlError, OSError):
+        export = exports.build(name, source)
+        report(1)
+        return _write(export, target, metadata, source.predictor, split, report)
+    except (MnistctlError, OSError, MemoryError):
         raise
     except Exception as error:  # exporters and runtimes raise errors of any type
         raise CheckFailedError(f"{target}: cannot export as '{name}' ({one_line(error)})") from error
-    _log.info(f"{target}: checked and written")
-    return exported
+    finally:
+        report(_STEPS)
 
 
 def _write(
-    export: "Export", target: Path, metadata: Metadata, reference: Predictor, split: datasets.Split
+    export: "Export",
+    target: Path,
+    metadata: Metadata,
+    reference: Predictor,
+    split: datasets.Split,
+    report: Callable[[int], None],
 ) -> ExportedModel:
     """Save an export, check it, save it again with the result of the check, and verify that file."""
     from mnistctl.exports import parity
 
     name = metadata.export["format"]
     kind = formats.FORMATS[name]
-    with files.replacing(target, folder=kind.is_folder) as temporary:
+    with files.replacing(target, folder=kind.is_folder) as new:
         metadata = dataclasses.replace(metadata, export=metadata.export | export.details)
-        export.save(temporary, metadata)
+        export.save(new, metadata)
         if not kind.is_exact:
-            _check_opens(temporary)
-        predictor = export.open(temporary)
+            _check_opens(new)
+        predictor = export.open(new)
+        report(2)
         result = parity.compare(reference, predictor, split, kind=kind)
         result.require(str(target))
         images = split.images[:_COMPARED_AGAIN]
         outputs = predictor(images)
         check = {"graph_sha256": predictor.graph_sha256, "parity": result.to_json()}
         metadata = dataclasses.replace(metadata, export=metadata.export | check)
-        export.save(temporary, metadata)
-        final = export.open(temporary)
+        report(3)
+        export.save(new, metadata)
+        final = export.open(new)
         same = all(np.array_equal(*pair) for pair in zip(final(images), outputs, strict=True))
         if not same or final.metadata != metadata:
             raise CheckFailedError(f"{target}: not written: the file differs from the checked one")
@@ -196,6 +239,5 @@ def _write(
 def _check_opens(path: Path) -> None:
     """Open an ONNX file in another process first: onnxruntime crashes on rare graphs."""
     code = "import sys, onnxruntime; onnxruntime.InferenceSession(sys.argv[1])"
-    process = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True)
-    if process.returncode < 0:
+    if processes.run_python("-c", code, path).returncode < 0:
         raise CheckFailedError(f"{path.name}: not written: onnxruntime crashes when it opens the file")

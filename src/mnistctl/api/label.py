@@ -3,7 +3,7 @@
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -11,11 +11,13 @@ from typing import Any
 
 from mnistctl import images
 from mnistctl.api.predict import PictureResult, open_model
-from mnistctl.errors import PictureError, UsageError
+from mnistctl.errors import PictureError, UsageError, printable
 from mnistctl.system import files
 from mnistctl.types import Result
 
 _log = logging.getLogger(__name__)
+
+_MAX_CLASS_BYTES = 100
 
 
 class Choice(Enum):
@@ -34,7 +36,9 @@ class Question:
     index: int  # of the picture, from 0
     count: int  # pictures to label in all
     class_names: tuple[str, ...]
+    suggestion: str | None  # the predicted class; None: it is not in `class_names`
     can_undo: bool
+    can_add: bool  # whether an answer may be a new class
 
 
 Ask = Callable[[Question], str | Choice]
@@ -61,6 +65,7 @@ def label(
     ask: Ask,
     *,
     output: Path = Path("labelled"),
+    classes: Sequence[str] | None = None,
     model: str | Path | None = None,
     recursive: bool = False,
     arch: str | None = None,
@@ -74,45 +79,84 @@ def label(
         ask: returns a picture's class or a `Choice`. It is called once for each picture, and again
             after `Choice.UNDO`.
         output: the folder for the copies.
+        classes: the only possible classes; None: those of the model and of the output folder, and new
+            ones that `ask` returns.
         model: the model that suggests labels; see `models.find_model`.
         recursive: whether to search sub-folders too.
         arch: FILE.py:CLASS, for a model of a custom architecture.
 
     Raises:
-        UsageError: the folder is not found, or `ask` returned an unknown class.
+        UsageError: the folder is not found, a class cannot be the name of a folder, or `ask` returned
+            one that is not in `classes`.
         ModelError: the model is not found, or cannot be opened.
         WriteError: a copy cannot be written.
     """
     if not folder.is_dir():
         raise UsageError(f"{folder}: not a folder")
     predictor = open_model(model, reject=False, arch=arch)
-    class_names = tuple(predictor.predictor.metadata.class_names)
+    model_classes = predictor.predictor.metadata.class_names
+    class_names = tuple(dict.fromkeys(classes or (*model_classes, *_list_classes(output))))
+    for name in class_names:
+        check_class(name)
     pictures = list(_list_unlabelled(folder, output, recursive=recursive))
-    filed: list[tuple[Path, Path, str]] = []
+    history: list[tuple[int, Path | None, str]] = []  # index, copy (None: skipped) and class
     index = 0
     while index < len(pictures):
-        picture = pictures[index]
-        (result,) = predictor.read([picture])
+        (result,) = predictor.read([pictures[index]])
         if result.error is not None:
             _log.warning(result.error)
             index += 1
             continue
-        answer = ask(Question(result, index, len(pictures), class_names, bool(filed)))
+        predicted = result.digits[0].prediction.label
+        answer = ask(
+            Question(
+                result=result,
+                index=index,
+                count=len(pictures),
+                class_names=class_names,
+                suggestion=predicted if predicted in class_names else None,
+                can_undo=bool(history),
+                can_add=classes is None,
+            )
+        )
         if answer is Choice.QUIT:
             break
         if answer is Choice.UNDO:
-            if filed:
-                previous, copy, _ = filed.pop()
-                _remove(copy)
-                index = pictures.index(previous)
-        elif answer is Choice.SKIP:
-            index += 1
-        elif answer in class_names:
-            filed.append((picture, _copy(picture, output / str(answer)), str(answer)))
-            index += 1
-        else:
-            raise UsageError(f"unknown class '{answer}'; classes: {', '.join(class_names)}")
-    return LabelResult(output, class_names, tuple(filed), len(pictures))
+            if history:
+                index, copy, _ = history.pop()
+                if copy is not None:
+                    _remove(copy)
+            continue
+        copy = None
+        if isinstance(answer, str):
+            if answer not in class_names and classes is not None:
+                raise UsageError(f"unknown class '{answer}'; classes: {', '.join(class_names)}")
+            check_class(answer)
+            class_names = tuple(dict.fromkeys((*class_names, answer)))
+            copy = _copy(pictures[index], output / answer)
+        history.append((index, copy, str(answer)))
+        index += 1
+    filed = tuple((pictures[index], copy, name) for index, copy, name in history if copy is not None)
+    return LabelResult(output, class_names, filed, len(pictures))
+
+
+def check_class(name: str) -> None:
+    """Check that a class can be the name of a folder of pictures.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    is_folder = name.isprintable() and name == name.strip() and not {*"/\\:"} & {*name}
+    if not is_folder or name.startswith((".", "_")) or not 1 <= len(name.encode()) <= _MAX_CLASS_BYTES:
+        raise UsageError(
+            f"class '{printable(name)[:_MAX_CLASS_BYTES]}' cannot be the name of a folder of pictures; "
+            "choose other names: --classes A,B"
+        )
+
+
+def _list_classes(output: Path) -> list[str]:
+    """The sub-folders of the output folder, which are the classes of earlier sessions."""
+    return sorted(folder.name for folder in output.glob("*/") if folder.name[0] not in "._")
 
 
 def _list_unlabelled(folder: Path, output: Path, *, recursive: bool) -> Iterator[Path]:

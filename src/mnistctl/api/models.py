@@ -76,7 +76,7 @@ def format_of(path: Path) -> str:
     Raises:
         ModelError: the file cannot be read, is empty, or is of another kind.
     """
-    with files.os_errors_as(ModelError, path), path.open("rb") as file:
+    with files.open_regular(path, ModelError) as file:
         header = file.read(512)
     if not header:
         raise ModelError(f"{path}: an empty file, not a model")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mnistctl.api import models
 from mnistctl.datasets import Split
 from mnistctl.errors import DataError, ModelError, UsageError, WriteError
-from mnistctl.evaluation import plots
+from mnistctl.evaluation import figures, plots
 from mnistctl.evaluation.report import Report, measure
 from mnistctl.models.predictor import Outputs, Predictor
 from mnistctl.run import run_folder
@@ -34,43 +34,44 @@ OVERLAY = run_folder.ROOT / "curves.png"  # the curves of several runs
 class PlotResult(Result):
     """The plots that were drawn."""
 
-    plots: list[str]  # paths of the PNG files
+    plots: list[str]  # paths of the plots
 
 
 def plot(
     runs: str | Path | Sequence[str | Path] = (),
     *,
     output: Path | None = None,
+    title: str | None = None,
+    labels: Sequence[str] = (),
     arch: str | Sequence[str] = (),
     data_dir: Path | None = None,
 ) -> PlotResult:
-    """Redraw the plots of runs, and overlay the learning curves of several runs.
+    """Overlay the learning curves of several runs, or redraw all plots of one run.
 
     Args:
         runs: run folders or names of runs; none: the newest run here.
-        output: a new file for the curves of several runs; None: `runs/curves.png`, which is replaced.
-        arch: FILE.py:CLASS, for runs with custom architectures; one per class.
+        output: a new file for the learning curves, .png, .svg or .pdf; then nothing else is drawn.
+            None: `runs/curves.png` for several runs, else the run folder; both are replaced.
+        title: of the learning curves; None: the name of the run, or the number of runs.
+        labels: the names of the runs in the plot of the learning curves, one per run; none: their own.
+        arch: FILE.py:CLASS, for a run with a custom architecture; one per class.
         data_dir: the data folder; None: the default.
 
     Raises:
-        UsageError: `output` exists, or is named for a single run.
+        UsageError: `output` exists or has another suffix, or the number of labels is wrong.
         ModelError: a run was not found, or its metrics cannot be read.
-        WriteError: the curves of several runs cannot be written.
+        WriteError: the learning curves cannot be written.
     """
+    figures.check_output(output)
     names: list[str | Path | None] = [runs] if isinstance(runs, str | Path) else [*runs]
-    if output is not None:
-        if len(names) < 2:
-            raise UsageError(f"--output {output}: for the curves of several runs; name two or more")
-        files.check_not_exists(output)
     run_folders = [_find_run(name) for name in names or [None]]
-    paths: list[Path] = []
-    if len(run_folders) > 1:
-        paths.append(output or OVERLAY)
-        figure = _curves(run_folders, title=f"{len(run_folders)} runs")
-        files.write_bytes(paths[0], plots.png(figure))
-    for run in run_folders:
-        paths += _redraw(run, arch, data_dir)
-    return PlotResult([str(path) for path in paths])
+    if labels and len(labels) != len(run_folders):
+        raise UsageError(f"--labels: {len(labels)} for {len(run_folders)} runs; give one per run")
+    curves = _curves(run_folders, title=title, labels=labels)
+    if output is None and len(run_folders) == 1:
+        return PlotResult([str(path) for path in _redraw(run_folders[0], curves, arch, data_dir)])
+    figures.save(curves, output or OVERLAY)
+    return PlotResult([str(output or OVERLAY)])
 
 
 def _find_run(name: str | Path | None) -> Run:
@@ -81,9 +82,9 @@ def _find_run(name: str | Path | None) -> Run:
     return run
 
 
-def _redraw(run: Run, arch: str | Sequence[str], data_dir: Path | None) -> list[Path]:
+def _redraw(run: Run, curves: "Figure", arch: str | Sequence[str], data_dir: Path | None) -> list[Path]:
     """Draw a run into its folder; only its curves if its model or its data cannot be opened."""
-    paths = _write({run.folder / CURVES: _curves([run], title=run.folder.name)})
+    paths = _write({run.folder / CURVES: curves})
     try:
         _, metadata = models.describe(run.model_path)
         predictor = models.open_predictor(run.model_path, arch=models.matching_arch(metadata, arch))
@@ -106,8 +107,7 @@ def check_folder(plots: bool | Path) -> None:
 
 def draw_run(run: Run, predictor: Predictor, split: Split, *, folder: Path) -> list[Path]:
     """Draw the learning curves of a run and its results on the validation images, if it has any."""
-    paths = _write({folder / CURVES: _curves([run], title=run.folder.name)})
-    return paths + _draw_validation(run, predictor, split, folder)
+    return _write({folder / CURVES: _curves([run])}) + _draw_validation(run, predictor, split, folder)
 
 
 def _draw_validation(run: Run, predictor: Predictor, split: Split, folder: Path) -> list[Path]:
@@ -122,7 +122,8 @@ def draw_results(
 ) -> list[Path]:
     """Draw a model's results: confusion matrix, samples, mistakes, reliability, and robustness.
 
-    Robustness is drawn only if the report has it.
+    Mistakes are drawn only if there are any, robustness only if the report has it. An older plot of
+    mistakes is removed if there are none now.
 
     Args:
         folder: for the plots; created if necessary.
@@ -144,27 +145,27 @@ def draw_results(
             split.images[rows], split.labels[rows], part, names, title=f"{title}: {sheet_title}"
         )
 
-    figures = {
+    drawings: dict[str, Figure | None] = {
         "confusion": plots.confusion(
             np.array(report.confusion),
             names,
             title=f"{title}: accuracy {100 * report.accuracy:.2f}% on {report.images:,} images",
         ),
         "predictions": sheet(samples, "sample predictions"),
-        "mistakes": sheet(mistakes[:SHOWN], f"mistakes ({shown})"),
+        "mistakes": sheet(mistakes[:SHOWN], f"mistakes ({shown})") if len(mistakes) else None,
         "reliability": plots.reliability(
             report.reliability,
             title=f"{title}: expected calibration error {100 * report.calibration_error:.2f}%",
         ),
     }
     if report.robustness:
-        figures["robustness"] = plots.robustness(
+        drawings["robustness"] = plots.robustness(
             report.robustness,
             split.images[samples[0]],
             accuracy=report.accuracy,
             title=f"{title}: accuracy on corrupted images",
         )
-    return _write({folder / f"{prefix}{name}.png": figure for name, figure in figures.items()})
+    return _write({folder / f"{prefix}{name}.png": figure for name, figure in drawings.items()})
 
 
 def _mistakes(split: Split, outputs: Outputs) -> npt.NDArray[np.intp]:
@@ -174,17 +175,26 @@ def _mistakes(split: Split, outputs: Outputs) -> npt.NDArray[np.intp]:
     return wrong[np.argsort(true_probabilities, kind="stable")]
 
 
-def _curves(runs: Sequence[Run], *, title: str) -> "Figure":
-    return plots.curves([(run.folder.name, run.read_metrics()) for run in runs], title=title)
+def _curves(runs: Sequence[Run], *, title: str | None = None, labels: Sequence[str] = ()) -> "Figure":
+    names = labels or [run.folder.name for run in runs]
+    if title is None:
+        title = names[0] if len(runs) == 1 else f"{len(runs)} runs"
+    return plots.curves([*zip(names, (run.read_metrics() for run in runs), strict=True)], title=title)
 
 
-def _write(figures: Mapping[Path, "Figure"]) -> list[Path]:
-    """Write plots and return their paths. A plot that cannot be written is only warned about."""
+def _write(drawings: Mapping[Path, "Figure | None"]) -> list[Path]:
+    """Write plots and return their paths; None: remove the file.
+
+    A plot that cannot be written is only warned about.
+    """
     written = []
-    for path, figure in figures.items():
+    for path, figure in drawings.items():
         try:
-            files.write_bytes(path, plots.png(figure))
-            written.append(path)
+            if figure is None:
+                files.remove(path)
+            else:
+                figures.save(figure, path)
+                written.append(path)
         except WriteError as error:
             _log.warning(str(error))
     return written

@@ -1,36 +1,34 @@
 """The `predict` command: classify the digits in pictures."""
 
-import math
-import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import BrokenExecutor
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from mnistctl import images
 from mnistctl.api import models
-from mnistctl.errors import BlankPictureError, PictureError, UsageError
-from mnistctl.images import decode
-from mnistctl.images.decode import Grey, Picture
-from mnistctl.images.segment import Box, Digit, Scores
+from mnistctl.api.digit_finder import BATCH_SIZE, DecodedPicture, DigitFinder, FinderPool, PictureDigits
+from mnistctl.api.picture_requests import label_in_name, list_requests
+from mnistctl.errors import LostProcessError, UsageError
+from mnistctl.images.segment import Box, Digit
 from mnistctl.models import formats
-from mnistctl.models.predictor import Prediction, Predictor, interpret, predict_all
+from mnistctl.models.predictor import (
+    SEVERAL_DIGITS,
+    Prediction,
+    Predictor,
+    are_digits,
+    interpret,
+    predict_all,
+)
 from mnistctl.run import progress
-from mnistctl.types import IMAGE_SIZE, Floats, Images, Result
+from mnistctl.types import Floats, Images, Result
 
 REJECTED = "?"  # stands for a rejected digit in the text of a picture
 
-_MAX_BATCH = 128  # pictures; the first batches are smaller, so that the first results come soon
 _MAX_KEPT_BATCH = 8  # pictures, if their decoded pixels are kept: up to 17 MB each
-_THREADS = min(4, os.cpu_count() or 1)
-_LARGE_FILE = 50_000  # bytes: larger files are decoded in parallel; for smaller ones threads do not pay
-_MIN_LIKELIHOOD = 1e-6  # lower limit of the likelihood that a piece of ink is a digit
 
 
 @dataclass(frozen=True)
@@ -50,22 +48,16 @@ class Detection(Result):
         return {"box": list(self.box)} | self.prediction.to_json()
 
 
-class DecodedPicture(NamedTuple):
-    """The pixels that a result was computed from."""
-
-    picture: Picture
-    ink: Grey | None  # see `images.find_ink`; None: the picture is blank
-
-
 @dataclass(frozen=True)
 class PictureResult(Result):
     """The digits of one picture with their predictions, or the reason why it cannot be read."""
 
-    file: str  # the picture's path; "-" for standard input
+    file: str  # the picture's path; "FILE#page=2" for a page of a TIFF or PDF; "-" for standard input
     digits: tuple[Detection, ...] = ()  # in reading order; without --split, a single one
     is_split: bool = False  # whether the picture was split into digits; not in the JSON
     error: str | None = None  # why the picture cannot be read
     truth: str | None = None  # the class in the file's or folder's name; only with --labels-from-names
+    place: Path = Path()  # the picture's path below the folder that all share; not in the JSON
     decoded: DecodedPicture | None = field(default=None, repr=False)  # not in the JSON
 
     @property
@@ -105,6 +97,7 @@ def predict(
     split: bool = False,
     recursive: bool = False,
     labels_from_names: bool = False,
+    jobs: int = 1,
     arch: str | None = None,
 ) -> list[PictureResult]:
     """Classify pictures of digits. A picture that cannot be read gives a result with an error.
@@ -120,17 +113,23 @@ def predict(
         split: whether to split a picture into several digits.
         recursive: whether to search a folder's sub-folders too.
         labels_from_names: whether to take true labels from names; see `label_in_name`.
+        jobs: number of processes that decode pictures. More than 1 pays for some hundred pictures. As
+            always with `multiprocessing`, a script must then call this below `if __name__ ==
+            "__main__"`.
         arch: FILE.py:CLASS, for a model of a custom architecture.
 
     Raises:
-        UsageError: `top` is below 1, `threshold` is not in [0, 1], or both `threshold` and
+        UsageError: `top` or `jobs` is below 1, `threshold` is not in [0, 1], or both `threshold` and
             `reject=False` are given.
         ModelError: the model is not found, or cannot be opened.
+        LostProcessError: a process that reads pictures has ended.
     """
     predictor = open_model(model, top=top, threshold=threshold, reject=reject, split=split, arch=arch)
     if isinstance(pictures, str | Path):
         pictures = [pictures]
-    return list(predictor.read(pictures, recursive=recursive, labels_from_names=labels_from_names))
+    return list(
+        predictor.read(pictures, recursive=recursive, labels_from_names=labels_from_names, jobs=jobs)
+    )
 
 
 def open_model(
@@ -153,24 +152,8 @@ def open_model(
     predictor = models.open_predictor(path, arch=arch)
     if threshold is None:
         threshold = predictor.metadata.threshold
-    return PicturePredictor(predictor, top=top, threshold=threshold, reject=reject, split=split)
-
-
-class _Request(NamedTuple):
-    """A picture to read, or the reason why there is none."""
-
-    file: str
-    source: Path | bytes
-    error: str | None = None
-
-
-class _PictureDigits(NamedTuple):
-    """The digits of one picture before they are classified, or the reason why there are none."""
-
-    file: str
-    digits: Sequence[Digit]
-    error: str | None = None
-    decoded: DecodedPicture | None = None
+    top = min(top, len(predictor.metadata.class_names))
+    return PicturePredictor(predictor, path, arch, top, threshold, reject, split)
 
 
 @dataclass(frozen=True)
@@ -178,6 +161,8 @@ class PicturePredictor:
     """An open model that classifies pictures one by one. See `open_model`."""
 
     predictor: Predictor
+    path: Path  # of the model
+    arch: str | None
     top: int
     threshold: float | None
     reject: bool
@@ -190,6 +175,8 @@ class PicturePredictor:
         recursive: bool = False,
         labels_from_names: bool = False,
         keep_pictures: bool = False,
+        jobs: int = 1,
+        skip: Collection[str] = (),
     ) -> Iterator[PictureResult]:
         """Yield a result for each picture, in the given order.
 
@@ -198,78 +185,64 @@ class PicturePredictor:
             recursive: see `predict`.
             labels_from_names: see `predict`.
             keep_pictures: whether each result keeps its decoded picture, up to 17 MB, for `annotate`.
+            jobs: see `predict`.
+            skip: files to leave out, as in `PictureResult.file`.
+
+        Raises:
+            UsageError: `jobs` is below 1.
+            LostProcessError: a process that reads pictures has ended.
         """
-        requests = [request for name in pictures for request in _list_requests(name, recursive)]
-        find = partial(self._find_digits, keep_picture=keep_pictures)
-        max_batch = _MAX_KEPT_BATCH if keep_pictures else _MAX_BATCH
+        if jobs < 1:
+            raise UsageError(f"--jobs {jobs}: expected 1 or more")
+        requests = list_requests(pictures, recursive=recursive, skip=skip)
+        finder = DigitFinder(self.predictor if self.split else None, self.threshold, keep_pictures)
+        max_batch = _MAX_KEPT_BATCH if keep_pictures else BATCH_SIZE
+        model = self.path if self.split else None
         done, size = 0, 1
-        with ThreadPoolExecutor(_THREADS) as pool:
-            futures = _submit(pool, find, requests[:size])
+        with FinderPool(
+            finder, jobs=min(jobs, len(requests) or 1), model=model, arch=self.arch
+        ) as pool:
+            futures = pool.submit(requests[:size])
             while done < len(requests):
-                batch = [picture for future in futures for picture in future.result()]
+                try:
+                    batch = [picture for future in futures for picture in future.result()]
+                except BrokenExecutor as error:
+                    raise LostProcessError(
+                        "a process that reads pictures has ended, perhaps for lack of memory; "
+                        "use fewer --jobs"
+                    ) from error
                 done += len(batch)
                 size = min(2 * size, max_batch)
                 # The next batch is decoded while the model classifies this one.
-                futures = _submit(pool, find, requests[done : done + size])
+                futures = pool.submit(requests[done : done + size])
                 yield from self._classify(batch, labels_from_names=labels_from_names)
                 progress.current().advance("reading", done, len(requests))
 
-    def _find_digits(self, request: _Request, *, keep_picture: bool) -> _PictureDigits:
-        """Decode a picture and find its digits."""
-        file, source, error = request
-        if error is not None:
-            return _PictureDigits(file, (), error)
-        try:
-            picture = decode.read(source, name=file)
-        except PictureError as picture_error:
-            return _PictureDigits(file, (), str(picture_error))
-        try:
-            ink = images.find_ink(picture, name=file)
-        except BlankPictureError:
-            ink = None
-        decoded = DecodedPicture(picture, ink) if keep_picture else None
-        return _PictureDigits(file, self._split(picture, ink), decoded=decoded)
-
-    def _split(self, picture: Picture, ink: Grey | None) -> list[Digit]:
-        if ink is None:
-            blank = np.zeros((IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8)
-            return [] if self.split else [Digit(Box(0, 0, 0, 0), blank, 0)]
-        if self.split:
-            return images.find_digits(picture, ink, score=self._score)
-        return [images.find_digit(picture, ink)]
-
-    def _score(self, candidates: Images) -> Scores:
-        """The log-likelihood that each of N images is one whole digit."""
-        outputs = predict_all(self.predictor, candidates, batch_size=_MAX_BATCH)
-        likelihoods = outputs.probabilities.max(axis=1)
-        if self.threshold is not None:  # without a threshold `familiarity` has no meaning
-            likelihoods = likelihoods * outputs.familiarity
-        scores: Scores = np.log(np.maximum(likelihoods, _MIN_LIKELIHOOD))
-        return scores
-
     def _classify(
-        self, pictures: Sequence[_PictureDigits], *, labels_from_names: bool
+        self, pictures: Sequence[PictureDigits], *, labels_from_names: bool
     ) -> Iterator[PictureResult]:
+        class_names = self.predictor.metadata.class_names
         detections = self._detections([digit for picture in pictures for digit in picture.digits])
-        for file, digits, error, decoded in pictures:
-            picture_detections = tuple(islice(detections, len(digits)))
-            truth = None
-            if labels_from_names:
-                truth = label_in_name(Path(file), self.predictor.metadata.class_names)
-                if truth is None and error is None:
-                    error = f"{file}: no label in the file's or folder's name"
-            if error is not None:
-                yield PictureResult(file, error=error, truth=truth)
-            else:
-                yield PictureResult(
-                    file, picture_detections, is_split=self.split, truth=truth, decoded=decoded
-                )
+        for picture in pictures:
+            digits = tuple(islice(detections, len(picture.digits)))
+            if picture.are_several and are_digits(class_names):
+                digits = tuple(map(_suggest_split, digits))
+            file = picture.request.file
+            yield PictureResult(
+                file,
+                digits,
+                is_split=self.split,
+                error=picture.error,
+                truth=label_in_name(Path(file), class_names) if labels_from_names else None,
+                place=picture.request.place,
+                decoded=picture.decoded,
+            )
 
     def _detections(self, digits: Sequence[Digit]) -> Iterator[Detection]:
         if not digits:
             return
         stacked = np.stack([digit.image for digit in digits])
-        outputs = predict_all(self.predictor, stacked, batch_size=_MAX_BATCH)
+        outputs = predict_all(self.predictor, stacked, batch_size=BATCH_SIZE)
         predictions = interpret(
             stacked,
             outputs,
@@ -284,47 +257,8 @@ class PicturePredictor:
             yield Detection(box, line, image, prediction, row)
 
 
-def label_in_name(path: Path, class_names: Sequence[str]) -> str | None:
-    """The class in the name of a picture's folder, or at the start or end of the picture's own name.
-
-    In a file's name, the class is a separate word: "7_0001", "digit-7", or "7".
-    """
-    if path.parent.name in class_names:
-        return path.parent.name
-    words = "".join(char if char.isalnum() else " " for char in path.stem).split()
-    return next((word for word in (*words[:1], *words[-1:]) if word in class_names), None)
-
-
-def _submit(
-    pool: ThreadPoolExecutor,
-    find: Callable[[_Request], _PictureDigits],
-    requests: Sequence[_Request],
-) -> list[Future[list[_PictureDigits]]]:
-    """Process large pictures in several threads, small ones in one: more would only slow it down."""
-    is_large = sum(map(_size_bytes, requests)) > _LARGE_FILE * len(requests)
-    size = math.ceil(len(requests) / _THREADS) if is_large else len(requests)
-    parts = [requests[start : start + size] for start in range(0, len(requests), size or 1)]
-    return [pool.submit(lambda part: [find(request) for request in part], part) for part in parts]
-
-
-def _size_bytes(request: _Request) -> int:
-    """The size of a picture's file; 0 if it has none."""
-    if isinstance(request.source, bytes):
-        return len(request.source)
-    try:
-        return request.source.stat().st_size
-    except (OSError, ValueError):
-        return 0
-
-
-def _list_requests(name: str | Path, recursive: bool) -> list[_Request]:
-    """The pictures that a file, folder, pattern or "-" names."""
-    text = str(name)
-    if not text:
-        return [_Request(text, b"", error="the picture's name is empty")]
-    if text == "-":
-        return [_Request(text, sys.stdin.buffer.read())]
-    try:
-        return [_Request(str(path), path) for path in images.find_files(text, recursive=recursive)]
-    except (PictureError, OSError, ValueError) as error:
-        return [_Request(text, b"", error=str(error))]
+def _suggest_split(digit: Detection) -> Detection:
+    """A rejected digit whose reason is that the picture shows several."""
+    if not digit.prediction.rejected:
+        return digit
+    return replace(digit, prediction=replace(digit.prediction, reason=SEVERAL_DIGITS))

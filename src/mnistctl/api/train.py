@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 import statistics
 import time
 from collections.abc import Iterator
@@ -14,15 +15,18 @@ from mnistctl.api.training import followers, loop, run_settings
 from mnistctl.api.training import resume as resuming
 from mnistctl.api.training.run_settings import Start
 from mnistctl.api.training.session import Session, open_session
-from mnistctl.errors import UsageError
+from mnistctl.errors import MnistctlError, UsageError
 from mnistctl.models import checkpoint
 from mnistctl.run import run_folder, tracking
 from mnistctl.run.epoch import Epoch
 from mnistctl.run.run_folder import Run
+from mnistctl.settings import train_settings
 from mnistctl.system import files, torchrun
 from mnistctl.types import Result
 
 _log = logging.getLogger(__name__)
+
+MAX_SEEDS = 1_000  # of one command
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,14 @@ class TrainResult(Result):
     parameters: int  # of the net
     train_seconds: float  # of training, without start, calibration and plots
     total_seconds: float  # of the whole command
-    train_loss: float  # mean cross-entropy in nats over the epoch
-    train_accuracy: float  # in [0, 1]
-    validation_loss: float | None  # after calibration, in nats; None: no validation images
+    train_loss: float  # mean cross-entropy in nats over the epoch, while the weights changed
+    train_accuracy: float  # in [0, 1], over the epoch, while the weights changed
+    validation_loss: float | None  # before calibration, in nats; None: no validation images
+    calibrated_validation_loss: float | None  # after calibration, in nats; None: not calibrated
     validation_accuracy: float | None  # in [0, 1]; None: no validation images
+    chance_accuracy: (
+        float | None
+    )  # of always predicting the most frequent class of the validation images
     plots: list[str]  # the files that were drawn
     processes: int  # that trained together
 
@@ -76,6 +84,9 @@ def train(
 ) -> TrainResult:
     """Train a net by a recipe; any setting can be overridden.
 
+    The metrics of every epoch are logged. To see them in a notebook or a script, call
+    `logging.basicConfig(level=logging.INFO)` first.
+
     Under torchrun every process calls this with the same arguments and gets the same result. Only the
     leader writes files and shows progress.
 
@@ -97,7 +108,8 @@ def train(
         track: "tensorboard" also logs to TensorBoard, in the run's folder.
         data_dir: the data folder; None: the default.
         settings: any field of `TrainSettings` (`epochs`, `seed`, `optimizer`, `rotate`, …), and any
-            argument of the net (`hidden`, `dropout`, …).
+            argument of a built-in net (`hidden`, `dropout`, …). `arch_args` is a dictionary with
+            arguments of any net, a custom one too.
 
     Raises:
         UsageError: a value is wrong, the device is unavailable, the run exists, another process is
@@ -106,7 +118,7 @@ def train(
         MissingExtraError: the package that `track` needs is not installed.
         DivergedError: the loss is no longer finite; the best model so far is saved.
         LostProcessError: another process of a distributed run has ended.
-        InterruptedRunError: Ctrl-C or SIGTERM; the run can be resumed.
+        InterruptedRunError: Ctrl-C, SIGTERM or SIGHUP; the run can be resumed.
         WriteError: a file cannot be written, for example on a full disk; the run can be resumed.
     """
     started = time.perf_counter()
@@ -116,7 +128,7 @@ def train(
     tracking.check(track)
     plot.check_folder(plots)
     options = {"arch": arch, "recipe": recipe, "dataset": dataset, "init": init, **settings}
-    with _open_start(config, options, resume=resume, name=name) as start:
+    with _lack_of_memory_as_error(), _open_start(config, options, resume=resume, name=name) as start:
         if start.run is not None and start.is_finished:
             return _finished_result(start.run)
         with open_session(
@@ -139,28 +151,32 @@ def train_seeds(
     """Train several runs that differ in the seed alone: the given one and those that follow it.
 
     Args:
-        seeds: the number of runs, 1 or more.
+        seeds: the number of runs, 1 to 1,000.
         arch: see `train`.
         name: the runs are called `<name>-seed<seed>`; None: the first free names.
         options: see `train`.
 
     Raises:
-        UsageError: `seeds` is below 1, `plots` is a folder, or as for `train`.
+        UsageError: `seeds` is out of range, `plots` is a folder, or as for `train`.
     """
-    if seeds < 1:
-        raise UsageError(f"--seeds {seeds}: expected 1 or more")
+    if not 1 <= seeds <= MAX_SEEDS:
+        raise UsageError(f"--seeds {seeds}: expected from 1 to {MAX_SEEDS:,}")
     if not isinstance(options.get("plots", True), bool):  # the runs would overwrite each other's plots
         raise UsageError("--seeds cannot be combined with --plots DIR")
     start = run_settings.resolve(options.get("config"), {"seed": options.pop("seed", None)})
     numbers = range(start.settings.seed, start.settings.seed + seeds)
+    train_settings.check({"seed": numbers[-1]})
     names = {number: None if name is None else f"{name}-seed{number}" for number in numbers}
     for run_name in names.values():
         if run_name is not None and torchrun.is_leader():
             run_folder.check_new(run_name)
     results = []
     for number, run_name in names.items():
-        results.append(train(arch, seed=number, name=run_name, **options))
-        _log.info(f"seed {number}: {results[-1].run}")  # at once: the next run may fail
+        result = train(arch, seed=number, name=run_name, **options)
+        accuracy = result.validation_accuracy
+        shown = "" if accuracy is None else f", validation accuracy {100 * accuracy:.2f}%"
+        _log.info(f"seed {number}: {result.run}{shown}")  # at once: the next run may fail
+        results.append(result)
     accuracies = [
         result.validation_accuracy for result in results if result.validation_accuracy is not None
     ]
@@ -170,6 +186,16 @@ def train_seeds(
         std_validation_accuracy=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
         mean_train_seconds=statistics.fmean(result.train_seconds for result in results),
     )
+
+
+@contextlib.contextmanager
+def _lack_of_memory_as_error() -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # PyTorch has no class of its own for this error
+        if isinstance(error, RuntimeError) and not re.search("allocate memory|out of memory", str(error)):
+            raise
+        raise MnistctlError("out of memory; try a smaller --batch-size or a smaller net") from error
 
 
 @contextlib.contextmanager
@@ -208,7 +234,7 @@ def _draw(session: Session, plots: bool | Path) -> list[Path]:
 def _result(
     session: Session, last: Epoch, best: Epoch, plot_files: list[Path], total_seconds: float
 ) -> TrainResult:
-    from mnistctl.nn import devices
+    from mnistctl.nn import devices, nets
 
     settings = session.settings
     metrics = checkpoint.load(session.run.model_path).metadata.metrics
@@ -222,13 +248,15 @@ def _result(
         seed=settings.seed,
         epochs=last.epoch,
         best_epoch=best.epoch,
-        parameters=sum(parameter.numel() for parameter in session.net.parameters()),
+        parameters=nets.count_parameters(session.net),
         train_seconds=last.train_seconds,
         total_seconds=total_seconds,
         train_loss=best.train_loss,
         train_accuracy=best.train_accuracy,
-        validation_loss=metrics["validation_loss"],
+        validation_loss=best.validation_loss,
+        calibrated_validation_loss=metrics.get("calibrated_validation_loss"),
         validation_accuracy=best.validation_accuracy,
+        chance_accuracy=session.validation.largest_share(),
         plots=[str(path) for path in plot_files],
         processes=session.group.count,
     )

@@ -1,19 +1,19 @@
 """The command line: the commands in panels, and the place where an error becomes an exit code."""
 
-import errno
-import functools
+import io
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from mnistctl import __version__
 from mnistctl.cli import (
     benchmark,
     compare,
+    completion,
     data,
     doctor,
     download,
@@ -25,51 +25,22 @@ from mnistctl.cli import (
     listings,
     plot,
     predict,
+    render,
     train,
 )
+from mnistctl.cli.command import Command, Group
 from mnistctl.errors import MnistctlError
-from mnistctl.system import torchrun
+from mnistctl.system import failures, torchrun
 
 _INTERRUPTED = 128 + signal.SIGINT
-
-
-class _Command(TyperCommand):
-    """A command whose help is plain; see `_simplify`."""
-
-    def get_params(self, ctx: Any) -> Any:
-        """The parameters of the help."""
-        return _simplify(super().get_params(ctx))
-
-
-class _Group(TyperGroup):
-    """The program, whose help is plain; see `_simplify`."""
-
-    def get_params(self, ctx: Any) -> Any:
-        """The parameters of the help."""
-        return _simplify(super().get_params(ctx))
-
-
-def _simplify(parameters: Any) -> Any:
-    """Show flags without a type and a default, and arguments without a type and braces."""
-    for parameter in parameters:
-        if isinstance(parameter, TyperArgument):
-            name = parameter.display_name_raw
-            usage = name if parameter.required else f"[{name}]"
-            usage += "" if parameter.nargs == 1 else "..."
-            parameter.display_type_rich = lambda ctx: None  # type: ignore[method-assign]
-            parameter.get_usage_pieces = functools.partial(  # type: ignore[method-assign]
-                lambda usage, ctx: [usage], usage
-            )
-        elif parameter.is_flag:
-            parameter.metavar = ""  # Typer shows <bool>
-            parameter.show_default = False
-    return parameters
+_CLOSED_PIPE = 128 + 13  # SIGPIPE, which not every system knows
 
 
 app = typer.Typer(
     name="mnistctl",
-    cls=_Group,
+    cls=Group,
     help="Train, evaluate, use and export models that recognise handwritten digits.",
+    epilog="'mnistctl help COMMAND' shows the options and examples of a command.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # a traceback means a bug in mnistctl: show it plain and in full
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -148,7 +119,7 @@ _COMMANDS: dict[str, list[tuple[str, Callable[..., None], list[str]]]] = {
         (
             "data",
             data.data,
-            ["mnistctl data", "mnistctl data --dataset fashion-mnist --output fashion.png"],
+            ["mnistctl data digits", "mnistctl data fashion-mnist --output fashion.png"],
         ),
         (
             "label",
@@ -188,7 +159,7 @@ def _add(panel: str, name: str, function: Callable[..., None], examples: Sequenc
     paragraphs = (" ".join(text.split()) for text in (function.__doc__ or "").split("\n\n"))
     epilog = "\n".join(["[bold]Examples[/bold]", *(f"  {example}" for example in examples)])
     help_text = "\n\n".join(paragraphs)
-    command = app.command(name, cls=_Command, rich_help_panel=panel, help=help_text, epilog=epilog)
+    command = app.command(name, cls=Command, rich_help_panel=panel, help=help_text, epilog=epilog)
     command(function)
 
 
@@ -208,7 +179,11 @@ def _main(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", help="Print the version and exit.", callback=_print_version, is_eager=True
+            "--version",
+            "-V",
+            help="Print the version and exit.",
+            callback=_print_version,
+            is_eager=True,
         ),
     ] = False,
 ) -> None:
@@ -228,38 +203,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = app(arguments, prog_name="mnistctl", standalone_mode=False)
     except MnistctlError as error:
         return _fail(str(error), error.exit_code)
-    except typer.TyperException as error:  # an unknown option, a value of the wrong type
-        return _fail(_in_plain_words(error.format_message()), error.exit_code)
-    except PermissionError as error:  # a folder that cannot be read
-        return _fail(f"{error.filename}: {error.strerror}", MnistctlError.exit_code)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
+    except typer.TyperException as error:
+        return _fail(error.format_message(), error.exit_code)
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # the reader has ended, as in `… | head`
+            return _CLOSED_PIPE
+        raise
+    except Exception as error:
+        failure = failures.explain(error)
+        if failure is None:
             raise
-        return _fail(f"cannot write the result: {error.strerror}", MnistctlError.exit_code)
+        return _fail(str(failure), failure.exit_code)
     if result == _INTERRUPTED:  # Typer returns this code after Ctrl-C
         return _fail("interrupted", _INTERRUPTED)
     return result if isinstance(result, int) else 0
 
 
-def _in_plain_words(message: str) -> str:
-    """A message of Typer without the phrases of Pydantic, which checks the values."""
-    message = message.replace("Value error, ", "").partition(", unable to parse")[0]
-    message = message.replace("a valid integer", "a whole number").replace("a valid number", "a number")
-    return message.replace("Input should be", "expected")
-
-
 def _fail(message: str, exit_code: int) -> int:
     line = " ".join(message.split())
     if line and torchrun.is_first_to_report():  # empty: Typer has printed the help
-        print(f"mnistctl: {line}", file=sys.stderr)
+        render.show_error(line)
     return exit_code
 
 
 def run() -> None:
     """Entry point of the console script."""
+    if os.environ.get("_MNISTCTL_COMPLETE") == "complete_bash":
+        completion.join_bash_words()
+    if sys.stderr is None:  # closed by the program that started this one
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if sys.stdout is None:
+        sys.exit(_fail("standard output is closed; send it to a file or to /dev/null", 1))
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             # A terminal keeps its encoding and shows "?" for what it lacks. Pipes and files get UTF-8.
-            encoding = None if stream.isatty() else "utf-8"
-            stream.reconfigure(encoding=encoding, errors="replace")
+            # It lacks only the bytes of file names that are no text: \udcff is JSON for such a byte.
+            encoding = stream.encoding if stream.isatty() else "utf-8"
+            errors = "backslashreplace" if encoding.lower() == "utf-8" else "replace"
+            stream.reconfigure(encoding=encoding, errors=errors)
     sys.exit(main())

@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.filesize import decimal
 
 from mnistctl.cli import display, render
+from mnistctl.cli.completion import complete_formats
 from mnistctl.cli.options import (
     CustomClassOption,
     DataDirOption,
@@ -43,6 +44,7 @@ def benchmark(
         typer.Option(
             "--format",
             metavar="LIST",
+            autocompletion=complete_formats,
             help=f"Formats to measure, separated by commas: {', '.join(formats.BENCHMARKED)}.",
             show_default="all",
         ),
@@ -53,7 +55,7 @@ def benchmark(
             "--output",
             "-o",
             metavar="FILE",
-            help="PNG file for the plot of the results.",
+            help="File for the plot of the results: .png, .svg or .pdf.",
             show_default="benchmark.png in the model's run folder",
         ),
     ] = None,

@@ -7,12 +7,12 @@ import typer
 from rich.console import RenderableType
 
 from mnistctl.cli import display, render
+from mnistctl.cli.completion import complete_models
 from mnistctl.cli.options import (
     CustomClassesOption,
     DataDirOption,
     JsonOption,
     QuietOption,
-    complete_runs,
     dataset_option,
 )
 
@@ -26,7 +26,7 @@ def compare(
         typer.Argument(
             metavar="MODEL",
             help="Two or more models: files, run folders, names of runs, or 'bundled'.",
-            autocompletion=complete_runs,
+            autocompletion=complete_models,
         ),
     ],
     dataset: Annotated[

@@ -5,29 +5,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.cells import cell_len
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from mnistctl.cli import display, render, terminal_art
-from mnistctl.cli.options import DataDirOption, JsonOption, QuietOption, dataset_option
+from mnistctl.cli.options import DataDirOption, DatasetArgument, JsonOption, QuietOption
 
 if TYPE_CHECKING:
     from mnistctl.api.data import DatasetSummary
 
-_MAX_CLASSES, _MAX_SAMPLES = 12, 5  # shown in the terminal; the plot has all classes
+_MAX_CLASSES, _MAX_SAMPLES = 12, 5  # shown in a terminal; the plot has all classes
 
 
 def data(
-    dataset: Annotated[str, dataset_option("Name of a dataset, or a folder of pictures.")] = "mnist",
+    dataset: DatasetArgument = "mnist",
     output: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
             metavar="FILE",
-            help="PNG file for the plot of samples.",
-            show_default="DATASET-samples.png",
+            help="File for the plot of samples: .png, .svg or .pdf.",
+            show_default="no plot",
         ),
     ] = None,
     data_dir: DataDirOption = None,
@@ -43,23 +44,30 @@ def data(
 
 
 def _render(summary: "DatasetSummary") -> Iterator[RenderableType]:
-    yield _samples(summary)
-    if len(summary.samples) > _MAX_CLASSES:
-        yield f"… and {len(summary.samples) - _MAX_CLASSES} more classes in the plot"
-    counts = render.table("\nclass", *(f"\n{split}" for split in summary.images))
+    if width := render.terminal_width():
+        yield _samples(summary, width)
+        if len(summary.samples) > _MAX_CLASSES:
+            yield f"… and {len(summary.samples) - _MAX_CLASSES} more classes"
+        yield ""
+    counts = render.table("class", *summary.images)
     for name in summary.class_names:
         counts.add_row(name, *(f"{classes[name]:,}" for classes in summary.images.values()))
     totals = (f"{sum(classes.values()):,}" for classes in summary.images.values())
     counts.add_row("all", *totals, style="bold")
     yield counts
     yield f"\ntest images that are also in train or validation: {summary.duplicates:,}"
-    yield Text.assemble("plot: ", (", ".join(summary.plots), "bold"))
+    for plot in summary.plots:
+        yield Text.assemble("plot: ", (plot, "bold"))
 
 
-def _samples(summary: "DatasetSummary") -> Table:
+def _samples(summary: "DatasetSummary", width: int) -> Table:
+    """Samples of each class, as many as fit beside the longest name."""
     table = render.table("class", "")
-    for name, images in summary.samples[:_MAX_CLASSES]:
-        columns = [terminal_art.braille_art(image) for image in images[:_MAX_SAMPLES]]
+    samples = summary.samples[:_MAX_CLASSES]
+    room = width - max(cell_len(name) for name in ("class", *dict(samples))) - 1
+    count = min(_MAX_SAMPLES, max(1, room // (terminal_art.BRAILLE_WIDTH + 1)))
+    for name, images in samples:
+        columns = [terminal_art.braille_art(image) for image in images[:count]]
         lines = [" ".join(line) for line in zip(*columns, strict=True)]
         table.add_row(name, "\n".join(lines))
     return table

@@ -9,7 +9,8 @@ from rich.console import RenderableType
 from rich.filesize import decimal
 
 from mnistctl.cli import display, render
-from mnistctl.cli.options import DataDirOption, DatasetArgument, JsonOption, QuietOption
+from mnistctl.cli.completion import complete_datasets
+from mnistctl.cli.options import DataDirOption, JsonOption, QuietOption
 
 if TYPE_CHECKING:
     from mnistctl.api.data import DatasetInfo
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
 
 
 def download(
-    dataset: DatasetArgument = "mnist",
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET", help="Name of the dataset.", autocompletion=complete_datasets
+        ),
+    ] = "mnist",
     source: Annotated[
         str | None,
         typer.Option(
@@ -63,7 +69,8 @@ def _render_files(files: "Sequence[FetchedFile]") -> Iterator[RenderableType]:
 
 
 def _render_datasets(datasets: "Sequence[DatasetInfo]") -> Iterator[RenderableType]:
-    table = render.table("dataset", "on disk", "classes", "licence", "summary", left=range(5))
+    headings = ("dataset", "on disk", "classes", "licence", "summary")
+    table = render.table(*headings, left=range(5), wrap=[4])
     for dataset in datasets:
         on_disk = "yes" if dataset.on_disk else "no"
         table.add_row(

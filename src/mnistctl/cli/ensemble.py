@@ -10,13 +10,13 @@ from rich.filesize import decimal
 from rich.text import Text
 
 from mnistctl.cli import display, render
+from mnistctl.cli.completion import complete_models
 from mnistctl.cli.options import (
     CustomClassesOption,
     DataDirOption,
     ForceOption,
     JsonOption,
     QuietOption,
-    complete_runs,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def ensemble(
         typer.Argument(
             metavar="MODEL",
             help="Two or more models: files, run folders, names of runs, or 'bundled'.",
-            autocompletion=complete_runs,
+            autocompletion=complete_models,
         ),
     ],
     output: Annotated[
@@ -57,7 +57,7 @@ def _render(result: "EnsembleFile") -> Iterator[RenderableType]:
     if result.validation_accuracy is not None:
         yield (
             f"validation accuracy {render.percent(result.validation_accuracy)}, "
-            f"loss {result.validation_loss:.4f}"
+            f"loss {result.calibrated_validation_loss:.4f}"
         )
     path = render.quoted(result.path)
     yield "\nnext:"

@@ -1,6 +1,6 @@
 """`mnistctl eval`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mnistctl.cli import display, render
+from mnistctl.cli.completion import complete_splits
 from mnistctl.cli.options import (
     CustomClassOption,
     DataDirOption,
@@ -35,8 +36,10 @@ def evaluate(
     split: Annotated[
         str,
         typer.Option(
-            metavar="NAME",
-            help="Split to evaluate on: train, validation, test, or for qmnist test10k or test50k.",
+            metavar="NAME,...",
+            autocompletion=complete_splits,
+            help="Split to evaluate on: train, validation, test, or for qmnist test10k or test50k; or "
+            "several, side by side.",
         ),
     ] = "test",
     dataset: Annotated[
@@ -74,15 +77,17 @@ def evaluate(
 ) -> None:
     """Evaluate a model on a dataset.
 
-    Prints accuracy, calibration error, metrics per class and the confusion matrix.
+    Prints accuracy, calibration error, metrics per class and the confusion matrix. For several splits
+    it prints one table of accuracy, loss, calibration error and rejected images.
     """
     import mnistctl
 
+    names = split.split(",")
     with display.live(quiet=quiet):
-        report = mnistctl.evaluate(
+        reports = mnistctl.evaluate(
             model,
             dataset=dataset,
-            split=split,
+            split=names,
             batch_size=batch_size,
             predictions=predictions,
             robustness=robustness,
@@ -90,8 +95,36 @@ def evaluate(
             arch=arch,
             data_dir=data_dir,
         )
-    render.show(report, _render, as_json=as_json)
-    report.check_min_accuracy(min_accuracy)
+    if len(names) == 1:
+        render.show(reports[0], _render, as_json=as_json)
+    else:
+        render.show(reports, _render_side_by_side, as_json=as_json)
+    for report in reports:
+        report.check_min_accuracy(min_accuracy)
+
+
+def _render_side_by_side(reports: "Sequence[Report]") -> Iterator[RenderableType]:
+    table = render.table(reports[0].dataset, *(report.split for report in reports))
+    loss = _loss_name(reports[0])
+    rows = ("images", "accuracy", "95% interval, from", "to", loss, "calibration error", "rejected")
+    columns = [
+        (
+            f"{report.images:,}",
+            render.percent(report.accuracy),
+            *map(render.percent, report.accuracy_interval),
+            f"{report.loss:.4f}",
+            render.percent(report.calibration_error),
+            render.percent(report.rejected),
+        )
+        for report in reports
+    ]
+    for row in zip(rows, *columns, strict=True):
+        table.add_row(*row)
+    yield table
+    yield from _not_calibrated(reports[0])
+    plots = [Path(path) for report in reports for path in report.plots]
+    if plots:
+        yield f"\n{len(plots)} plots in {plots[0].parent}"
 
 
 def _render(report: "Report") -> Iterator[RenderableType]:
@@ -104,7 +137,7 @@ def _render(report: "Report") -> Iterator[RenderableType]:
     )
     rejected = "none" if report.rejected is None else render.percent(report.rejected)
     yield (
-        f"loss {report.loss:.4f}, expected calibration error "
+        f"{_loss_name(report)} {report.loss:.4f}, expected calibration error "
         f"{render.percent(report.calibration_error)}, rejected {rejected}\n"
     )
     metrics = render.table("class", "images", "precision", "recall", "F1")
@@ -122,8 +155,18 @@ def _render(report: "Report") -> Iterator[RenderableType]:
         yield f"\nmost confused: {', '.join(pairs)}"
     if report.robustness:
         yield _robustness(report)
+    yield from _not_calibrated(report)
     if report.plots:
         yield f"\nplots: {', '.join(report.plots)}"
+
+
+def _loss_name(report: "Report") -> str:
+    return "loss" if report.not_calibrated else "calibrated loss"
+
+
+def _not_calibrated(report: "Report") -> Iterator[str]:
+    if report.not_calibrated:
+        yield f"\nnot calibrated: {report.not_calibrated}"
 
 
 def _robustness(report: "Report") -> Table:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mnistctl.cli import display, render
+from mnistctl.cli.completion import complete_formats
 from mnistctl.cli.options import (
     CustomClassOption,
     DataDirOption,
@@ -34,12 +35,6 @@ _DIFFERENCES = (  # key of `Parity`, title, format
 )
 
 
-def _complete_formats(incomplete: str) -> list[tuple[str, str]]:
-    return [
-        (name, item.summary) for name, item in formats.FORMATS.items() if name.startswith(incomplete)
-    ]
-
-
 def export(
     model: ModelArgument = None,
     format_names: Annotated[
@@ -48,7 +43,7 @@ def export(
             "--format",
             metavar="LIST",
             help=f"Formats to write, separated by commas: {', '.join(formats.FORMATS)}.",
-            autocompletion=_complete_formats,
+            autocompletion=complete_formats,
         ),
     ] = formats.ONNX,
     output: Annotated[

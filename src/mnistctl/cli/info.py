@@ -77,7 +77,7 @@ def _architecture(metadata: "Metadata") -> str:
 
 def _calibration(metadata: "Metadata") -> str:
     if not metadata.calibration_images:
-        return "none (no validation images); no image is rejected"
+        return f"none ({metadata.not_calibrated}); no image is rejected"
     temperature = "" if metadata.members else f"temperature {metadata.temperature:.4g}; "
     return (
         f"{temperature}rejects images with a familiarity below {metadata.threshold:.4g}; fitted on "

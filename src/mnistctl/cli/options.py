@@ -1,51 +1,14 @@
-"""Options that several commands share, and their completions for the shell."""
+"""Options that several commands share."""
 
 import functools
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from mnistctl.cli.completion import complete_datasets, complete_models
 from mnistctl.errors import UsageError
-
-# What completes an option is imported when a shell asks for it: `--help` needs none of it.
-
-
-def complete_archs(incomplete: str) -> list[tuple[str, str]]:
-    """The architectures whose names start with this text."""
-    from mnistctl.settings import architectures
-
-    summaries = {name: item.summary for name, item in architectures.ARCHITECTURES.items()}
-    return _completions({name: summaries.get(name, "") for name in architectures.sizes()}, incomplete)
-
-
-def complete_datasets(incomplete: str) -> list[tuple[str, str]]:
-    """The datasets whose names start with this text."""
-    from mnistctl.datasets import catalog  # NumPy, 0.07 s
-
-    return _completions({name: item.summary for name, item in catalog.DATASETS.items()}, incomplete)
-
-
-def complete_recipes(incomplete: str) -> list[tuple[str, str]]:
-    """The recipes whose names start with this text."""
-    from mnistctl.settings import recipes
-
-    return _completions({name: item.summary for name, item in recipes.read_all().items()}, incomplete)
-
-
-def complete_runs(incomplete: str) -> list[str]:
-    """The runs in the working folder whose names start with this text, the newest first."""
-    from mnistctl.run import run_folder
-
-    names = [run.folder.name for run in run_folder.find_all()]
-    return [name for name in reversed(names) if name.startswith(incomplete)]
-
-
-def _completions(summaries: Mapping[str, str], incomplete: str) -> list[tuple[str, str]]:
-    return [(name, text) for name, text in summaries.items() if name.startswith(incomplete)]
-
 
 MODEL_HELP = "Model: a file, a run folder, the name of a run, or 'bundled'."
 _MODEL_DEFAULT = "the newest run, or bundled"
@@ -55,7 +18,7 @@ ModelArgument = Annotated[
     typer.Argument(
         metavar="MODEL",
         help=MODEL_HELP,
-        autocompletion=complete_runs,
+        autocompletion=complete_models,
         show_default=_MODEL_DEFAULT,
     ),
 ]
@@ -64,7 +27,7 @@ ModelOption = Annotated[
     typer.Option(
         metavar="MODEL",
         help=MODEL_HELP,
-        autocompletion=complete_runs,
+        autocompletion=complete_models,
         show_default=_MODEL_DEFAULT,
     ),
 ]
@@ -77,7 +40,11 @@ CustomClassesOption = Annotated[
 NoPlotsOption = Annotated[bool, typer.Option("--no-plots", help="Draw no plots.")]
 DatasetArgument = Annotated[
     str,
-    typer.Argument(metavar="DATASET", help="Name of the dataset.", autocompletion=complete_datasets),
+    typer.Argument(
+        metavar="DATASET",
+        help="Name of a dataset, or a folder of pictures.",
+        autocompletion=complete_datasets,
+    ),
 ]
 DataDirOption = Annotated[
     Path | None,

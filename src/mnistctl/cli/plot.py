@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 
 from mnistctl.cli import display, render
+from mnistctl.cli.completion import complete_runs
 from mnistctl.cli.options import (
     CustomClassesOption,
     DataDirOption,
     JsonOption,
     QuietOption,
-    complete_runs,
 )
 
 
@@ -31,8 +31,24 @@ def plot(
             "--output",
             "-o",
             metavar="FILE",
-            help="PNG file for the learning curves of several runs.",
-            show_default="runs/curves.png, which is replaced",
+            help="File for the learning curves: .png, .svg or .pdf. Then nothing else is drawn.",
+            show_default="runs/curves.png for several runs, else the run folder; both are replaced",
+        ),
+    ] = None,
+    title: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Title of the learning curves.",
+            show_default="the name of the run, or the number of runs",
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT,...",
+            help="Names of the runs in the plot of the learning curves, one per run.",
+            show_default="the names of the runs",
         ),
     ] = None,
     arch: CustomClassesOption = None,
@@ -40,9 +56,16 @@ def plot(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Redraw the plots of runs and overlay the learning curves of several runs."""
+    """Overlay the learning curves of several runs, or redraw all plots of one run."""
     import mnistctl
 
     with display.live(quiet=quiet):
-        result = mnistctl.plot(runs or (), output=output, arch=arch or (), data_dir=data_dir)
+        result = mnistctl.plot(
+            runs or (),
+            output=output,
+            title=title,
+            labels=[label.strip() for label in labels.split(",")] if labels else (),
+            arch=arch or (),
+            data_dir=data_dir,
+        )
     render.show(result, lambda result: result.plots, as_json=as_json)

@@ -1,5 +1,8 @@
 """`mnistctl predict`."""
 
+import contextlib
+import logging
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +23,8 @@ from mnistctl.errors import PictureError, UsageError
 
 if TYPE_CHECKING:
     from mnistctl.api.predict import PictureResult
+
+_log = logging.getLogger(__name__)
 
 _REJECTED = "rejected"  # the column of pictures without an answer
 
@@ -64,17 +69,22 @@ def predict(
         Path | None,
         typer.Option(
             metavar="PATH",
-            help="PNG file for the picture with boxes and labels; for several pictures, a folder.",
+            help="PNG, SVG or PDF file for the picture with boxes and labels; for several pictures, a "
+            "folder.",
         ),
     ] = None,
     explain: Annotated[
         Path | None,
         typer.Option(
             metavar="PATH",
-            help="PNG file for a plot of how the picture was processed; for several pictures, a "
-            "folder.",
+            help="PNG, SVG or PDF file for a plot of how the picture was read, and why; for several "
+            "pictures, a folder.",
         ),
     ] = None,
+    example: Annotated[
+        bool,
+        typer.Option("--example", help="Read the example picture that comes with mnistctl."),
+    ] = False,
     recursive: Annotated[
         bool, typer.Option("--recursive", "-r", help="Search sub-folders too.")
     ] = False,
@@ -92,6 +102,21 @@ def predict(
             "report the accuracy.",
         ),
     ] = False,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Number of processes that decode pictures, 1 or more. Pays for some hundred pictures.",
+        ),
+    ] = 1,
+    skip_done: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Skip the pictures that this output of an interrupted --jsonl has. To continue it: "
+            "--jsonl --skip-done FILE >> FILE.",
+        ),
+    ] = None,
     arch: CustomClassOption = None,
     as_json: JsonOption = False,
     as_jsonl: Annotated[
@@ -102,18 +127,24 @@ def predict(
 ) -> None:
     """Recognise the digits in pictures.
 
-    Photos and drawings work, dark or light ink on any paper. Pictures that show no digit are rejected.
+    Photos and drawings work, dark or light ink on any paper. A picture that does not look like a digit
+    is rejected. Some letters and other drawings do look like one.
     """
-    import mnistctl
-
     if as_json + as_jsonl + as_csv > 1:
         raise UsageError("--json, --jsonl and --csv: choose one")
-    names = [*(pictures or []), *(_read_names(from_file) if from_file else [])]
-    if not names:
-        raise UsageError("no pictures: name some, or a file with names (--from-file)")
+    if not (pictures or from_file or example):
+        raise UsageError("no pictures: name some, or try 'mnistctl predict --example'")
+    import mnistctl
+    from mnistctl.api import picture_requests  # NumPy, 0.07 s
+
+    names = [*(pictures or []), *(picture_requests.read_names(from_file) if from_file else [])]
     summary = _Summary()
     # Results on a terminal show the progress themselves, and a bar would break their lines.
     with display.live(quiet=quiet, bars=not sys.stdout.isatty()):
+        if example:
+            names.append(str(picture_requests.EXAMPLE))
+            _log.info(f"the example picture is {picture_requests.EXAMPLE}")
+        finished = _read_finished(skip_done, as_jsonl=as_jsonl) if skip_done else set()
         predictor = mnistctl.open_model(
             model, top=top, threshold=threshold, reject=not no_reject, split=split, arch=arch
         )
@@ -122,6 +153,8 @@ def predict(
             recursive=recursive,
             labels_from_names=labels_from_names,
             keep_pictures=annotate is not None or explain is not None,
+            jobs=jobs,
+            skip=finished,
         )
         results = mnistctl.annotate(results, predictor, annotate=annotate, explain=explain)
         results = summary.count(results)
@@ -130,23 +163,33 @@ def predict(
         elif as_jsonl:
             predict_output.write_json_lines(results)
         elif as_csv:
-            predict_output.write_csv(results, top=top, split=split, with_truth=labels_from_names)
+            predict_output.write_csv(
+                results, top=predictor.top, split=split, with_truth=labels_from_names
+            )
         else:
             predict_output.write_text(results, preview=preview)
+            if explain is None and summary.rejected:
+                _log.info(
+                    "--explain why.png shows why a picture was rejected, --explain why/ for several"
+                )
     if labels_from_names:
         class_names = predictor.predictor.metadata.class_names
         summary.show_accuracy(class_names, only_line=as_json or as_jsonl or as_csv)
     summary.require()
 
 
-def _read_names(file: Path) -> list[str]:
-    """The lines of a file, or of standard input for -; without empty lines."""
-    try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"--from-file {file}: {reason}") from error
-    return [line for line in text.splitlines() if line.strip()]
+def _read_finished(file: Path, *, as_jsonl: bool) -> set[str]:
+    """The pictures in earlier results. If stdout continues that file, its incomplete last line goes."""
+    from mnistctl.api import picture_requests
+
+    finished = picture_requests.read_finished(file)
+    _log.info(f"skipping {len(finished.files):,} pictures that are in {file}")
+    with contextlib.suppress(OSError):  # stdout may be no file
+        if os.path.samestat(os.fstat(sys.stdout.fileno()), file.stat()):
+            if not as_jsonl:
+                raise UsageError(f"--skip-done {file}: the results are appended to it, so use --jsonl")
+            os.truncate(file, finished.complete_bytes)
+    return finished.files
 
 
 class _Summary:
@@ -155,6 +198,8 @@ class _Summary:
     def __init__(self) -> None:
         self._pictures = 0
         self._errors = 0
+        self._without_label = 0
+        self.rejected = 0
         self._answers: Counter[tuple[str, str]] = Counter()  # (true label, answer)
 
     def count(self, results: "Iterable[PictureResult]") -> "Iterator[PictureResult]":
@@ -164,9 +209,12 @@ class _Summary:
             if result.error is not None:
                 self._errors += 1
                 render.show_error(result.error)
-            if result.truth is not None:
-                prediction = result.prediction
-                has_answer = prediction is not None and not prediction.rejected
+            prediction = result.prediction
+            has_answer = prediction is not None and not prediction.rejected
+            self.rejected += any(digit.prediction.rejected for digit in result.digits)
+            if result.truth is None:
+                self._without_label += 1
+            else:
                 self._answers[result.truth, result.text if has_answer else _REJECTED] += 1
             yield result
 
@@ -180,6 +228,8 @@ class _Summary:
         total = self._answers.total()
         right = sum(count for (truth, answer), count in self._answers.items() if truth == answer)
         line = f"accuracy {render.percent(right / total if total else None)} on {total:,} pictures"
+        if self._without_label:
+            line += f"; {self._without_label:,} without a label in the name could not be scored"
         if only_line:
             render.console(stderr=True).print(line)
             return

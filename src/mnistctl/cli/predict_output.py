@@ -10,9 +10,11 @@ from rich.cells import set_cell_size
 from rich.text import Text
 
 from mnistctl.cli import render, terminal_art
+from mnistctl.errors import printable
 
 if TYPE_CHECKING:
     from mnistctl.api.predict import Detection, PictureResult
+    from mnistctl.models.predictor import Prediction
 
 _FILE_WIDTH = 40  # columns for the file name; a longer name moves the rest to the right
 
@@ -53,7 +55,9 @@ def write_csv(results: "Iterable[PictureResult]", *, top: int, split: bool, with
     )
     writer.writeheader()
     for result in results:
-        row = {"file": result.file, "error": result.error, "truth": result.truth}
+        # Only a terminal acts on control characters.
+        file = printable(result.file) if sys.stdout.isatty() else result.file
+        row = {"file": file, "error": result.error, "truth": result.truth}
         for digit in result.digits:
             prediction = digit.prediction
             cells = [cell for answer in prediction.top for cell in answer]
@@ -81,7 +85,7 @@ def write_text(results: "Iterable[PictureResult]", *, preview: bool) -> None:
             continue
         if preview:
             for digit in result.digits:
-                render.show_text([f"{result.file}\n{terminal_art.block_art(digit.image)}"])
+                render.show_text([f"{printable(result.file)}\n{terminal_art.block_art(digit.image)}"])
         if result.is_split:
             render.show_text(_number_lines(result))
             continue
@@ -89,30 +93,40 @@ def write_text(results: "Iterable[PictureResult]", *, preview: bool) -> None:
             heading = f"{'file':<{_FILE_WIDTH}}  label  probability  runners-up"
             render.show_text([Text(heading, style="dim")])
             has_heading = True
-        render.show_text([_digit_line(result.file, result.digits[0])])
+        render.show_text([_digit_line(printable(result.file), result.digits[0])])
 
 
 def _digit_line(file: str, digit: "Detection") -> Text:
     prediction = digit.prediction
     name = file if len(file) > _FILE_WIDTH else set_cell_size(file, _FILE_WIDTH)
-    probability = render.percent(prediction.probability)
     if prediction.rejected:
-        best_guess = f"{prediction.reason}; best guess {prediction.label}, {probability}"
-        return Text.assemble(name, "  ", (f"{'–':>5}", "bold"), f"  {'–':>11}  {best_guess}")
+        return Text.assemble(
+            name, "  ", (f"{'–':>5}", "bold"), f"  {'–':>11}  {_rejection(prediction)}"
+        )
     runners_up = ", ".join(f"{label} {render.percent(share)}" for label, share in prediction.top[1:])
     label = (f"{prediction.label:>5}", "bold")
+    probability = render.percent(prediction.probability)
     return Text.assemble(name, "  ", label, f"  {probability:>11}  {runners_up}")
+
+
+def _rejection(prediction: "Prediction") -> str:
+    """Why a digit is rejected, and the best guess, if the picture may show a digit."""
+    from mnistctl.models.predictor import BLANK, SEVERAL_DIGITS  # imports NumPy; done by now
+
+    if prediction.reason in (BLANK, SEVERAL_DIGITS):
+        return str(prediction.reason)
+    guess = f"{prediction.label}, {render.percent(prediction.probability)}"
+    return f"{prediction.reason}; best guess {guess}"
 
 
 def _number_lines(result: "PictureResult") -> Iterator[Text]:
     """The number, then a line for each digit."""
     number = result.text.replace("\n", " / ") or "blank"
-    yield Text.assemble(result.file, "  ", (number, "bold"))
+    yield Text.assemble(printable(result.file), "  ", (number, "bold"))
     for digit in result.digits:
         prediction, box = digit.prediction, digit.box
         place = f"{box.width}×{box.height} at {box.left}, {box.top}"
         answer = f"{prediction.label}  {render.percent(prediction.probability)}"
         if prediction.rejected:
-            guess = f"{prediction.label}, {render.percent(prediction.probability)}"
-            answer = f"?  {prediction.reason}; best guess {guess}"
+            answer = f"?  {_rejection(prediction)}"
         yield Text(f"  {answer:<12} {place}", style="" if prediction.rejected else "dim")

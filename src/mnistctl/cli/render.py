@@ -6,12 +6,14 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mnistctl.cli import layout
+from mnistctl.errors import printable
 from mnistctl.types import Result
 
 _MAX_WIDTH = 10_000  # columns
@@ -19,9 +21,22 @@ _MAX_WIDTH = 10_000  # columns
 ResultT = TypeVar("ResultT", bound=Result | Sequence[Result])
 
 
+class _Console(Console):
+    """Wraps text between words on a terminal. In a pipe or a file nothing is wrapped."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """See `Console.print`."""
+        if self.file.isatty():
+            texts = (Text(item) if isinstance(item, str) else item for item in objects)
+            objects = tuple(
+                layout.fit_text(item, self.width) if isinstance(item, Text) else item for item in texts
+            )
+        super().print(*objects, **options)
+
+
 def console(*, stderr: bool = False) -> Console:
     """A console on the current stdout or stderr; no markup, because names may hold [brackets]."""
-    return Console(stderr=stderr, highlight=False, markup=False, soft_wrap=stderr)
+    return _Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
 
 
 def show(
@@ -43,17 +58,21 @@ def show(
 
 
 def show_text(parts: Iterable[RenderableType]) -> None:
-    """Print texts and tables. Nothing is cut: the terminal wraps lines that are too long."""
+    """Print texts and tables, fitted to the terminal. Nothing is cut."""
     screen = console()
-    width = screen.width
+    width = terminal_width() or _MAX_WIDTH
     for part in parts:
-        if isinstance(part, Table) and all(column.no_wrap for column in part.columns):
-            options = screen.options.update(max_width=_MAX_WIDTH)
-            screen.width = max(width, screen.measure(part, options=options).maximum)
-            screen.print(part)
+        fitted = layout.fit_table(part, width) if isinstance(part, Table) else [part]
+        for item in fitted:
+            if isinstance(item, Table):
+                screen.width = max(width, layout.needed_width(item.columns))
+            screen.print(item, soft_wrap=not isinstance(item, Table))
             screen.width = width
-        else:
-            screen.print(part, soft_wrap=isinstance(part, str | Text))
+
+
+def terminal_width() -> int | None:
+    """The width of the terminal on stdout, in columns; None: stdout is a pipe or a file."""
+    return console().width if sys.stdout.isatty() else None
 
 
 def show_json(value: Any) -> None:
@@ -64,20 +83,27 @@ def show_json(value: Any) -> None:
 
 def show_error(message: str) -> None:
     """Print one line on stderr about a problem that does not stop the command."""
-    print(f"mnistctl: {message}", file=sys.stderr)
+    console(stderr=True).print(f"mnistctl: {printable(message)}")
 
 
-def table(*headings: str, title: str | None = None, left: Sequence[int] = (0,)) -> Table:
+def table(
+    *headings: str,
+    title: str | None = None,
+    left: Sequence[int] = (0,),
+    wrap: Sequence[int] = (),
+) -> Table:
     """An empty table in the style of all tables.
 
     Args:
         headings: of the columns.
         title: above the table.
         left: the indices of the columns that are aligned left; the others hold numbers.
+        wrap: the indices of the columns with text that may be wrapped on a narrow terminal.
     """
     grid = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
     for index, heading in enumerate(headings):
-        grid.add_column(heading, justify="left" if index in left else "right", no_wrap=True)
+        justify: Literal["left", "right"] = "left" if index in left else "right"
+        grid.add_column(heading, justify=justify, no_wrap=index not in wrap)
     return grid
 
 

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
 
 _SHADES = " ░▒▓█"
 _BRAILLE = 0x2800  # the empty cell
+BRAILLE_WIDTH = 14  # columns of an image
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # by row and column of a cell
 
 

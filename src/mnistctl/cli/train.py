@@ -1,5 +1,6 @@
 """`mnistctl train`."""
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,12 +10,12 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from mnistctl.cli import display, render
+from mnistctl.cli.completion import complete_runs, complete_trackers
 from mnistctl.cli.options import (
     DataDirOption,
     JsonOption,
     NoPlotsOption,
     QuietOption,
-    complete_runs,
     plots_choice,
     plots_option,
 )
@@ -35,7 +36,7 @@ def train(
         typer.Option(
             metavar="NAME",
             help="Name of the run folder in runs/.",
-            show_default="DATASET-ARCH-NUMBER",
+            show_default="DATASET-RECIPE-NUMBER",
         ),
     ] = None,
     config: Annotated[
@@ -61,7 +62,7 @@ def train(
         int,
         typer.Option(
             metavar="N",
-            help="Train this many runs with consecutive seeds, 1 or more, and report the mean and "
+            help="Train this many runs with consecutive seeds, 1 to 1,000, and report the mean and "
             "standard deviation of the validation accuracy.",
         ),
     ] = 1,
@@ -71,8 +72,17 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME",
+            autocompletion=complete_trackers,
             help="Also log metrics to the run folder for this tracker. Only 'tensorboard' is "
             "supported.",
+        ),
+    ] = None,
+    arch_arg: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Argument of the net, such as width=32 for a custom architecture. Can be repeated. VALUE "
+            "is a TOML value or text.",
         ),
     ] = None,
     data_dir: DataDirOption = None,
@@ -83,8 +93,8 @@ def train(
     """Train a model.
 
     The model with the best validation accuracy is saved in runs/NAME. A recipe supplies the settings,
-    a settings file overrides the recipe, and options override both. 'mnistctl recipes --json' shows the
-    settings of each recipe.
+    a settings file overrides the recipe, and options override both. 'mnistctl recipes NAME' shows the
+    settings of a recipe.
     """
     import mnistctl
 
@@ -98,6 +108,7 @@ def train(
         "plots": plots_choice(plots, no_plots),
         "track": track,
         "data_dir": data_dir,
+        "arch_args": dict(map(_parse_argument, arch_arg or ())) or None,
     }
     with display.live(quiet=quiet):
         if seeds == 1:
@@ -107,30 +118,54 @@ def train(
     if not torchrun.is_leader():
         return
     if seeds == 1:
-        render.show(result, _render, as_json=as_json)
+        render.show(result, functools.partial(_render, quiet=quiet), as_json=as_json)
     else:
         render.show(series, _render_seeds, as_json=as_json)
 
 
-def _render(result: "TrainResult") -> Iterator[RenderableType]:
+def _parse_argument(text: str) -> tuple[str, Any]:
+    """The name and the value of an argument of the net."""
+    import tomllib  # 1 ms, which `--help` does without
+
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise UsageError(f"--arch-arg {text}: expected NAME=VALUE, such as width=32")
+    try:
+        return name, tomllib.loads(f"value = {value}")["value"]
+    except (ValueError, RecursionError):
+        return name, value
+
+
+def _render(result: "TrainResult", *, quiet: bool) -> Iterator[RenderableType]:
     processes = f" × {result.processes}" if result.processes > 1 else ""
-    yield (
-        f"\n{result.arch} ({result.parameters:,} parameters) on {result.dataset}, {result.device}"
+    summary = (
+        f"{result.arch} ({result.parameters:,} parameters) on {result.dataset}, {result.device}"
         f"{processes}, {result.precision}: trained in {result.train_seconds:.1f} s"
     )
-    if result.validation_accuracy is not None:
-        yield (
-            f"validation accuracy {render.percent(result.validation_accuracy)} "
-            f"after epoch {result.best_epoch}"
-        )
+    yield summary if quiet else f"\n{summary}"
+    accuracy, chance = result.validation_accuracy, result.chance_accuracy
+    if accuracy is not None:
+        yield f"validation accuracy {render.percent(accuracy)} after epoch {result.best_epoch}"
     yield Text.assemble("saved in ", (result.run, "bold"))
     if result.plots:
         yield f"plots: {', '.join(Path(path).name for path in result.plots)}"
+    if accuracy is not None and chance is not None and accuracy <= chance:
+        yield (
+            f"no better than always predicting the most frequent class ({render.percent(chance)}); try a "
+            "lower --learning-rate, or more --epochs"
+        )
+    elif not quiet:
+        yield from _next_commands(result)
+
+
+def _next_commands(result: "TrainResult") -> Iterator[str]:
     run = render.quoted(result.run)
     is_custom = Architecture.parse(result.arch).is_custom
     arch = f" --arch {render.quoted(result.arch)}" if is_custom else ""
+    splits = "train,test" if result.validation_accuracy is None else "train,validation,test"
     yield "\nnext:"
     yield f"  mnistctl eval {run}{arch}"
+    yield f"  mnistctl eval {run}{arch} --split {splits}"
     yield f"  mnistctl predict digit.png --model {run}{arch}"
     yield f"  mnistctl export {run}{arch}"
 

@@ -8,7 +8,13 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from mnistctl.cli.options import complete_archs, complete_datasets, complete_recipes, complete_runs
+from mnistctl.cli.completion import (
+    complete_archs,
+    complete_datasets,
+    complete_devices,
+    complete_models,
+    complete_recipes,
+)
 from mnistctl.errors import UsageError
 from mnistctl.settings.setting import Panel, Setting
 from mnistctl.settings.train_settings import OPTIONS
@@ -17,13 +23,21 @@ _COMPLETIONS: dict[str, Callable[[str], Any]] = {
     "recipe": complete_recipes,
     "arch": complete_archs,
     "dataset": complete_datasets,
-    "init": complete_runs,
+    "device": complete_devices,
+    "init": complete_models,
 }
+
+_NAMES = {"learning_rate": ("--learning-rate", "--lr")}  # of options with more than one
 
 _METAVARS = {int: "N", float: "VALUE", tuple: "LIST"}  # others: NAME
 
 # The panels of the options that are not settings; all others are in the panel "Run".
-_PANELS: dict[str, Panel | None] = {"data_dir": Panel.DATA, "as_json": None, "quiet": None}
+_PANELS: dict[str, Panel | None] = {
+    "arch_arg": Panel.MODEL,
+    "data_dir": Panel.DATA,
+    "as_json": None,
+    "quiet": None,
+}
 
 
 def with_settings(function: Callable[..., None]) -> Callable[..., None]:
@@ -46,6 +60,7 @@ def with_settings(function: Callable[..., None]) -> Callable[..., None]:
 
 def _option(setting: Setting) -> Any:
     option = typer.Option(
+        *_NAMES.get(setting.name, ()),
         help=_help(setting),
         metavar="MODEL" if setting.name == "init" else _METAVARS.get(setting.type, "NAME"),
         show_default=setting.default_note or False,

@@ -2,12 +2,13 @@
 
 import logging
 import os
+import shlex
 from pathlib import Path
 
 from mnistctl.datasets import bundled_digits, catalog, fetch, idx, splits, user_folder, verify
 from mnistctl.datasets.catalog import Dataset
 from mnistctl.datasets.splits import Split
-from mnistctl.errors import UsageError, unknown_name
+from mnistctl.errors import DownloadError, UsageError, shorten, unknown_name
 from mnistctl.system import files
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "load",
     "load_for_training",
     "raw_folder",
+    "repair_command",
 ]
 
 _log = logging.getLogger(__name__)
@@ -36,10 +38,10 @@ def find_dataset(name: str) -> Dataset | Path:
     """
     if name in catalog.DATASETS:
         return catalog.DATASETS[name]
-    if name and Path(name).is_dir():
+    if os.path.isdir(name):  # False for names that no file can have
         return Path(name).resolve()  # an absolute path is never mistaken for a name
-    if name and (Path(name).name != name or Path(name).exists()):
-        raise UsageError(f"--dataset {name}: not a folder")
+    if name and (Path(name).name != name or os.path.exists(name)):
+        raise UsageError(f"--dataset {shorten(name)}: not a folder")
     raise unknown_name("dataset", name, catalog.DATASETS)
 
 
@@ -84,7 +86,15 @@ def raw_folder(dataset: Dataset, data_dir: Path | None = None) -> Path:
 def is_on_disk(dataset: Dataset, data_dir: Path | None = None) -> bool:
     """Whether all raw files of a dataset are there. They are not verified."""
     folder = raw_folder(dataset, data_dir)
-    return all((folder / file.name).is_file() for file in dataset.files)
+    return all(os.path.isfile(folder / file.name) for file in dataset.files)
+
+
+def repair_command(dataset: Dataset, data_dir: Path | None) -> str:
+    """The command that replaces the damaged files of a dataset."""
+    if not dataset.folder:
+        return "pip install --force-reinstall mnistctl"
+    option = "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
+    return f"mnistctl download {dataset.name}{option}"
 
 
 def load(
@@ -174,9 +184,12 @@ def _reduce(train: Split, subset: int | None, split_seed: int) -> Split:
 def _load_raw_files(dataset: Dataset, split: str, data_dir: Path | None) -> Split:
     """Load "train" or "test" of a dataset in the catalog."""
     folder, raw_files = raw_folder(dataset, data_dir), dataset.split_files[split]
-    if not all((folder / file.name).is_file() for file in raw_files):
-        fetch.fetch(dataset, folder)
-    fix = f"run 'mnistctl download {dataset.name}'" if dataset.folder else "install mnistctl again"
+    if not all(os.path.isfile(folder / file.name) for file in raw_files):
+        try:
+            fetch.fetch(dataset, folder)
+        except DownloadError as error:
+            raise DownloadError(f"{error}, or use '--dataset digits', which needs no download") from error
+    fix = f"run: {repair_command(dataset, data_dir)}"
     raw = [verify.read(folder / file.name, file, fix=fix) for file in raw_files]
     names = [file.name for file in raw_files]
     if unverified := [name for name, file in zip(names, raw, strict=True) if not file.verified]:

@@ -5,7 +5,7 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,7 +14,7 @@ from mnistctl.datasets import http, verify
 from mnistctl.datasets.catalog import Dataset, RawFile
 from mnistctl.errors import DataError, DownloadError
 from mnistctl.run import progress
-from mnistctl.system import files
+from mnistctl.system import files, temporary
 from mnistctl.types import Result
 
 _log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def fetch(
     mirrors = _mirrors(dataset, source, mirror)
     timeout_s = FIRST_BYTE_TIMEOUT_S if first_byte_timeout_s is None else first_byte_timeout_s
     with _locked(folder):
-        files.remove_partials(folder)
+        temporary.clean_up(folder)
         return [
             _fetch_file(dataset, file, folder, source_folder, mirrors, timeout_s)
             for file in dataset.files
@@ -139,7 +139,9 @@ def _fetched(file: RawFile, folder: Path, status: str, source: str | None = None
 
 
 def _copy(path: Path, file: RawFile) -> tuple[verify.RawContent, str]:
-    return verify.unpack(files.read_bytes(path), file, name=str(path)), str(path)
+    return verify.unpack(
+        files.read_bytes(path, limit_bytes=files.LARGE_LIMIT_BYTES), file, name=str(path)
+    ), str(path)
 
 
 def _find_in(source: Path, dataset: Dataset, file: RawFile) -> Path:
@@ -161,7 +163,7 @@ def _download(
 ) -> tuple[verify.RawContent, str]:
     """The raw file from the first mirror that sends the published archive, and its URL."""
     archive = f"{file.name}.gz"
-    failures: dict[str, None] = {}  # an ordered set
+    failures: dict[tuple[str, str], None] = {}  # an ordered set of hosts and errors
     budget_s = timeout_s
     for number, mirror in enumerate(mirrors):
         url = mirror + archive
@@ -179,14 +181,21 @@ def _download(
                 raise DataError("not the published archive")
             return raw, url
         except DataError as error:
-            failures[f"{_host(url)}: {error}"] = None
+            failures[_host(url), str(error)] = None
         # A mirror uses up at most its share, even if it fails later, in the middle of the body.
         budget_s -= min(time.monotonic() - started, first_byte_timeout_s)
     raise DownloadError(
-        f"{archive} could not be downloaded ({'; '.join(failures)}); get the files elsewhere and run "
-        f"'mnistctl download {dataset.name} --from FOLDER', or use '--dataset digits', which needs "
-        "no download"
+        f"{_reason(archive, failures)}; get the files elsewhere and run "
+        f"'mnistctl download {dataset.name} --from FOLDER'"
     )
+
+
+def _reason(archive: str, failures: Mapping[tuple[str, str], None]) -> str:
+    """Why no mirror sent an archive, from hosts and their errors."""
+    if len(failures) > 1 and {error for _, error in failures} <= http.UNREACHABLE:
+        return f"no network: none of {len(failures)} mirrors could be reached"
+    details = "; ".join(f"{host}: {error}" for host, error in failures)
+    return f"{archive} could not be downloaded ({details})"
 
 
 def _host(url: str) -> str:

@@ -30,6 +30,8 @@ _MESSAGES = (
     ("Connection reset", "connection lost"),
 )
 
+UNREACHABLE = {"host not found", "could not connect"}  # the messages of a machine without a network
+
 T = TypeVar("T")
 
 

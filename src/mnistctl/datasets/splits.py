@@ -1,6 +1,6 @@
 """Splits of a dataset, and how images are divided into them, independently of the training seed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,6 +31,10 @@ class Split:
         """A split of some of the images."""
         return replace(self, name=name, images=self.images[rows], labels=self.labels[rows])
 
+    def largest_share(self) -> float | None:
+        """The share of the images that are of the most frequent class; None: no images."""
+        return float(np.bincount(self.labels).max() / len(self.labels)) if len(self.labels) else None
+
 
 def hold_out(labels: Labels, *, size: int | None, split_seed: int) -> tuple[Rows, Rows]:
     """Divide rows into (train, validation), with every class in proportion, both in rising order.
@@ -50,15 +54,30 @@ def hold_out(labels: Labels, *, size: int | None, split_seed: int) -> tuple[Rows
         raise UsageError(
             f"--validation-size {size:,}: there are only {count:,} training images to hold out from"
         )
-    exact = np.bincount(labels) * size / count
+    counts = np.bincount(labels)
+    exact = counts * size / count
     quotas = np.floor(exact).astype(np.intp)
-    # The rows lost by rounding down go to the classes that lost most.
-    quotas[np.argsort(quotas - exact, kind="stable")[: size - quotas.sum()]] += 1
+    # The rows lost by rounding down go to the classes that have none yet, then to those that lost most.
+    rank = quotas - exact
+    rank[(quotas == 0) & (counts > 1)] -= 1
+    quotas[np.argsort(rank, kind="stable")[: size - quotas.sum()]] += 1
     random = np.random.default_rng(split_seed)
     held_out = np.zeros(count, dtype=bool)
     for label, quota in enumerate(quotas):
         held_out[random.permutation(np.flatnonzero(labels == label))[:quota]] = True
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def of_class(hashes: Iterable[str]) -> dict[str, str]:
+    """The splits of the pictures of one class by their hashes: `by_content`, with one exception.
+
+    If none is for validation and two or more are for training, one of these is for validation.
+    """
+    names = {sha256: by_content(sha256) for sha256 in hashes}
+    train = [sha256 for sha256, name in names.items() if name == "train"]
+    if len(train) > 1 and "validation" not in names.values():
+        names[max(train)] = "validation"  # the one that is nearest to the hashes of validation pictures
+    return names
 
 
 def by_content(sha256: str) -> str:

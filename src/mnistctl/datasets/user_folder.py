@@ -19,6 +19,7 @@ from mnistctl.types import Images
 _log = logging.getLogger(__name__)
 
 MIN_CLASSES, MAX_CLASSES = 2, 100
+_PICTURES_PER_CLASS = 30  # so that a split by content hardly ever lacks a class
 _IDX_NAMES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
@@ -98,14 +99,19 @@ def _load_pictures(
     digests = {name: hashlib.sha256() for name in names}
     errors: list[PictureError] = []
     for label, class_name in enumerate(class_names):
+        hashes: dict[Path, str] = {}
         for path in images.list_pictures(folder / class_name):
-            content = files.read_bytes(path)
-            sha256 = files.sha256(content)
-            name = given_split or splits.by_content(sha256)
+            try:
+                hashes[path] = files.sha256(files.read_bytes(path, PictureError))
+            except PictureError as error:
+                errors.append(error)
+        split_names = splits.of_class(hashes.values())
+        for path, sha256 in hashes.items():
+            name = given_split or split_names[sha256]
             if name not in pictures:
                 continue
             try:
-                pictures[name].append((images.read(content, name=str(path)), label))
+                pictures[name].append((images.read(path, name=str(path)), label))
             except PictureError as error:
                 errors.append(error)
             else:
@@ -137,7 +143,10 @@ def _check_pictures(
         )
     for name, labelled in pictures.items():
         if not labelled:
-            raise DataError(f"{folder}: no pictures for the {name} split; add more")
+            raise DataError(
+                f"{folder}: no pictures for the {name} split; add more: it gets one in ten, so "
+                f"{_PICTURES_PER_CLASS} per class are usually enough"
+            )
     if "train" in pictures:
         present = {label for _, label in pictures["train"]}
         missing = [name for label, name in enumerate(class_names) if label not in present]
@@ -159,7 +168,7 @@ def _read_idx(folder: Path, name: str) -> tuple[npt.NDArray[Any], str]:
     path = _idx_path(folder, name)
     if path is None:
         raise DataError(f"{folder}: neither {name} nor {name}.gz found")
-    content = files.read_bytes(path)
+    content = files.read_bytes(path, limit_bytes=files.LARGE_LIMIT_BYTES)
     return idx.parse_any(content, str(path)), files.sha256(content)
 
 

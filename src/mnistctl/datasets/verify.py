@@ -34,7 +34,7 @@ def read(path: Path, file: RawFile, *, fix: str = "") -> RawContent:
     Raises:
         DataError: the file cannot be read, or does not have the expected content.
     """
-    content = files.read_bytes(path)
+    content = files.read_bytes(path, limit_bytes=files.LARGE_LIMIT_BYTES)
     expected = file.sha256 or _recorded_sha256(path) or _archived_sha256(path, file)
     sha256 = files.sha256(content)
     if len(content) != file.size_bytes or expected not in (None, sha256):
@@ -119,8 +119,8 @@ def _record_path(path: Path) -> Path:
 def _recorded_sha256(path: Path) -> str | None:
     """The SHA-256 recorded beside a raw file, in the format of `sha256sum`."""
     try:
-        match = re.match(r"[0-9a-f]{64}\b", _record_path(path).read_text(encoding="ascii"))
-    except (OSError, ValueError):
+        match = re.match(r"[0-9a-f]{64}\b", files.read_text(_record_path(path)))
+    except DataError:
         return None
     return match.group() if match else None
 
@@ -131,6 +131,8 @@ def _archived_sha256(path: Path, file: RawFile) -> str | None:
     if file.archive_md5 is None or not archive.is_file():
         return None
     try:
-        return unpack(files.read_bytes(archive), file, name=archive.name).sha256
+        return unpack(
+            files.read_bytes(archive, limit_bytes=files.LARGE_LIMIT_BYTES), file, name=archive.name
+        ).sha256
     except DataError:
         return None

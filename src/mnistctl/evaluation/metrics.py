@@ -68,7 +68,7 @@ def cross_entropy(probabilities: npt.NDArray[np.float32], labels: Labels) -> flo
     Probabilities below 1e-12 count as 1e-12, so that one probability of 0 does not make it infinite.
     """
     true = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    return float(-np.log(np.maximum(true, 1e-12)).mean())
+    return abs(float(np.log(np.clip(true, 1e-12, 1)).mean()))
 
 
 def fit_temperature(logits: npt.NDArray[np.float32], labels: Labels) -> float:

@@ -1,11 +1,5 @@
-"""Plots, drawn with matplotlib. Each function returns a figure; `png` encodes it.
+"""Plots, drawn with matplotlib. Each function returns a figure; `figures.save` writes it."""
 
-The colours are those of Okabe and Ito, which are distinguishable with colour blindness. No information
-is given by colour alone.
-"""
-
-import io
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +7,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnistctl.evaluation.corruptions import CORRUPTIONS
-from mnistctl.evaluation.metrics import Counts
+from mnistctl.evaluation.figures import (
+    COLOURS,
+    FONT_SIZE,
+    RIGHT,
+    WRONG,
+    new_figure,
+    percent,
+    short,
+    show_ink,
+    tidy,
+)
+from mnistctl.evaluation.metrics import Counts, wilson_interval
 from mnistctl.models.predictor import Outputs
 from mnistctl.run.epoch import Epoch
 from mnistctl.types import IMAGE_SIZE, Images, Labels
@@ -22,11 +27,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_DPI = 150
-FONT_SIZE = 12  # points; readable at half size
-_MAX_NAME_LENGTH = 24  # characters
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-RIGHT, WRONG = "#0072B2", "#D55E00"
 _MAX_WRITTEN_CLASSES = 20  # a confusion matrix of more classes has no numbers in its cells
 _MAX_MARKERS = 20  # of a curve
 _MARKERS = "os^Dv"
@@ -73,7 +73,7 @@ def curves(runs: Sequence[tuple[str, Sequence[Epoch]]], *, title: str) -> "Figur
         for part, style in _STYLES.items():
             index = number if len(runs) > 1 else int(part == "validation")
             style = style | {
-                "color": _COLOURS[index % len(_COLOURS)],
+                "color": COLOURS[index % len(COLOURS)],
                 "marker": _MARKERS[index % len(_MARKERS)],
                 "markevery": max(1, len(epochs) // _MAX_MARKERS),
                 "clip_on": False,
@@ -85,7 +85,7 @@ def curves(runs: Sequence[tuple[str, Sequence[Epoch]]], *, title: str) -> "Figur
     if len(runs) > 1:
         handles += _grey_lines()
         labels += _STYLES
-    _label_curves(panels, max(len(epochs) for _, epochs in runs))
+    _label_curves(panels, [epoch.epoch for _, epochs in runs for epoch in epochs])
     figure.legend(
         handles,
         labels,
@@ -111,15 +111,15 @@ def _plot_epochs(
     return lines
 
 
-def _label_curves(panels: Sequence["Axes"], epochs: int) -> None:
+def _label_curves(panels: Sequence["Axes"], epochs: Sequence[int]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     for axes, label in zip(panels, ("loss (cross-entropy, nats)", "accuracy (%)"), strict=True):
         axes.set_xlabel("epoch", fontsize=FONT_SIZE)
         axes.set_ylabel(label, fontsize=FONT_SIZE)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.set_xlim(0.5, epochs + 0.5)
-        _tidy(axes)
+        axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
+        tidy(axes)
     panels[0].set_ylim(bottom=0)
     panels[1].set_ylim(top=min(100.0, panels[1].get_ylim()[1]))
 
@@ -139,13 +139,13 @@ def confusion(counts: Counts, class_names: Sequence[str], *, title: str) -> "Fig
         class_names: C names.
         title: of the plot.
     """
-    from matplotlib.colors import PowerNorm
-
     classes = len(class_names)
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     is_written = classes <= _MAX_WRITTEN_CLASSES
     side = 2.4 + (0.66 if is_written else 0.2) * classes
     figure = new_figure(side + 1, side, title)
+    from matplotlib.colors import PowerNorm
+
     axes = figure.subplots()
     norm = PowerNorm(0.4, vmin=0, vmax=100)  # not linear: one image in a hundred must be visible
     image = axes.imshow(shares, cmap="Blues", norm=norm)
@@ -220,29 +220,44 @@ def predictions(
 def reliability(bins: Sequence[Mapping[str, Any]], *, title: str) -> "Figure":
     """A reliability diagram: accuracy by confidence, and the number of images in each bin.
 
+    Each accuracy has its 95% interval: a bin of few images says little.
+
     Args:
         bins: images, confidence and accuracy, from `metrics.reliability`; at least one.
         title: of the plot.
     """
     figure = new_figure(6, 6.6, title)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    confidence = [100 * row["confidence"] for row in bins]
-    accuracy = [100 * row["accuracy"] for row in bins]
-    above.plot(
-        [0, 100], [0, 100], color="grey", linestyle="--", linewidth=1, label="perfect calibration"
+    images = [row["images"] for row in bins]
+    confidence, accuracy = (
+        100 * np.array([row[key] for row in bins]) for key in ("confidence", "accuracy")
     )
-    above.plot(confidence, accuracy, color=RIGHT, marker="o", clip_on=False, label="model")
+    right = np.rint(accuracy * images / 100).astype(int)
+    low, high = 100 * np.transpose([*map(wilson_interval, right, images)])
+    errors = np.maximum(0, [accuracy - low, high - accuracy])
+    above.plot([0, 100], [0, 100], color="grey", ls="--", linewidth=1, label="perfect calibration")
+    above.errorbar(
+        confidence,
+        accuracy,
+        errors,
+        color=RIGHT,
+        marker="o",
+        linestyle="",
+        capsize=3,
+        clip_on=False,
+        label="model, with 95% interval",
+    )
     above.set_ylabel("accuracy (%)", fontsize=FONT_SIZE)
     above.set_ylim(0, 100)
     above.legend(frameon=False, fontsize=FONT_SIZE)
-    below.vlines(confidence, 0.5, [row["images"] for row in bins], color=RIGHT, linewidth=6)
+    below.vlines(confidence, 0.5, images, color=RIGHT, linewidth=6)
     below.set_yscale("log")
     below.set_ylim(bottom=0.5)
     below.set_xlim(0, 101)
     below.set_ylabel("images", fontsize=FONT_SIZE)
-    below.set_xlabel("predicted probability (%)", fontsize=FONT_SIZE)
+    below.set_xlabel("confidence (%)", fontsize=FONT_SIZE)
     for axes in (above, below):
-        _tidy(axes)
+        tidy(axes)
     return figure
 
 
@@ -312,47 +327,3 @@ def benchmark(result: Mapping[str, Any]) -> "Figure":
         axes.set_xticks([])
         axes.spines[["top", "right", "bottom"]].set_visible(False)
     return figure
-
-
-def new_figure(width: float, height: float, title: str) -> "Figure":
-    """An empty figure; width and height are in inches."""
-    from matplotlib.figure import Figure  # 0.3 s; without pyplot, which looks for a window system
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(title, fontsize=FONT_SIZE + 1, parse_math=False)  # a name may contain $
-    return figure
-
-
-def png(figure: "Figure") -> bytes:
-    """A figure as the content of a PNG file."""
-    content = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # for class names in other scripts, or very long ones
-        figure.savefig(content, dpi=_DPI, bbox_inches="tight")
-    return content.getvalue()
-
-
-def show_ink(axes: "Axes", image: Images) -> None:
-    """Draw an image, uint8 (H, W), with dark ink and without a frame."""
-    axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.spines[:].set_visible(False)
-
-
-def _tidy(axes: "Axes") -> None:
-    """A light grid, and no frame above and to the right."""
-    axes.tick_params(labelsize=FONT_SIZE - 1)
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def percent(value: float) -> str:
-    """A percentage with one decimal; "100%" only for exactly 100, so 99.97 is "99.9%"."""
-    return f"{min(value, 99.9):.1f}%" if value < 100 else "100%"
-
-
-def short(name: str) -> str:
-    """A long name without its middle; similar names often differ at the end."""
-    half = _MAX_NAME_LENGTH // 2
-    return name if len(name) <= _MAX_NAME_LENGTH else f"{name[: half - 1]}…{name[-half:]}"

@@ -12,7 +12,7 @@ from mnistctl.datasets import Split
 from mnistctl.errors import CheckFailedError, UsageError
 from mnistctl.evaluation import metrics
 from mnistctl.evaluation.corruptions import CORRUPTIONS
-from mnistctl.models.predictor import Outputs, Predictor, predict_all
+from mnistctl.models.predictor import Outputs, Predictor, check_finite, predict_all
 from mnistctl.run import progress
 from mnistctl.types import Result
 
@@ -27,13 +27,14 @@ class Report(Result):
     images: int  # number of images
     accuracy: float  # in [0, 1]
     accuracy_interval: tuple[float, float]  # 95% Wilson interval
-    loss: float  # cross-entropy in nats
+    loss: float  # cross-entropy in nats, of the model as saved: after calibration
     per_class: list[dict[str, Any]]  # label, images, precision, recall, f1 of each class
     confusion: list[list[int]]  # images; rows are the true class, columns the predicted class
     most_confused: list[dict[str, Any]]  # label, predicted, images; the most frequent first
     calibration_error: float  # expected calibration error over 15 bins, in [0, 1]
     reliability: list[dict[str, Any]]  # images, confidence, accuracy of each bin with images
     rejected: float | None  # share of images that are rejected, in [0, 1]; null: no threshold
+    not_calibrated: str | None  # why the model has no temperature and no threshold; null: it has
     robustness: list[dict[str, Any]] = field(default_factory=list)  # for each corruption and strength
     plots: list[str] = field(default_factory=list)  # paths of the plots that were drawn
 
@@ -77,10 +78,12 @@ def measure(
 
     Raises:
         UsageError: the split is empty, or the classes differ.
+        ModelError: the model returns values that are not finite.
     """
     class_names = predictor.metadata.class_names
     check_split(class_names, split)
     outputs = predict_all(predictor, split.images, batch_size=batch_size)
+    check_finite(outputs)
     predicted = outputs.logits.argmax(axis=1)
     confusion = metrics.confusion_matrix(split.labels, predicted, classes=len(class_names))
     right = int(confusion.trace())
@@ -100,6 +103,7 @@ def measure(
         calibration_error=metrics.expected_calibration_error(bins),
         reliability=bins,
         rejected=None if threshold is None else float((outputs.familiarity < threshold).mean()),
+        not_calibrated=predictor.metadata.not_calibrated,
     )
     return report, outputs
 
@@ -129,14 +133,20 @@ def measure_robustness(
     return rows
 
 
-def predictions_csv(split: Split, outputs: Outputs) -> str:
-    """A CSV row for each image: index, label, predicted, probabilities of the classes, familiarity."""
-    names = split.class_names
+def predictions_csv(results: Sequence[tuple[Split, Outputs]]) -> str:
+    """A CSV row for each image of one split or more, which have the same classes.
+
+    The columns: split, index, label, predicted, probabilities of the classes, familiarity.
+    """
+    names = results[0][0].class_names
+    columns = ["split", "index", "label", "predicted", *(f"p_{name}" for name in names), "familiarity"]
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["index", "label", "predicted", *(f"p_{name}" for name in names), "familiarity"])
-    predicted = outputs.logits.argmax(axis=1)
-    for index, row in enumerate(outputs.probabilities.tolist()):
-        familiarity = float(outputs.familiarity[index])
-        writer.writerow([index, names[split.labels[index]], names[predicted[index]], *row, familiarity])
+    writer.writerow(columns)
+    for split, outputs in results:
+        predicted = outputs.logits.argmax(axis=1)
+        for index, row in enumerate(outputs.probabilities.tolist()):
+            labels = names[split.labels[index]], names[predicted[index]]
+            familiarity = float(outputs.familiarity[index])
+            writer.writerow([split.name, index, *labels, *row, familiarity])
     return text.getvalue()

@@ -41,6 +41,14 @@ def build(format_name: str, source: Source) -> Export:
     Raises:
         MissingExtraError: a package that the format needs is not installed.
     """
-    module = import_module(f"mnistctl.exports.{format_name.replace('-', '_')}")
-    export: Export = module.build(source)
+    export: Export = load_module(format_name).build(source)
     return export
+
+
+def load_module(format_name: str) -> Any:
+    """Import the module of a format, and the packages that it needs.
+
+    Raises:
+        MissingExtraError: one of them is not installed.
+    """
+    return import_module(f"mnistctl.exports.{format_name.replace('-', '_')}")

@@ -100,7 +100,7 @@ def to_onnx(source: Source, classifier: Classifier | Ensemble) -> onnx.ModelProt
     model = program.model_proto
     model.ir_version = formats.IR_VERSIONS[source.opset]
     model.producer_name = "mnistctl"
-    model.producer_version = source.predictor.metadata.versions["mnistctl"]
+    model.producer_version = source.predictor.metadata.versions.get("mnistctl", "")
     model.doc_string = f"{INPUT_NAME}: {', '.join(formats.INPUTS[source.input_kind])}"
     return cleaned(model)
 

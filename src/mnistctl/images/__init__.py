@@ -1,14 +1,13 @@
 """Convert pictures to the 28×28 images that models take. Every command uses this conversion."""
 
-import glob
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-from mnistctl.errors import PictureError
 from mnistctl.images import center, decode, segment
 from mnistctl.images.decode import Grey, Picture
+from mnistctl.images.find import find_files as find_files
+from mnistctl.images.find import list_pictures as list_pictures
 from mnistctl.images.segment import Box, Digit, Scores
-from mnistctl.system import files
 from mnistctl.types import Images
 
 
@@ -56,50 +55,3 @@ def find_digits(picture: Picture, ink: Grey, *, score: Callable[[Images], Scores
 
 def _in_file_pixels(box: Box, picture: Picture) -> Box:
     return Box(*(round(side * picture.scale) for side in box))
-
-
-def find_files(name: str, *, recursive: bool = False) -> list[Path]:
-    """List picture files: one file, the pictures in a folder, or the files that match a pattern.
-
-    Args:
-        name: a file, a folder, or a pattern with *, ? or **.
-        recursive: whether to search a folder's sub-folders too.
-
-    Raises:
-        PictureError: the folder cannot be read or has no pictures, or no file matches the pattern.
-    """
-    path = Path(name)
-    if path.is_dir():
-        pictures = list(_list_tree(path)) if recursive else list_pictures(path)
-        if not pictures:
-            raise PictureError(f"{name}: no pictures in this folder")
-        return pictures
-    if not path.exists() and glob.has_magic(name):
-        matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]
-        if not matches:
-            raise PictureError(f"{name}: no file matches this pattern")
-        return [match for match in matches if match.is_file()]
-    return [path]
-
-
-def list_pictures(folder: Path) -> list[Path]:
-    """The picture files in a folder, sorted by name, without hidden files and sub-folders.
-
-    Raises:
-        PictureError: the folder cannot be read.
-    """
-    with files.os_errors_as(PictureError, folder):
-        entries = sorted(folder.iterdir())
-    return [
-        path
-        for path in entries
-        if path.suffix.lower() in decode.SUFFIXES and path.name[0] != "." and path.is_file()
-    ]
-
-
-def _list_tree(folder: Path) -> Iterator[Path]:
-    """The picture files in a folder and all its sub-folders, except hidden and linked folders."""
-    yield from list_pictures(folder)
-    for entry in sorted(folder.iterdir()):
-        if entry.is_dir() and not entry.is_symlink() and entry.name[0] != ".":
-            yield from _list_tree(entry)

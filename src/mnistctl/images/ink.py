@@ -1,5 +1,7 @@
 """Separate ink from noise, dirt and the soft edges of strokes."""
 
+import math
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +29,6 @@ _MIN_NEAR_SIZE = 0.12  # smaller pieces are dirt
 _MIN_FAR_SIZE = 0.4  # smaller pieces are dirt, unless they are near a larger one
 _NEAR = 0.2  # gap between boxes below which pieces are near
 _EDGE_WIDTH = 0.06  # how far the soft edge of a stroke reaches
-
-_MAX_PIECES = 200  # the largest pieces, which others can be near; writing does not have more
 
 
 def find(colours: Colours, *, name: str) -> Grey:
@@ -58,7 +58,7 @@ def find(colours: Colours, *, name: str) -> Grey:
     is_strong[0] = False
     if not is_strong.any():
         raise _blank(name)
-    is_writing, largest = _select_writing(is_strong, starts, sides)
+    is_writing, largest = _select_writing(is_strong, starts, sides, core.shape)
 
     width = 2 * max(2, round(_EDGE_WIDTH * largest)) + 1
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
@@ -74,28 +74,50 @@ def _blank(name: str) -> BlankPictureError:
     return BlankPictureError(f"{name}: blank: nothing stands out from the paper")
 
 
-def _select_writing(is_strong: Mask, starts: Sides, sides: Sides) -> tuple[Mask, int]:
+def _select_writing(
+    is_strong: Mask, starts: Sides, sides: Sides, shape: tuple[int, ...]
+) -> tuple[Mask, int]:
     """Select the pieces that are writing, and not dirt.
 
     Args:
         is_strong: (N,), which of N pieces can be writing.
         starts: (N, 2), the left and upper edges of their boxes.
         sides: (N, 2), the widths and heights of their boxes.
+        shape: (H, W) of the picture.
 
     Returns:
         Which pieces are writing, (N,), and the size of the largest in pixels.
     """
     sizes = np.where(is_strong, sides.max(axis=1), 0)
     largest = int(sizes.max())
-    if np.count_nonzero(is_strong) == 1:
-        return is_strong, largest
     is_large = sizes > _MIN_FAR_SIZE * largest
-    is_large &= sizes >= np.sort(sizes)[-_MAX_PIECES:][0]
-    # (pieces, large pieces, 2): horizontal and vertical gaps, negative where boxes overlap
-    gaps = np.maximum(
-        starts[:, None] - (starts + sides)[None, is_large],
-        starts[None, is_large] - (starts + sides)[:, None],
-    ).max(axis=2)
-    is_near = gaps.min(axis=1) < _NEAR * largest
-    is_writing: Mask = is_large | ((sizes > _MIN_NEAR_SIZE * largest) & is_near)
+    margin = math.ceil(_NEAR * largest)
+    near_large = _cover(starts[is_large] - margin, (starts + sides)[is_large] + margin, shape)
+    # sums[y, x]: covered pixels above and to the left, which give the covered pixels of any box.
+    sums = cv2.integral(near_large.astype(np.uint8))
+    (left, top), (right, bottom) = starts.T, (starts + sides).T
+    covered = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
+    is_writing: Mask = is_large | ((sizes > _MIN_NEAR_SIZE * largest) & (covered > 0))
     return is_writing, largest
+
+
+def _cover(starts: Sides, ends: Sides, shape: tuple[int, ...]) -> Mask:
+    """The pixels, (H, W), that any of N boxes covers. The boxes may reach beyond the picture.
+
+    Args:
+        starts: (N, 2), the left and upper edges of the boxes.
+        ends: (N, 2), the columns and rows after their right and lower edges.
+        shape: (H, W).
+    """
+    limits = np.array(shape[::-1])
+    (left, top), (right, bottom) = np.clip(starts, 0, limits).T, np.clip(ends, 0, limits).T
+    changes = np.zeros([side + 1 for side in shape], dtype=np.int32)
+    for rows, columns, change in (
+        (top, left, 1),
+        (top, right, -1),
+        (bottom, left, -1),
+        (bottom, right, 1),
+    ):
+        np.add.at(changes, (rows, columns), change)
+    boxes: npt.NDArray[np.int32] = changes.cumsum(axis=0).cumsum(axis=1)[:-1, :-1]
+    return boxes > 0

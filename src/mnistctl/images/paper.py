@@ -124,11 +124,12 @@ def _remove_level_lines(strength: Grey) -> Grey:
     if not is_line.any():
         return strength
     is_line = np.convolve(is_line, np.ones(3), mode="same") > 0  # add a line's soft edges
-    on_line = is_line[starts]
-    line_starts, values = starts[on_line], strength[on_line]
+    on_line = np.flatnonzero(is_line[starts])
+    on_line = on_line[np.argsort(starts.ravel()[on_line], kind="stable")]
+    line_starts, firsts = np.unique(starts.ravel()[on_line], return_index=True)
     usual = np.zeros(count, dtype=np.float32)
-    for start in np.flatnonzero(is_line):
-        usual[start] = np.quantile(values[line_starts == start], 0.6)
+    for start, values in zip(line_starts, np.split(strength.ravel()[on_line], firsts[1:]), strict=True):
+        usual[start] = np.quantile(values, 0.6)
     strongest = np.max([np.roll(usual, step) for step in (-1, 0, 1)], axis=0)
     limits = np.where(is_line, _MIN_INK_RATIO * strongest + 3 * noise, -np.inf)
     return np.where(strength < limits[starts], np.float32(0), strength)

@@ -19,10 +19,12 @@ from mnistctl.images.decode import Grey
 from mnistctl.types import Images
 
 Scores = npt.NDArray[np.floating]
+Indices = npt.NDArray[np.intp]
 
 # Connected pieces. A piece's size is the longer side of its box.
 _MIN_INK = 0.1  # share of the strongest ink: weaker pixels do not connect pieces
 _MAX_PIECES = 200  # only the largest pieces are digits
+_MAX_OVERLAP = 4  # area of all boxes / area of the picture: further pieces are not digits
 _MIN_SIZE = 0.4  # share of the largest piece's size: a smaller piece belongs to a larger one
 _MAX_BAR_HEIGHT = 0.4  # height of the bar of a broken 5 / height of the rest of the digit
 _MAX_BAR_GAP = 0.25  # gap between the bar and the rest / height of the rest
@@ -43,6 +45,11 @@ _MAX_WIDTH = 1.7  # width / height of the line: a wider group is not a digit
 _USUAL_WIDTH = 0.9  # width / height of the line: wider groups are less likely
 _WIDTH_PENALTY = 1.5  # log-likelihood per height of the line that a group is wider than that
 _CUT_PENALTY = 0.2  # log-likelihood per stroke that is cut through
+
+# Limits for pictures that are no writing, but look like thousands of digits.
+_MAX_CUTS = 4_000  # in a picture
+_MAX_WORK = 100_000_000  # pixels that are processed to find cuts, and to join pieces
+_SPAN_WORK = 20_000  # pixels: what converting and scoring a small image costs
 
 
 class Box(NamedTuple):
@@ -95,12 +102,19 @@ def split(ink: Grey, score: Callable[[Images], Scores]) -> list[Digit]:
         ink: float32 (H, W), 0 = paper, at least one pixel above 0.
         score: returns the log-likelihood, (N,), that each image, uint8 (N, 28, 28), is one whole digit.
     """
-    digits = []
-    for number, pieces in enumerate(_group_lines(_attach_bars(_connected_pieces(ink)))):
-        height = float(np.median([piece.box.height for piece in pieces]))
-        cut_pieces = [part for piece in pieces for part in _cut(piece, height)]
-        digits += [Digit(box, image, number) for box, image in _best_digits(cut_pieces, height, score)]
-    return digits
+    lines = _group_lines(_attach_bars(_connected_pieces(ink)))
+    max_cuts = _MAX_CUTS // sum(map(len, lines))
+    heights = [float(np.median([piece.box.height for piece in pieces])) for pieces in lines]
+    cut_lines = [
+        [part for piece in pieces for part in _cut(piece, height, max_cuts)]
+        for pieces, height in zip(lines, heights, strict=True)
+    ]
+    work_per_piece = _MAX_WORK / sum(map(len, cut_lines))
+    return [
+        Digit(box, image, number)
+        for number, (pieces, height) in enumerate(zip(cut_lines, heights, strict=True))
+        for box, image in _best_digits(pieces, height, score, work_per_piece * len(pieces))
+    ]
 
 
 def _connected_pieces(ink: Grey) -> list[InkPiece]:
@@ -113,8 +127,14 @@ def _connected_pieces(ink: Grey) -> list[InkPiece]:
     sizes = (ends - starts).max(axis=1)
     large = np.flatnonzero(sizes > _MIN_SIZE * sizes.max())
     large = large[np.argsort(-sizes[large], kind="stable")[:_MAX_PIECES]]
-    gaps = np.maximum(starts[:, None] - ends[None, large], starts[None, large] - ends[:, None])
-    owners = np.concatenate([[0], large[gaps.max(axis=2).argmin(axis=1)] + 1])
+    # The nearest large piece of each piece: the gap between boxes is negative where they overlap.
+    smallest_gaps = np.full(len(sizes), np.inf)
+    owners = np.zeros(len(sizes) + 1, dtype=np.intp)
+    for index in large:
+        gaps = np.maximum(starts - ends[index], starts[index] - ends).max(axis=1)
+        is_nearer = gaps < smallest_gaps
+        smallest_gaps[is_nearer] = gaps[is_nearer]
+        owners[1:][is_nearer] = index + 1
     owners[large + 1] = large + 1
     pixel_owners = owners[labels]
     # A pixel that is too faint to be connected belongs to the nearest piece.
@@ -123,13 +143,32 @@ def _connected_pieces(ink: Grey) -> list[InkPiece]:
     )
     label_owners = np.zeros(int(nearest_label.max()) + 1, dtype=np.intp)
     label_owners[nearest_label[pixel_owners > 0]] = pixel_owners[pixel_owners > 0]
-    pixel_owners = label_owners[nearest_label]
-    return [_piece(np.where(pixel_owners == index + 1, ink, 0)) for index in large]
+    rows, columns = np.nonzero(ink)
+    pixel_owners = label_owners[nearest_label[rows, columns]]
+    order = np.argsort(pixel_owners, kind="stable")
+    firsts = np.searchsorted(pixel_owners[order], np.arange(len(sizes) + 2))
+    pieces = []
+    area = 0
+    for index in large:
+        pixels = order[firsts[index + 1] : firsts[index + 2]]
+        pieces.append(_piece_of_pixels(ink, rows[pixels], columns[pixels]))
+        area += pieces[-1].ink.size
+        if area > _MAX_OVERLAP * ink.size:
+            break
+    return pieces
+
+
+def _piece_of_pixels(ink: Grey, rows: Indices, columns: Indices) -> InkPiece:
+    top, left = int(rows.min()), int(columns.min())
+    box = Box(left, top, int(columns.max()) + 1 - left, int(rows.max()) + 1 - top)
+    piece = np.zeros((box.height, box.width), dtype=np.float32)
+    piece[rows - top, columns - left] = ink[rows, columns]
+    return InkPiece(box, piece)
 
 
 def _piece(ink: Grey, *, left: int = 0, top: int = 0, cut_cost: float = 0.0) -> InkPiece:
     box = box_of(ink)
-    cropped = ink[box.top : box.bottom, box.left : box.left + box.width]
+    cropped = ink[box.top : box.bottom, box.left : box.left + box.width].copy()
     return InkPiece(box._replace(left=left + box.left, top=top + box.top), cropped, cut_cost)
 
 
@@ -197,7 +236,7 @@ def _join(pieces: Sequence[InkPiece]) -> InkPiece:
     return InkPiece(box, ink, pieces[0].cut_cost)
 
 
-def _cut(piece: InkPiece, line_height: float) -> list[InkPiece]:
+def _cut(piece: InkPiece, line_height: float, max_cuts: int) -> list[InkPiece]:
     """Cut a piece wherever two digits may touch; the parts from left to right."""
     height, width = piece.ink.shape
     if width < _MIN_CUT_WIDTH * line_height:
@@ -207,7 +246,8 @@ def _cut(piece: InkPiece, line_height: float) -> list[InkPiece]:
     parts: list[InkPiece] = []
     is_done = np.zeros((height, width), dtype=bool)
     cut_cost = piece.cut_cost
-    for column in [*_cut_columns(costs, line_height), None]:
+    max_cuts = min(max_cuts, _MAX_WORK // piece.ink.size)
+    for column in [*_cut_columns(costs, line_height, max_cuts), None]:
         is_left = (
             np.ones_like(is_done)
             if column is None
@@ -231,7 +271,7 @@ def _stroke_width(ink: Grey) -> float:
     return max(1.0, 4 * float(distances.mean())) if distances.size else 1.0
 
 
-def _cut_columns(costs: Scores, line_height: float) -> list[int]:
+def _cut_columns(costs: Scores, line_height: float, max_cuts: int) -> list[int]:
     """The columns of the cheapest cuts that are far enough apart, from left to right."""
     distance = max(2, round(_MIN_CUT_DISTANCE * line_height))
     columns: list[int] = []
@@ -239,10 +279,12 @@ def _cut_columns(costs: Scores, line_height: float) -> list[int]:
         is_inside = distance <= column < len(costs) - distance and costs[column] < _MAX_CUT_COST
         if is_inside and all(abs(column - other) >= distance for other in columns):
             columns.append(column)
+        if len(columns) == max_cuts:
+            break
     return sorted(columns)
 
 
-def _seams(ink: Grey) -> tuple[Scores, npt.NDArray[np.intp]]:
+def _seams(ink: Grey) -> tuple[Scores, Indices]:
     """The cheapest cut from top to bottom through each column of the middle row.
 
     Returns:
@@ -254,7 +296,7 @@ def _seams(ink: Grey) -> tuple[Scores, npt.NDArray[np.intp]]:
     return upper + lower - ink[middle], np.concatenate([up_paths[:0:-1], down_paths])
 
 
-def _seams_down(ink: Grey) -> tuple[Scores, npt.NDArray[np.intp]]:
+def _seams_down(ink: Grey) -> tuple[Scores, Indices]:
     """The cheapest cut down from each column of the first row; returns as `_seams`."""
     height, width = ink.shape
     sideways = np.float32(_SIDE_STEP_COST * ink.max() + 1e-6)
@@ -279,16 +321,26 @@ def _seams_down(ink: Grey) -> tuple[Scores, npt.NDArray[np.intp]]:
 
 
 def _best_digits(
-    pieces: Sequence[InkPiece], height: float, score: Callable[[Images], Scores]
+    pieces: Sequence[InkPiece],
+    height: float,
+    score: Callable[[Images], Scores],
+    max_work: float,
 ) -> list[tuple[Box, Images]]:
     """Join the pieces of a line to digits, such that the total log-likelihood is highest."""
     spans: dict[tuple[int, int], tuple[Box, Images]] = {}
-    for start in range(len(pieces)):
-        for end in range(start + 1, len(pieces) + 1):
-            joined = _join(pieces[start:end])
-            if end > start + 1 and joined.box.width > _MAX_WIDTH * height:
-                break
-            spans[start, end] = (joined.box, center.fit(joined.ink))
+    starts, count, work = list(range(len(pieces))), 0, 0
+    while starts and work < max_work:  # digits of one piece, then digits of two pieces, ...
+        count += 1
+        starts_of_longer = []
+        for start in starts:
+            joined = _join(pieces[start : start + count])
+            if count > 1 and joined.box.width > _MAX_WIDTH * height:
+                continue
+            spans[start, start + count] = (joined.box, center.fit(joined.ink))
+            work += joined.ink.size + _SPAN_WORK
+            if start + count < len(pieces):
+                starts_of_longer.append(start)
+        starts = starts_of_longer
     likelihoods = score(np.stack([image for _, image in spans.values()]))
     scores = {
         span: float(likelihood) - _WIDTH_PENALTY * max(0.0, box.width / height - _USUAL_WIDTH)
@@ -297,7 +349,7 @@ def _best_digits(
     # best[end]: the highest total of the first `end` pieces, and the start of their last digit.
     best: list[tuple[float, int]] = [(0.0, 0)]
     for end in range(1, len(pieces) + 1):
-        starts = [start for start in range(end) if (start, end) in scores]
+        starts = [start for start in range(max(0, end - count), end) if (start, end) in scores]
         totals = (
             best[start][0] + scores[start, end] - _CUT_PENALTY * pieces[start].cut_cost
             for start in starts

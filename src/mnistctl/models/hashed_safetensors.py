@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mnistctl.errors import ModelError
+from mnistctl.errors import ModelError, one_line
 from mnistctl.models.metadata import KEY
 from mnistctl.system import files, records
 
 _HASH_KEY = "sha256"
 _MAX_HEADER_BYTES = 4 << 20
+_MAX_BYTES = 4 << 30  # the largest net of torchvision, regnet_y_128gf, has 2.6 GB
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 
@@ -59,17 +60,19 @@ def load(path: Path) -> HashedTensors:
     from safetensors import SafetensorError
     from safetensors.numpy import load as from_safetensors
 
-    content = files.read_bytes(path, error=ModelError)
-    header = _read_header(content, path)
+    header = _read_header(path)  # first: a file that is not a model is not read to its end
+    content = files.read_bytes(path, ModelError, _MAX_BYTES)
     try:
         text = header["__metadata__"][KEY]
         values = records.parse(text)
         is_canonical = json.dumps(values) == text  # other spellings would have the same hash
         stored = values.pop(_HASH_KEY)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError) as error:
         raise ModelError(
             f"{path}: a safetensors file that was not written by mnistctl (no '{KEY}' metadata)"
         ) from error
+    except ValueError as error:
+        raise ModelError(f"{path}: its metadata cannot be read ({one_line(error)})") from error
     try:
         tensors = from_safetensors(content)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
@@ -89,13 +92,16 @@ def select_by_prefix(tensors: Tensors, prefix: str) -> dict[str, npt.NDArray[Any
     }
 
 
-def _read_header(content: bytes, path: Path) -> dict[str, Any]:
+def _read_header(path: Path) -> dict[str, Any]:
     """The header of a safetensors file. The library returns no metadata when it loads bytes."""
-    size = struct.unpack_from("<Q", content)[0] if len(content) >= 8 else 0
-    if not 2 <= size <= min(_MAX_HEADER_BYTES, len(content) - 8):
-        raise ModelError(f"{path}: incomplete safetensors file ({len(content):,} bytes)")
+    with files.open_regular(path, ModelError) as file:
+        length = path.stat().st_size
+        size = struct.unpack("<Q", file.read(8))[0] if length >= 8 else 0
+        if not 2 <= size <= min(_MAX_HEADER_BYTES, length - 8):
+            raise ModelError(f"{path}: incomplete safetensors file ({length:,} bytes)")
+        text = file.read(size)
     try:
-        return records.parse(content[8 : 8 + size])
+        return records.parse(text)
     except ValueError as error:
         raise ModelError(f"{path}: damaged safetensors header") from error
 

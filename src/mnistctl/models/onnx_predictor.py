@@ -1,6 +1,7 @@
 """The Predictor protocol with onnxruntime as the runtime."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import onnxruntime
 from mnistctl.errors import ModelError, one_line
 from mnistctl.models import formats, onnx_safety
 from mnistctl.models.metadata import KEY, Metadata
-from mnistctl.models.predictor import Outputs
+from mnistctl.models.predictor import Outputs, predict_all
 from mnistctl.types import IMAGE_SIZE, Images
 
 INPUT_NAME = "images"
@@ -36,7 +37,9 @@ class OnnxPredictor:
 
     def __init__(self, path: Path, *, trusted: bool = False) -> None:
         content = onnx_safety.read(path)
-        self.graph_sha256 = None if trusted else onnx_safety.check(content, name=path)
+        checked = None if trusted else onnx_safety.check(content, name=path)
+        self.graph_sha256 = checked and checked.graph_sha256
+        self._max_batch = onnx_safety.MAX_MEMORY // checked.memory_per_image if checked else sys.maxsize
         self._path = path
         self._session = _start_session(content, path)
         entry = self._session.get_modelmeta().custom_metadata_map.get(KEY)
@@ -56,6 +59,8 @@ class OnnxPredictor:
 
     def __call__(self, images: Images) -> Outputs:
         """See `predictor.Predictor`."""
+        if len(images) > self._max_batch:
+            return predict_all(self, images, batch_size=self._max_batch)
         feed = {INPUT_NAME: as_input(images, self._input_kind)}
         try:
             return Outputs(*self._session.run(Outputs._fields, feed))

@@ -1,9 +1,14 @@
-"""Safety checks of ONNX files from other people, made before a runtime opens the file."""
+"""Safety checks of ONNX files from other people, made before a runtime opens the file.
 
-from collections.abc import Iterator
+A file may use the operators of mnistctl's own exports only. With these the shapes of all values can be
+inferred, and so the memory and the arithmetic are known before anything is computed.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from mnistctl.errors import ModelError, one_line
 from mnistctl.system import files
@@ -11,10 +16,42 @@ from mnistctl.system import files
 if TYPE_CHECKING:
     import onnx
 
-MAX_BYTES = (1 << 31) - 1  # the limit of a protobuf message
-MAX_ELEMENTS = 1 << 26  # of a tensor that is computed for one image
+MAX_BYTES = 1_500_000_000  # the largest net of torchvision that ONNX can hold, vit_l_16, has 1.2 GB
+MAX_NODES = 50_000
+MAX_MEMORY = 1 << 30  # bytes of the values that one image needs at the same time
+MAX_OPERATIONS = 1 << 38  # for one image; vit_l_16 takes a quarter of it
+_OPERATIONS_PER_ELEMENT = 16  # reading or writing an element takes as long as this many multiply-adds
+_BATCHES = (1, 2, 256)
+_SMALL = 1024  # elements; larger constants cannot be the shape of anything
 _DOMAINS = ("", "ai.onnx")  # of ONNX's standard operators
-_UNBOUNDED_OPERATORS = ("Loop", "Scan")
+_ITEM_SIZES = {"BOOL": 1, "INT8": 1, "UINT8": 1, "FLOAT16": 2, "FLOAT": 4, "INT32": 4, "INT64": 8}
+
+# Those of all architectures in all formats, and others that custom architectures use. Tests hold the
+# list against the exports.
+OPERATORS = frozenset(
+    """
+    Abs Add And AveragePool BatchNormalization Cast Celu Clip Concat Conv Cos DequantizeLinear Div Einsum
+    Elu Erf Exp Expand Floor Gather GatherND Gelu Gemm Greater HardSigmoid HardSwish
+    InstanceNormalization LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax MatMul Max MaxPool
+    Min Mish Mul Neg PRelu Pad Pow QuantizeLinear Range Reciprocal ReduceL2 ReduceLogSumExp ReduceMax ReduceMean ReduceMin
+    ReduceSum Relu Reshape Resize Selu Shape Sigmoid Sign Sin Slice Softmax Softplus Split Sqrt Squeeze
+    Sub Tanh Transpose Unsqueeze Where
+    """.split()
+)
+
+
+class Work(NamedTuple):
+    """What a graph takes for a batch of images."""
+
+    memory: int  # bytes of the values that are needed at the same time, without the weights
+    operations: int  # multiply-adds, and the reading and writing of elements
+
+
+class Checked(NamedTuple):
+    """What the check of a file found out about it."""
+
+    graph_sha256: str
+    memory_per_image: int  # bytes
 
 
 def read(path: Path) -> bytes:
@@ -23,45 +60,39 @@ def read(path: Path) -> bytes:
     Raises:
         ModelError: the file cannot be read, or is larger than `MAX_BYTES`.
     """
-    with files.os_errors_as(ModelError, path):
-        size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise ModelError(f"{path}: {size:,} bytes; at most {MAX_BYTES:,} are opened")
-    return files.read_bytes(path, ModelError)
+    return files.read_bytes(path, ModelError, MAX_BYTES)
 
 
-def check(content: bytes, *, name: Path) -> str:
-    """Check that a file is a complete, valid and bounded graph of standard operators.
+def check(content: bytes, *, name: Path) -> Checked:
+    """Check that a file is a complete and valid graph whose work is bounded.
 
     Args:
         content: of the file.
         name: the file's name in error messages.
 
-    Returns:
-        The SHA-256 of its graph.
-
     Raises:
-        ModelError: the file is damaged or not valid ONNX, refers to other files, uses operators that
-            are not standard or may never end, or declares a tensor over `MAX_ELEMENTS` elements.
+        ModelError: the file is damaged or not valid ONNX, refers to other files, uses an operator that
+            is not in `OPERATORS`, or takes too much memory or arithmetic.
     """
     import onnx  # 0.1 s
     from google.protobuf.message import DecodeError
 
     try:
         model = onnx.ModelProto.FromString(content)
+        _check_parts(model)
+        digest = graph_sha256(model)
+        _remove_weights(model.graph)
+        onnx.checker.check_model(model)
+        work = [measure(model, batch) for batch in _BATCHES]
+        _check_work(work)
     except DecodeError as error:
         raise ModelError(f"{name}: damaged or truncated: not a complete ONNX file") from error
-    reason = next(_find_forbidden(model), None)
-    if reason is None:
-        try:
-            onnx.checker.check_model(model)
-            inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
-        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
-            raise ModelError(f"{name}: not valid ONNX ({one_line(error)})") from error
-        reason = next(_find_oversized(inferred.graph), None)
-    if reason is not None:
-        raise ModelError(f"{name}: {reason}; mnistctl does not run it")
-    return graph_sha256(model)
+    except ModelError as error:
+        raise ModelError(f"{name}: {error}; mnistctl does not run it") from error
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
+        raise ModelError(f"{name}: not valid ONNX ({one_line(error)})") from error
+    growth = (work[2].memory - work[0].memory) // (_BATCHES[2] - _BATCHES[0])
+    return Checked(digest, max(growth, 1))
 
 
 def graph_sha256(model: "onnx.ModelProto") -> str:
@@ -69,52 +100,178 @@ def graph_sha256(model: "onnx.ModelProto") -> str:
     return files.sha256(model.graph.SerializeToString(deterministic=True))
 
 
-def _find_forbidden(model: "onnx.ModelProto") -> Iterator[str]:
-    """The parts of a model that are not allowed."""
-    if model.functions or model.training_info:
-        yield "defines functions or training steps"
-    for opset in model.opset_import:
-        if opset.domain not in _DOMAINS:
-            yield f"uses operators of '{opset.domain}', which are not standard ONNX"
-    for node in _all_nodes(model.graph):
-        if node.domain not in _DOMAINS:
-            yield f"uses '{node.op_type}' of '{node.domain}', which is not standard ONNX"
-        if node.op_type in _UNBOUNDED_OPERATORS:
-            yield f"uses '{node.op_type}', which may never end"
-    for tensor in _all_tensors(model.graph):
+def _check_parts(model: "onnx.ModelProto") -> None:
+    """Check that a model has no parts other than nodes of known operators, and complete weights."""
+    graph = model.graph
+    if model.functions or model.training_info or graph.sparse_initializer:
+        raise ModelError("defines functions, training steps or sparse tensors")
+    if len(graph.node) > MAX_NODES:
+        raise ModelError(f"{len(graph.node):,} nodes; at most {MAX_NODES:,} are allowed")
+    for domain in (
+        *(item.domain for item in model.opset_import),
+        *(node.domain for node in graph.node),
+    ):
+        if domain not in _DOMAINS:
+            raise ModelError(f"uses operators of '{domain}', which are not standard ONNX")
+    for node in graph.node:
+        if node.op_type not in OPERATORS:
+            raise ModelError(f"uses the operator '{node.op_type}', which no export of mnistctl uses")
+        for item in node.attribute:
+            if item.HasField("t") or item.HasField("g") or item.HasField("sparse_tensor"):
+                raise ModelError(f"the attribute '{item.name}' of a '{node.op_type}' is not allowed")
+    for tensor in graph.initializer:
         if tensor.data_location or tensor.external_data:
-            yield f"the data of '{tensor.name}' are in another file"
+            raise ModelError(f"the data of '{tensor.name}' are in another file")
 
 
-def _find_oversized(graph: "onnx.GraphProto") -> Iterator[str]:
-    """The values whose declared or inferred shape is too large.
+def _remove_weights(graph: "onnx.GraphProto") -> None:
+    """Turn large constants into inputs: the checks below need only their shapes.
 
-    Shapes that depend on the input's content are known only at run time and are not checked.
+    Raises:
+        ValueError: the data of a constant does not fit its shape.
     """
+    import onnx
+
+    small = []
+    for tensor in graph.initializer:
+        shape, raw = list(tensor.dims), len(tensor.raw_data)
+        if raw:
+            count = raw / onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+        else:
+            count = len(getattr(tensor, onnx.helper.tensor_dtype_to_field(tensor.data_type)))
+        if count != prod(shape):
+            raise ValueError(f"'{tensor.name}' has {count:,.0f} elements for shape {shape}")
+        if count <= _SMALL:
+            small.append(tensor)
+        else:
+            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, shape))
+    kept = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in small]
+    del graph.initializer[:], graph.value_info[:]
+    graph.initializer.extend(kept)
+
+
+def _check_work(work: Sequence[Work]) -> None:
+    """Check the work for the batches `_BATCHES`: bounded for one image, and linear in the images."""
+    one, two, many = work
+    if one.memory > MAX_MEMORY:
+        raise ModelError(f"one image needs {one.memory:,} bytes; at most {MAX_MEMORY:,} are allowed")
+    if one.operations > MAX_OPERATIONS:
+        raise ModelError(
+            f"one image takes {one.operations:,} operations; at most {MAX_OPERATIONS:,} are allowed"
+        )
+    if many.memory > _BATCHES[2] * one.memory or many.operations - one.operations != (
+        _BATCHES[2] - 1
+    ) * (two.operations - one.operations):
+        raise ModelError("its work is not proportional to the number of images")
+
+
+def measure(model: "onnx.ModelProto", batch: int) -> Work:
+    """Count what a graph takes for a batch.
+
+    Raises:
+        ModelError: a shape depends on the content of the images, or a type is not allowed.
+        onnx.shape_inference.InferenceError: the graph is not valid.
+    """
+    graph, shapes, item_sizes = _infer(model, batch)
+    last_use = {name: index for index, node in enumerate(graph.node) for name in node.input}
+    released: Counter[int] = Counter()  # index of a node -> bytes that are not needed after it
+    memory = peak = operations = 0
+    for index, node in enumerate(graph.node):
+        outputs = [name for name in node.output if name]
+        if unknown := [name for name in outputs if name not in shapes]:
+            raise ModelError(f"the shape of '{unknown[0]}' depends on the content of the images")
+        for name in outputs:
+            size = item_sizes[name] * prod(shapes[name])
+            memory += size
+            released[last_use.get(name, index)] += size
+        elements = sum(prod(shapes[name]) for name in (*node.input, *outputs) if name in shapes)
+        multiply_adds, buffered = _count_products(node, shapes)
+        operations += _OPERATIONS_PER_ELEMENT * (elements + buffered) + multiply_adds
+        peak = max(peak, memory + _ITEM_SIZES["FLOAT"] * buffered)
+        memory -= released[index]
+    return Work(peak, operations)
+
+
+def _infer(
+    model: "onnx.ModelProto", batch: int
+) -> tuple["onnx.GraphProto", dict[str, list[int]], dict[str, int]]:
+    """The graph for a batch, the shapes of its values, and the bytes of an element of each value."""
+    import onnx
+
+    sized = onnx.ModelProto()
+    sized.CopyFrom(model)
+    _set_batch(sized.graph, batch)
+    graph = onnx.shape_inference.infer_shapes(sized, strict_mode=True, data_prop=True).graph
+    shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    item_sizes: dict[str, int] = {}
     for value in (*graph.input, *graph.output, *graph.value_info):
-        shape = [dimension.dim_value or 1 for dimension in value.type.tensor_type.shape.dim]
-        if prod(shape) > MAX_ELEMENTS or min(shape, default=1) < 0:
-            yield f"'{value.name}' has shape {shape}; at most {MAX_ELEMENTS:,} elements are allowed"
+        tensor = value.type.tensor_type
+        type_name = onnx.TensorProto.DataType.Name(tensor.elem_type)
+        if type_name not in _ITEM_SIZES:
+            raise ModelError(f"'{value.name}' has the type {type_name}, which no export has")
+        item_sizes[value.name] = _ITEM_SIZES[type_name]
+        if tensor.HasField("shape") and all(size.dim_value > 0 for size in tensor.shape.dim):
+            shapes[value.name] = [size.dim_value for size in tensor.shape.dim]
+    return graph, shapes, item_sizes
 
 
-def _all_nodes(graph: "onnx.GraphProto") -> Iterator["onnx.NodeProto"]:
-    """The nodes of a graph and of the graphs inside it."""
+def _set_batch(graph: "onnx.GraphProto", batch: int) -> None:
+    """Set the number of images, also where the graph reads it from the shape of its input."""
+    import onnx
+
+    image, *_ = graph.input
+    for value in (image, *graph.output):
+        for size in value.type.tensor_type.shape.dim[:1]:
+            if not size.dim_value:
+                size.dim_value = batch
+    shape = [size.dim_value for size in image.type.tensor_type.shape.dim]
+    known: dict[str, list[int]] = {}  # values that are part of the shape
+    nodes = []
     for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for subgraph in (attribute.g, *attribute.graphs):
-                yield from _all_nodes(subgraph)
+        bounds = {item.name: item.i for item in node.attribute}
+        if node.op_type == "Shape" and node.input[0] == image.name:
+            values = shape[bounds.get("start", 0) : bounds.get("end", len(shape))]
+            dims = [len(values)]
+        elif node.op_type == "Squeeze" and len(known.get(node.input[0], ())) == 1:
+            values, dims = known[node.input[0]], []
+        else:
+            nodes.append(node)
+            continue
+        known[node.output[0]] = values
+        graph.initializer.append(
+            onnx.helper.make_tensor(node.output[0], onnx.TensorProto.INT64, dims, values)
+        )
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
-def _all_tensors(graph: "onnx.GraphProto") -> Iterator[Any]:
-    """The tensors with data in a graph and in the graphs inside it."""
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    for node in graph.node:
-        for attribute in node.attribute:
-            yield from (attribute.t, *attribute.tensors)
-            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
-                yield from (sparse.values, sparse.indices)
-            for subgraph in (attribute.g, *attribute.graphs):
-                yield from _all_tensors(subgraph)
+def _count_products(node: "onnx.NodeProto", shapes: Mapping[str, list[int]]) -> tuple[int, int]:
+    """The multiply-adds of a node, and the elements of the buffer that it needs besides its output.
+
+    Both are 0 for operators that only go through their elements.
+    """
+    output = prod(shapes[node.output[0]])
+    inputs = [shapes[name] for name in node.input if name in shapes]
+    attributes = {item.name: item for item in node.attribute}
+    if node.op_type == "Conv":
+        filters, *kernel = inputs[1]
+        return output * prod(kernel), output * prod(kernel) // filters  # its input as a matrix
+    if node.op_type == "MatMul":
+        return output * inputs[0][-1], 0
+    if node.op_type == "Gemm":
+        is_transposed = "transA" in attributes and attributes["transA"].i
+        return output * inputs[0][0 if is_transposed else 1], 0
+    if node.op_type == "Einsum":
+        terms = attributes["equation"].s.decode().partition("->")[0].replace(" ", "").split(",")
+        if len(terms) > 2 or not "".join(terms).isalpha():
+            raise ModelError("an 'Einsum' has more than two inputs, or an ellipsis")
+        letters = {
+            letter: side
+            for term, shape in zip(terms, inputs, strict=True)
+            for letter, side in zip(term, shape, strict=True)
+        }
+        return prod(letters.values()), 0
+    if "kernel_shape" in attributes:  # pooling
+        return output * prod(attributes["kernel_shape"].ints), 0
+    return 0, 0

@@ -75,4 +75,6 @@ def shared_core() -> Any:
 def _graph_sha256(path: Path) -> str:
     """SHA-256 of the layers and the weights; the metadata, which follow the layers, are left out."""
     layers, _, _ = files.read_bytes(path, ModelError).rpartition(b"<rt_info>")
-    return files.sha256(layers + files.read_bytes(path.with_suffix(".bin"), ModelError))
+    return files.sha256(
+        layers + files.read_bytes(path.with_suffix(".bin"), ModelError, files.LARGE_LIMIT_BYTES)
+    )

@@ -6,8 +6,12 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from mnistctl.errors import ModelError
 from mnistctl.models.metadata import Metadata
 from mnistctl.types import Floats, Images, Result
+
+BLANK = "blank"  # a reason for a rejection
+SEVERAL_DIGITS = "several digits: use --split"  # another one
 
 
 class Outputs(NamedTuple):
@@ -77,6 +81,16 @@ def predict_all(predictor: Predictor, images: Images, *, batch_size: int) -> Out
     return Outputs(*(np.concatenate(arrays) for arrays in zip(*batches, strict=True)))
 
 
+def check_finite(outputs: Outputs) -> None:
+    """Check that a model answers with numbers.
+
+    Raises:
+        ModelError: an output is infinite or not a number, as the weights of some files make it.
+    """
+    if not all(np.isfinite(values).all() for values in outputs):
+        raise ModelError("the model cannot be used: it returns values that are not finite")
+
+
 def interpret(
     images: Images,
     outputs: Outputs,
@@ -95,7 +109,11 @@ def interpret(
         top: number of most probable classes in each prediction, 1 to C.
         threshold: images with a lower familiarity are rejected; None: only blank images are.
         reject: False: reject no image.
+
+    Raises:
+        ModelError: see `check_finite`.
     """
+    check_finite(outputs)
     unfamiliar = "not a digit" if are_digits(class_names) else "none of the classes"
     ranking = np.argsort(-outputs.probabilities, axis=1, kind="stable")[:, :top]
     predictions = []
@@ -105,7 +123,7 @@ def interpret(
         best = tuple((class_names[index], float(probabilities[index])) for index in indices)
         reason = None
         if reject and not image.any():
-            reason = "blank"
+            reason = BLANK
         elif reject and threshold is not None and familiarity < threshold:
             reason = unfamiliar
         predictions.append(Prediction(*best[0], best, float(familiarity), reason))

@@ -1,6 +1,7 @@
 """Post-training calibration: temperature scaling, familiarity and the rejection threshold."""
 
 import dataclasses
+import logging
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ from mnistctl.nn.classifier import Classifier, familiarity_head
 from mnistctl.settings.train_settings import TrainSettings
 from mnistctl.types import IMAGE_SIZE, Floats, Images
 
+_log = logging.getLogger(__name__)
+
+MIN_IMAGES = 100  # validation images; a temperature or threshold fitted on fewer would mislead
 REJECTED_SHARE = 0.006  # share of the validation images that the threshold rejects
 
 _MIN_OUTLIERS, _MAX_OUTLIERS = 20, 24_000
@@ -40,12 +44,12 @@ def calibrate(
         net: takes normalised images, returns logits; its weights are not changed.
         metadata: of the model; `config["seed"]` seeds the fit.
         train: the images that the net was trained on, at least one.
-        validation: may be empty; then the temperature stays 1 and there is no threshold.
+        validation: with fewer than `MIN_IMAGES` the temperature stays 1 and there is no threshold.
         images_seen: number of images trained on, repetitions included; sets the number of outliers.
 
     Returns:
-        The classifier, and the metadata with temperature, threshold, validation loss, familiarity
-        layers and number of parameters filled in.
+        The classifier, and the metadata with temperature, threshold, calibrated validation loss and
+        familiarity layers filled in.
     """
     net.eval()
     seed = int(metadata.config.get("seed", 0))
@@ -55,9 +59,9 @@ def calibrate(
     metadata = dataclasses.replace(
         metadata,
         familiarity_layers=layers,
-        parameters=sum(parameter.numel() for parameter in classifier.parameters()),
+        familiarity_parameters=nets.count_parameters(classifier.familiarity),
     )
-    if len(validation.images):
+    if can_calibrate(validation):
         device = next(net.parameters()).device
         predictor = torch_predictor.TorchPredictor(classifier, metadata, device=device)
         logits, _, familiarity = predict_all(predictor, validation.images, batch_size=_CHUNK)
@@ -66,12 +70,25 @@ def calibrate(
         loss = metrics.cross_entropy(probabilities, validation.labels)
         metadata = dataclasses.replace(
             metadata,
-            metrics=metadata.metrics | {"validation_loss": loss},
+            metrics=metadata.metrics | {"calibrated_validation_loss": loss},
             temperature=classifier.temperature,
             threshold=rejection_threshold(familiarity),
             calibration_images=len(validation.images),
         )
     return classifier, metadata
+
+
+def can_calibrate(validation: Split) -> bool:
+    """Whether there are enough validation images for a temperature and a threshold; logs what follows."""
+    count = len(validation.images)
+    if count < MIN_IMAGES:
+        _log.info(
+            "not calibrated, and no image will be rejected: "
+            f"{count} validation images, at least {MIN_IMAGES} needed"
+        )
+        return False
+    _log.info(f"calibrating on {count:,} validation images")
+    return True
 
 
 def rejection_threshold(familiarity: Floats) -> float:

@@ -45,6 +45,11 @@ def seed(device: torch.device, value: int) -> None:
         torch.default_generator.manual_seed(value)
 
 
+def fork_rng(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """Restore the global generators of the CPU and of a CUDA device when the block ends."""
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
+
+
 def keep_freed_memory() -> None:
     """Make glibc keep freed memory for the next training step instead of returning it to the system.
 

@@ -94,11 +94,12 @@ def join_process_group() -> ProcessGroup:
     """The processes that torchrun started with this one; outside torchrun this process alone.
 
     Raises:
-        LostProcessError: another process has ended.
+        LostProcessError: another process has ended, or torchrun does not answer.
     """
     if torchrun.processes() == 1:
         return SINGLE_PROCESS
     if not dist.is_initialized():
+        torchrun.connect()  # it waits for 10 s at most; the other processes may need hours
         with_cuda = torch.cuda.is_available() and dist.is_nccl_available()
         if with_cuda:
             torch.cuda.set_device(torchrun.local_rank() % torch.cuda.device_count())

@@ -165,6 +165,11 @@ class _EmptyOnMeta(TorchFunctionMode):
         return func(*args, **keywords)
 
 
+def count_parameters(net: nn.Module) -> int:
+    """The number of parameters: the weights and biases, without buffers."""
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
 def find_head(net: nn.Module, *, classes: int) -> str | None:
     """Name of the layer that returns the logits: the last with `classes` outputs; None: not found."""
     names = [

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mnistctl.errors import ModelError, UsageError
+from mnistctl.errors import ModelError, UsageError, one_line
 from mnistctl.models.checkpoint import Checkpoint
 from mnistctl.models.hashed_safetensors import Tensors, select_by_prefix
 from mnistctl.models.metadata import Metadata
@@ -15,7 +15,7 @@ from mnistctl.nn import nets
 from mnistctl.nn.classifier import Classifier, Ensemble, familiarity_head
 from mnistctl.settings import architectures
 from mnistctl.settings.architectures import Architecture
-from mnistctl.types import Floats, Images
+from mnistctl.types import IMAGE_SIZE, Floats, Images
 
 _SMOOTHING = 16  # noisy copies of an image over which its saliency is averaged
 _SALIENCY_NOISE = 0.1  # standard deviation of their noise, with pixels in [0, 1]
@@ -95,7 +95,7 @@ def from_checkpoint(
     try:
         classifier = _build_shapes(checkpoint, checkpoint.metadata, checkpoint.tensors, arch)
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:
-        raise ModelError(f"{checkpoint.path}: the model cannot be built ({error})") from error
+        raise ModelError(f"{checkpoint.path}: the model cannot be built ({one_line(error)})") from error
     # The state dict has the layers' versions, which some nets need; the checkpoint does not.
     weights = classifier.state_dict()
     expected = {
@@ -112,7 +112,12 @@ def from_checkpoint(
     weights.update((name, torch.from_numpy(array)) for name, array in checkpoint.tensors.items())
     classifier.load_state_dict(weights, assign=True)
     classifier = classifier.to(memory_format=torch.channels_last)
-    return TorchPredictor(classifier, checkpoint.metadata, device=device)
+    predictor = TorchPredictor(classifier, checkpoint.metadata, device=device)
+    try:
+        predictor(np.zeros((1, IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8))
+    except (RuntimeError, KeyError) as error:  # layers that do not fit the familiarity's weights
+        raise ModelError(f"{checkpoint.path}: the model cannot run ({one_line(error)})") from error
+    return predictor
 
 
 def _build_shapes(

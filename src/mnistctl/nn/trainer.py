@@ -67,6 +67,7 @@ class Trainer:
         validation: may be empty.
         device: where to train.
         group: the processes that train together, each with the same arguments.
+        use_graph: whether a single process on a CUDA device may replay its steps as a CUDA graph.
         state: where to resume, in a run with the same settings; None: start at step 0.
 
     Raises:
@@ -83,6 +84,7 @@ class Trainer:
         *,
         device: torch.device,
         group: distributed.ProcessGroup = distributed.SINGLE_PROCESS,
+        use_graph: bool = True,
         state: TrainingState | None = None,
     ) -> None:
         if device.type == "cpu":
@@ -103,6 +105,8 @@ class Trainer:
             optimizer, settings, steps=self.plan.steps, steps_per_epoch=self.plan.steps_per_epoch
         )
         self._images, self._labels = _to_device(train, device)
+        self._use_graph = use_graph and device.type == "cuda" and group.count == 1
+        self._step = self._build_step()
         self._validation = _to_device(validation, device)
         _synchronize(device)
         self._started = time.perf_counter()
@@ -123,6 +127,11 @@ class Trainer:
         """Whether the last step completed an epoch, or the run."""
         return not self.steps_done % self.plan.steps_per_epoch or self.steps_done == self.plan.steps
 
+    @property
+    def is_graphed(self) -> bool:
+        """Whether the steps are replayed as a CUDA graph, which starts after a few steps."""
+        return isinstance(self._step, cuda_graphs.GraphedStep) and self._step.is_recorded
+
     def run(self) -> Iterator[int]:
         """Train to the end of the plan; after each step, yield the number of steps done.
 
@@ -134,10 +143,9 @@ class Trainer:
             LostProcessError: another process of the group has ended.
         """
         settings, device, group = self._settings, self._device, self._group
-        train_step = self._build_step()
         self._learner.net.train()
         with (
-            torch.random.fork_rng([device] if device.type == "cuda" else []),
+            devices.fork_rng(device),
             torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
         ):
             while self.steps_done < self.plan.steps:
@@ -152,9 +160,9 @@ class Trainer:
                     seed = batches.derive_seed(settings.seed, epoch, self.steps_done + 1)
                     devices.seed(device, seed)
                     if group.count == 1:
-                        train_step(rows)
+                        self._step(rows)
                     else:  # each process has dropout masks of its own
-                        train_step(rows, dropout_seed=batches.derive_seed(seed, group.rank))
+                        self._step(rows, dropout_seed=batches.derive_seed(seed, group.rank))
                     self._schedule.step()
                     self.steps_done += 1
                     yield self.steps_done
@@ -201,8 +209,8 @@ class Trainer:
             group=self._group,
             precision=devices.resolve_precision(self._settings.precision, self._device),
         )
-        if self._device.type == "cuda" and self._group.count == 1:
-            return cuda_graphs.GraphedStep(step, self._device)
+        if self._use_graph:
+            return cuda_graphs.GraphedStep(step, self._device, self._learner.tensors)
         return step
 
 

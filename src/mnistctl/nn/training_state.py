@@ -22,6 +22,18 @@ class Learner:
     loss_sum: Tensor  # float32 (), of the steps of this epoch; on the device, so that no step waits
     correct: Tensor  # int64 (), images classified correctly in this epoch
 
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors that a step changes: weights, average, optimizer state, metrics."""
+        tensors = {_NET + name: tensor for name, tensor in self.net.state_dict().items()}
+        if self.average is not None:
+            average = self.average.state_dict()
+            tensors |= {_AVERAGE + name: tensor for name, tensor in average.items()}
+        for number, values in self.optimizer.state_dict()["state"].items():
+            for name, value in values.items():
+                if isinstance(value, Tensor):
+                    tensors[f"{_OPTIMIZER}{number}.{name}"] = value
+        return tensors | {_METRICS + "loss_sum": self.loss_sum, _METRICS + "correct": self.correct}
+
     def reset_metrics(self) -> None:
         """Start the sums of an epoch."""
         self.loss_sum.zero_()
@@ -47,17 +59,9 @@ class TrainingState:
     @classmethod
     def capture(cls, learner: Learner, *, steps: int, train_seconds: float) -> Self:
         """Copy a learner's tensors to the CPU."""
-        tensors = {_NET + name: tensor for name, tensor in learner.net.state_dict().items()}
-        if learner.average is not None:
-            average = learner.average.state_dict()
-            tensors |= {_AVERAGE + name: tensor for name, tensor in average.items()}
-        for number, values in learner.optimizer.state_dict()["state"].items():
-            for name, value in values.items():
-                if isinstance(value, Tensor):
-                    tensors[f"{_OPTIMIZER}{number}.{name}"] = value
-        tensors |= {_METRICS + "loss_sum": learner.loss_sum, _METRICS + "correct": learner.correct}
         arrays = {
-            name: tensor.detach().cpu().contiguous().numpy().copy() for name, tensor in tensors.items()
+            name: tensor.detach().cpu().contiguous().numpy().copy()
+            for name, tensor in learner.tensors().items()
         }
         return cls(steps, train_seconds, arrays)
 

@@ -1,8 +1,14 @@
 """The metrics of one epoch."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta
 
 from mnistctl.types import Result
+
+_Loss = Annotated[float, Meta(ge=0, le=1e39)]  # the largest float32 is 3.4e38
+_Accuracy = Annotated[float, Meta(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -14,14 +20,15 @@ class Epoch(Result):
     label smoothing; accuracies are in [0, 1].
     """
 
-    epoch: int  # counted from 1
-    steps: int  # since the start of the run
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float | None
-    validation_accuracy: float | None
-    learning_rate: float
-    train_seconds: float  # since the first step; the data was on the device before it
+    epoch: Annotated[int, Meta(ge=1, le=10**7)]  # counted from 1
+    steps: Annotated[int, Meta(ge=1)]  # since the start of the run
+    train_loss: _Loss
+    train_accuracy: _Accuracy
+    validation_loss: _Loss | None
+    validation_accuracy: _Accuracy | None
+    learning_rate: Annotated[float, Meta(ge=0, le=100)]
+    # Since the first step; the data was on the device before it.
+    train_seconds: Annotated[float, Meta(ge=0, le=1e10)]
     finished: bool  # False: training stopped within the pass
 
     def is_better_than(self, other: "Epoch | None") -> bool:

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mnistctl.errors import MnistctlError, ModelError, UsageError
+from mnistctl.errors import MnistctlError, ModelError, UsageError, one_line
 from mnistctl.run.epoch import Epoch
 from mnistctl.settings.train_settings import TrainSettings
-from mnistctl.system import files, records
+from mnistctl.system import files, records, temporary
 
 T = TypeVar("T")
 
 ROOT = Path("runs")  # in the working folder, so that no hidden setting decides where runs are
 MODEL_NAME = "model.safetensors"
+_LOCK = ".lock"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -60,14 +61,21 @@ class Run:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from writing this run. The lock ends with its process.
+        """Keep other processes from writing this run, and remove what killed ones have left.
 
         Raises:
             UsageError: another process holds the lock.
         """
+        with self._lock():
+            temporary.clean_up(self.folder)
+            yield
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        """The lock ends with its process."""
         from filelock import FileLock, Timeout
 
-        lock = FileLock(self.folder / ".lock", timeout=0)
+        lock = FileLock(self.folder / _LOCK, timeout=0)
         try:
             lock.acquire()
         except Timeout as error:
@@ -75,7 +83,6 @@ class Run:
         except OSError as error:
             raise files.write_error(self.folder, error) from error
         try:
-            files.remove_partials(self.folder)  # from processes that were killed while writing
             yield
         finally:
             lock.release()
@@ -85,15 +92,23 @@ class Run:
         if not self.state_path.is_file() or self.result_path.is_file():
             return False
         try:
-            with self.locked():
+            with self._lock():
                 return True
         except MnistctlError:
             return False
 
+    def is_free(self) -> bool:
+        """Whether a new run can use the folder: it does not exist, or its run was killed at the start."""
+        if not self.folder.is_dir():
+            return not self.folder.exists()
+        return all(
+            path.name == _LOCK or path.suffix == temporary.SUFFIX for path in self.folder.iterdir()
+        )
+
     def discard(self) -> None:
         """Remove the folder of a run that never started, unless it contains other files."""
         files.remove(self.config_path)
-        files.remove(self.folder / ".lock")
+        files.remove(self.folder / _LOCK)
         with contextlib.suppress(OSError):
             self.folder.rmdir()
 
@@ -160,30 +175,48 @@ class Run:
         files.append_line(self.metrics_path, json.dumps(epoch.to_json()))
 
 
-def create(*, name: str | None, dataset: str, arch: str) -> Run:
-    """Create the folder of a new run.
+@contextlib.contextmanager
+def create(*, name: str | None, dataset: str, kind: str) -> Iterator[Run]:
+    """Create and lock the folder of a new run.
 
     Args:
-        name: the name of the run; None: `<dataset>-<arch>-<number>` with the first free number.
+        name: the name of the run; None: `<dataset>-<kind>-<number>` with the first free number.
         dataset: a name or a folder; the name of the run contains the last part.
-        arch: the architecture; the name of the run contains the part after the colon.
+        kind: the recipe, or else the architecture; the name contains the part after the colon.
 
     Raises:
         UsageError: the name exists or is not a valid folder name.
         WriteError: the folder cannot be created.
     """
-    if name is not None:
+    if name is None:
+        run = _create_numbered(dataset, kind)
+    else:
         check_new(name)
-        return _create(ROOT / name)
+        run = Run(ROOT / name)
+        files.make_folder(run.folder)
+    with run.locked():
+        if not run.is_free():  # another process was faster
+            raise _exists(run)
+        yield run
+
+
+def _create_numbered(dataset: str, kind: str) -> Run:
     short = re.sub(r"[^A-Za-z0-9._]+", "-", Path(dataset).resolve().name).strip("-._") or "own"
-    stem = f"{short}-{arch.rpartition(':')[2]}-"
+    stem = f"{short}-{kind.rpartition(':')[2]}-"
     number = 1 + max(
         (int(run.folder.name.removeprefix(stem)) for run in _all_folders() if _is_numbered(run, stem)),
         default=0,
     )
-    while (ROOT / f"{stem}{number}").exists():  # another process has just created it
-        number += 1
-    return _create(ROOT / f"{stem}{number}")
+    while True:
+        folder = ROOT / f"{stem}{number}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:  # another process has just created it
+            number += 1
+        except OSError as error:
+            raise files.write_error(folder, error) from error
+        else:
+            return Run(folder)
 
 
 def check_new(name: str) -> None:
@@ -197,11 +230,16 @@ def check_new(name: str) -> None:
             f"--name '{name}': expected up to 100 letters, digits, '.', '_' and '-', starting with a "
             "letter or digit"
         )
-    if (ROOT / name).exists():
-        fix = "choose another --name or delete it"
-        if Run(ROOT / name).is_interrupted():
-            fix = f"it was interrupted; resume it with: {Run(ROOT / name).resume_command}"
-        raise UsageError(f"run '{name}' exists ({ROOT / name}); {fix}")
+    run = Run(ROOT / name)
+    if not run.is_free():
+        raise _exists(run)
+
+
+def _exists(run: Run) -> UsageError:
+    fix = "choose another --name or delete it"
+    if run.is_interrupted():
+        fix = f"it was interrupted; resume it with: {run.resume_command}"
+    return UsageError(f"run '{run.folder.name}' exists ({run.folder}); {fix}")
 
 
 def run_of_model(path: Path) -> Run | None:
@@ -224,10 +262,11 @@ def newest() -> Run | None:
 
 def _read(path: Path, content: str, convert: Callable[[str], T]) -> T:
     """The converted text of a file; an error says that the file is not `content`."""
+    text = files.read_text(path, ModelError)
     try:
-        return convert(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError, UsageError) as error:
-        raise ModelError(f"{path}: not {content} ({error})") from error
+        return convert(text)
+    except (ValueError, TypeError, UsageError) as error:
+        raise ModelError(f"{path}: not {content} ({one_line(error)})") from error
 
 
 def _all_folders() -> list[Run]:
@@ -237,13 +276,3 @@ def _all_folders() -> list[Run]:
 
 def _is_numbered(run: Run, stem: str) -> bool:
     return run.folder.name.startswith(stem) and run.folder.name.removeprefix(stem).isdecimal()
-
-
-def _create(folder: Path) -> Run:
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError as error:
-        raise UsageError(f"run '{folder.name}' exists ({folder}); choose another --name") from error
-    except OSError as error:
-        raise files.write_error(folder, error) from error
-    return Run(folder)

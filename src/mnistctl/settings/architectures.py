@@ -8,16 +8,19 @@ import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
 
 from msgspec import Meta
 
-from mnistctl.errors import UsageError, look_up, unknown_name
+from mnistctl.errors import UsageError, unknown_name
 from mnistctl.settings.setting import Panel, Setting
 from mnistctl.types import IMAGE_SIZE
 
 TORCHVISION = "torchvision:"
+MAX_LAYERS, MAX_PARAMETERS = 100, 100_000_000  # of nets with arguments; these train in about 2 GB
+RECIPES = Path(__file__).parent / "recipes"
 
 
 @dataclass(frozen=True)
@@ -161,14 +164,11 @@ def resolve(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     architecture = Architecture.parse(name)
     if architecture.is_custom:
         return dict(arguments)  # only the class knows its arguments
-    if architecture.is_torchvision:
-        look_up("architecture", name, sizes())
-        defaults: Mapping[str, Any] = {}
-    elif name in ARCHITECTURES:
-        defaults = ARCHITECTURES[name].arguments
-    else:
-        names = [*ARCHITECTURES, f"{TORCHVISION}NAME", "FILE.py:CLASS"]
-        raise unknown_name("architecture", name, names)
+    if name not in sizes():
+        if name in {file.stem for file in RECIPES.glob("*.toml")}:
+            raise UsageError(f"'{name}' is a recipe, not an architecture: use '--recipe {name}'")
+        raise unknown_name("architecture", name, sizes(), see="mnistctl archs")
+    defaults = ARCHITECTURES[name].arguments if name in ARCHITECTURES else {}
     if unknown := sorted(set(arguments) - set(defaults)):
         raise UsageError(
             f"architecture '{name}' takes no argument '{unknown[0]}'; available: "
@@ -180,9 +180,32 @@ def resolve(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         argument: tuple(value) if isinstance(value, list) else value
         for argument, value in {**defaults, **arguments}.items()
     }
-    if name == "cnn":
-        side_after_convolutions(values)
+    _check_size(name, values)
     return values
+
+
+def _check_size(name: str, arguments: Mapping[str, Any]) -> None:
+    """Check the size of a net before any memory is taken for it.
+
+    Raises:
+        UsageError: it has too many layers or parameters, or its convolutions leave no pixel.
+    """
+    widths, hidden = arguments.get("widths", ()), arguments.get("hidden", ())
+    if (layers := len(widths) + len(hidden)) > MAX_LAYERS:
+        raise UsageError(f"architecture '{name}': {layers:,} layers; at most {MAX_LAYERS} are allowed")
+    parameters, features = 0, IMAGE_SIZE**2
+    if widths:
+        kernels = per_convolution(arguments, "kernels")
+        side = side_after_convolutions(arguments)
+        for before, width, kernel in zip((1, *widths), widths, kernels, strict=False):
+            parameters += before * width * kernel**2
+        features = widths[-1] * side**2
+    parameters += sum(before * size for before, size in pairwise((features, *hidden)))
+    if parameters > MAX_PARAMETERS:
+        raise UsageError(
+            f"architecture '{name}': {parameters:,} parameters; at most {MAX_PARAMETERS:,} are allowed: "
+            f"use smaller {'--widths or --hidden' if widths else '--hidden'}"
+        )
 
 
 def to_json(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mnistctl.errors import look_up
+from mnistctl.errors import UsageError, look_up
 from mnistctl.settings import architectures
 from mnistctl.settings.train_settings import TrainSettings
 
@@ -34,7 +34,9 @@ class Recipe:
 
     summary: str
     order: int  # position in lists
-    published: str = ""  # result that the authors of the reproduced system reported, if it is one
+    system: str = ""  # the published system that it reproduces, as its authors describe it, if any
+    published: str = ""  # the result that they reported
+    deviation: str = ""  # where the settings differ from theirs or fill a gap, and why
     settings: Mapping[str, Any] = field(default_factory=dict)  # where they differ from the defaults
 
 
@@ -43,7 +45,7 @@ def read_all() -> Mapping[str, Recipe]:
     """All recipes by name, in the order of lists."""
     import tomllib
 
-    files = (Path(__file__).parent / "recipes").glob("*.toml")
+    files = architectures.RECIPES.glob("*.toml")
     recipes = {file.stem: Recipe(**tomllib.loads(file.read_text(encoding="utf-8"))) for file in files}
     return dict(sorted(recipes.items(), key=lambda item: item[1].order))
 
@@ -54,6 +56,9 @@ def find_recipe(name: str) -> TrainSettings:
     Raises:
         UsageError: the recipe is unknown; the message names the nearest.
     """
+    for arch in (name, f"{architectures.TORCHVISION}{name}"):
+        if arch in architectures.sizes() and name not in read_all():
+            raise UsageError(f"'{name}' is an architecture, not a recipe: use '--arch {arch}'")
     settings = look_up("recipe", name, read_all()).settings
     return TrainSettings().replace(**{"recipe": name, "min_steps": MINIMUM_STEPS, **settings})
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 from msgspec import Meta, convert
 
-from mnistctl.errors import UsageError, unknown_name
+from mnistctl.errors import UsageError, shorten, unknown_name
 
 _KINDS: dict[Any, str] = {
     int: "a whole number",
@@ -88,8 +88,8 @@ class Setting:
             raise unknown_name(self.name, value, self.choices)
         try:
             convert(value, self.declaration)
-        except ValueError:
-            shown = repr(value).removesuffix(".0") if isinstance(value, float) else value
+        except (ValueError, OverflowError):
+            shown = repr(value).removesuffix(".0") if isinstance(value, float) else shorten(str(value))
             raise UsageError(f"{self.option} {shown}: expected {self._expected()}") from None
 
     def _expected(self) -> str:

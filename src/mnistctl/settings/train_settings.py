@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +13,7 @@ from msgspec import Meta
 from mnistctl.errors import UsageError, unknown_name
 from mnistctl.settings import architectures
 from mnistctl.settings.setting import Panel, Setting
+from mnistctl.system import files, records
 
 Precision = Literal["auto", "float32", "bf16"]
 Optimizer = Literal["sgd", "adam", "adamw", "rmsprop", "adadelta"]
@@ -20,7 +21,7 @@ Schedule = Literal["constant", "step", "cosine", "one-cycle"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 # The defaults that come with a change of optimizer or schedule; a field that is not listed has no
-# effect there. Adam's are PyTorch's own; SGD's are usual for nets of this size.
+# effect there (see `without_effect`). Adam's are PyTorch's own; SGD's are usual for nets of this size.
 OPTIMIZERS: dict[str, Mapping[str, Any]] = {
     "sgd": {"learning_rate": 0.05, "momentum": 0.9, "weight_decay": 0.0},
     "adam": {"learning_rate": 1e-3, "momentum": 0.9, "beta2": 0.999, "weight_decay": 0.0},
@@ -227,6 +228,11 @@ class TrainSettings:
     def __post_init__(self) -> None:
         check(vars(self))
         arguments = architectures.resolve(self.arch, self.arch_args)
+        for name, value in {**vars(self), **arguments}.items():
+            try:
+                records.check_plain({name: value})
+            except ValueError as error:
+                raise UsageError(f"--{name.replace('_', '-')}: {error}") from None
         object.__setattr__(self, "arch_args", MappingProxyType(arguments))
         if self.nesterov and not (self.optimizer == "sgd" and self.momentum):
             raise UsageError("--nesterov requires --optimizer sgd and --momentum above 0")
@@ -244,7 +250,7 @@ class TrainSettings:
         check(changes)
         arch_args = {name: changes.pop(name) for name in list(changes) if name not in SETTINGS}
         if unknown := sorted(set(arch_args) - set(architectures.ARGUMENTS)):
-            raise unknown_name("setting", unknown[0], [*SETTINGS, *architectures.ARGUMENTS])
+            raise unknown_setting(unknown[0])
         arch = changes.get("arch", self.arch)
         kept = self.arch_args if arch == self.arch else {}
         changes["arch_args"] = {**kept, **changes.get("arch_args", {}), **arch_args}
@@ -286,10 +292,10 @@ def read(path: Path) -> dict[str, Any]:
     import tomllib  # 1 ms, which `--help` does without
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = files.read_text(path, UsageError)
         values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except OSError as error:
-        raise UsageError(f"--config {path}: {error.strerror or error}") from error
+    except UsageError as error:
+        raise UsageError(f"--config {error}") from error
     except (ValueError, RecursionError) as error:
         kind = "JSON" if path.suffix == ".json" else "TOML"
         raise UsageError(f"--config {path}: not {kind} ({error})") from error
@@ -299,8 +305,32 @@ def read(path: Path) -> dict[str, Any]:
         json.dumps(values)
     except TypeError as error:  # a date
         raise UsageError(f"--config {path}: {error}") from error
-    check({name: value for name, value in values.items() if value is not None})
+    for name, value in values.items():
+        if name not in SETTINGS and name not in architectures.ARGUMENTS:
+            raise UsageError(f"--config {path}: {unknown_setting(name)}")
+        try:
+            check({} if value is None else {name: value})
+        except UsageError as error:
+            key = str(error).replace(SETTINGS[name].option, name, 1)
+            raise UsageError(f"--config {path}: {key}") from None
     return values
+
+
+def unknown_setting(name: str) -> UsageError:
+    """The error for a name that is no setting; it suggests the nearest one."""
+    names = [*SETTINGS, *architectures.ARGUMENTS]
+    return unknown_name("setting", name, names, see="mnistctl train --help")
+
+
+def without_effect(settings: TrainSettings, names: Iterable[str]) -> list[str]:
+    """Why some of these settings have no effect, as `step_epochs` has none without --schedule step."""
+    return [
+        f"{SETTINGS[name].option} has no effect with --{kind} {value}"
+        for kind, registry in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES))
+        for name in names
+        if any(name in defaults for defaults in registry.values())
+        and name not in registry[value := getattr(settings, kind)]
+    ]
 
 
 def check(values: Mapping[str, Any]) -> None:

@@ -1,66 +1,65 @@
 """Read and write files.
 
 Every write except `append_line` is atomic: a file has its old content or its new content. A new file is
-written in the same folder under a temporary name, flushed to disk and renamed. Then the folder is
-flushed. A crash or a full disk leaves either the old file or the new one.
+written in a temporary folder, flushed to disk and renamed. Then the folder is flushed. A crash or a
+full disk leaves either the old file or the new one.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
-import secrets
-import shutil
+import stat
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from mnistctl.errors import DataError, MnistctlError, UsageError, WriteError
+from mnistctl.system import temporary
 
-TEMPORARY_SUFFIX = ".partial"
-BACKUP_SUFFIX = ".old"  # of a folder that is being replaced; `remove_partials` keeps it
+LIMIT_BYTES = 256 * 2**20  # of a file that is read whole, unless the caller sets another limit
+LARGE_LIMIT_BYTES = 8 * 2**30  # of models and of datasets
+TEXT_LIMIT_BYTES = 64 * 2**20
+_UNKNOWN_SIZE_BYTES = 2**20  # read from files whose size the system does not tell, as in /proc
 
 
 @contextlib.contextmanager
 def replacing(path: Path, *, folder: bool = False) -> Iterator[Path]:
-    """Yield a temporary path in the same folder. Afterwards flush it and rename it to `path`.
+    """Yield a temporary path. Afterwards flush its content to disk and put it in place of `path`.
 
-    After an exception the temporary file is removed and `path` is as it was.
+    After an exception, `path` is as it was. If the process is killed, `temporary.clean_up` removes what
+    it left, and puts back a folder that was being replaced.
 
     Args:
         path: the file or folder to write. A symlink stays; its target is replaced.
-        folder: write a folder; the caller creates it at the yielded path. An existing folder is
-            replaced in two renames. If the process is killed between them, the old folder is left as
-            `.NAME.*.old`.
+        folder: write a folder; the caller creates it at the yielded path.
 
     Raises:
         WriteError: `path` cannot be written (read-only, disk full, no permission).
     """
-    target = path.resolve()  # a symlink stays; its target is replaced
-    if target.exists() and not (target.is_dir() if folder else target.is_file()):
-        kind = "a folder" if folder else "a regular file"
-        raise WriteError(f"{path}: cannot be written: not {kind}")
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
     try:
+        target = path.resolve()  # a symlink stays; its target is replaced
+        if target.exists() and not (target.is_dir() if folder else target.is_file()):
+            raise WriteError(
+                f"{path}: cannot be written: not a {'folder' if folder else 'regular file'}"
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        for file in (temporary, *temporary.rglob("*")):
-            if file.is_file():
-                with file.open("rb+") as stream:
-                    os.fsync(stream.fileno())
-        _rename(temporary, target)
-        _flush_folder(target.parent)
+        with temporary.path_for(target) as new:
+            yield new
+            for file in (new, *new.rglob("*")):
+                if file.is_file():
+                    with file.open("rb+") as stream:
+                        os.fsync(stream.fileno())
+            temporary.put_in_place(new, target)
+            _flush_folder(target.parent)
     except OSError as error:
         raise write_error(path, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            if temporary.is_dir():
-                shutil.rmtree(temporary)
-            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def os_errors_as(error: type[MnistctlError], path: Path) -> Iterator[None]:
+def os_errors_as(error: type[MnistctlError], path: Path | str) -> Iterator[None]:
     """Raise an OSError as `error`, with a one-line message that names `path`."""
     try:
         yield
@@ -68,14 +67,79 @@ def os_errors_as(error: type[MnistctlError], path: Path) -> Iterator[None]:
         raise error(f"{path}: {cause.strerror or cause}") from cause
 
 
-def read_bytes(path: Path, error: type[MnistctlError] = DataError) -> bytes:
-    """Read a whole file.
+@contextlib.contextmanager
+def open_regular(path: Path, error: type[MnistctlError] = DataError) -> Iterator[BinaryIO]:
+    """Open a regular file, or a link to one. A pipe or a device may be endless or wait for ever.
 
     Raises:
-        error: the file cannot be read.
+        error: the file cannot be opened, or is not a regular file.
     """
     with os_errors_as(error, path):
-        return path.read_bytes()
+        if "\0" in str(path):
+            raise OSError(errno.EINVAL, "the name contains a zero byte")
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+            raise OSError(errno.EINVAL, f"{kind}, not a regular file")
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            yield file
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # Windows has no such flag
+
+
+def read_bytes(
+    path: Path, error: type[MnistctlError] = DataError, limit_bytes: int = LIMIT_BYTES
+) -> bytes:
+    """Read a whole regular file.
+
+    Raises:
+        error: the file cannot be read, is not a regular file, or is larger than the limit.
+    """
+    with open_regular(path, error) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit_bytes:
+            raise error(f"{path}: {size:,} bytes; at most {limit_bytes:,} are read")
+        return _read(file, path, error, max(size, _UNKNOWN_SIZE_BYTES))
+
+
+def read_text(
+    path: Path, error: type[MnistctlError] = DataError, limit_bytes: int = TEXT_LIMIT_BYTES
+) -> str:
+    """Read a whole regular file of UTF-8 text; see `read_bytes`."""
+    return decode(read_bytes(path, error, limit_bytes), path, error)
+
+
+def read_stdin(error: type[MnistctlError] = DataError, limit_bytes: int = LIMIT_BYTES) -> bytes:
+    """Read standard input to its end.
+
+    Raises:
+        error: it is closed, cannot be read, or is larger than the limit.
+    """
+    with os_errors_as(error, "standard input"):
+        if sys.stdin is None:
+            raise OSError(errno.EBADF, "closed")
+        return _read(sys.stdin.buffer, "standard input", error, limit_bytes)
+
+
+def decode(content: bytes, name: Path | str, error: type[MnistctlError]) -> str:
+    """UTF-8 text from the content of a file.
+
+    Raises:
+        error: it is not UTF-8.
+    """
+    try:
+        return content.decode()
+    except UnicodeDecodeError as cause:
+        raise error(f"{name}: not UTF-8 text") from cause
+
+
+def _read(stream: BinaryIO, name: Path | str, error: type[MnistctlError], limit_bytes: int) -> bytes:
+    content = stream.read(limit_bytes + 1) or b""  # None: a file of the kernel that would wait
+    if len(content) > limit_bytes:
+        raise error(f"{name}: more than {limit_bytes:,} bytes")
+    return content
 
 
 def unused_path(path: Path, is_used: Callable[[Path], bool] = Path.exists) -> Path:
@@ -93,8 +157,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         WriteError: the file cannot be written.
     """
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+    with replacing(path) as new:
+        new.write_bytes(content)
 
 
 def check_not_exists(path: Path) -> None:
@@ -131,16 +195,6 @@ def remove(path: Path) -> None:
         raise write_error(path, error) from error
 
 
-def remove_partials(folder: Path) -> None:
-    """Remove temporary files of killed processes. No other process may write to the folder now."""
-    for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
-        with contextlib.suppress(OSError):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-
-
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON, with the keys in their order."""
     write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
@@ -169,22 +223,6 @@ def sha256(content: bytes | memoryview) -> str:
 def write_error(path: Path, error: OSError) -> WriteError:
     """The error for a failed write to `path`."""
     return WriteError(f"{path}: cannot be written: {error.strerror or error}")
-
-
-def _rename(source: Path, target: Path) -> None:
-    """Rename a file or folder, and replace an existing target."""
-    if not (source.is_dir() and target.exists()):
-        os.replace(source, target)
-        return
-    # A rename cannot replace a folder that is not empty.
-    old = target.with_name(f".{target.name}.{secrets.token_hex(4)}{BACKUP_SUFFIX}")
-    os.replace(target, old)
-    try:
-        os.replace(source, target)
-    except OSError:
-        os.replace(old, target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Defer Ctrl-C and SIGTERM until it is safe to stop."""
+"""Defer Ctrl-C, SIGTERM and SIGHUP until it is safe to stop."""
 
 import contextlib
 import signal
@@ -7,6 +7,10 @@ from collections.abc import Iterator
 from types import FrameType
 
 from mnistctl.errors import InterruptedRunError
+
+# SIGHUP: the terminal was closed (Windows has none). Other signals end the process at once; the last
+# saved state is intact.
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class Interrupt:
@@ -17,15 +21,16 @@ class Interrupt:
 
     @property
     def exit_code(self) -> int:
-        """128 + the signal's number: 130 for Ctrl-C, 143 for SIGTERM or a signal to another process."""
+        """128 + the signal's number; that of SIGTERM, 143, for a signal to another process."""
         return 128 + (self.signal or signal.SIGTERM)
 
 
 @contextlib.contextmanager
 def deferred() -> Iterator[Interrupt]:
-    """Record the first Ctrl-C or SIGTERM; raise `InterruptedRunError` at the second.
+    """Record the first Ctrl-C, SIGTERM or SIGHUP; raise `InterruptedRunError` at the second.
 
-    Signals reach the main thread only. In any other thread this does nothing.
+    A signal that this process ignores stays ignored: `nohup` relies on that. Signals reach the main
+    thread only. In any other thread this does nothing.
     """
     interrupt = Interrupt()
 
@@ -39,7 +44,12 @@ def deferred() -> Iterator[Interrupt]:
     if threading.current_thread() is not threading.main_thread():
         yield interrupt
         return
-    handlers = {number: signal.signal(number, record) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+    handlers = {
+        number: signal.signal(number, record)
+        for number in numbers
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         yield interrupt
     finally:

@@ -62,18 +62,22 @@ def fit(session: Session) -> tuple[Epoch, Epoch]:
             session.validation,
             device=session.device,
             group=session.group,
+            use_graph=session.use_graph,
             state=session.saved.state if session.saved else None,
         )
-        progress.current().training(trainer.plan.steps * trainer.plan.batch_size)
-        writer = RunWriter(session, trainer.plan)
-        if trainer.steps_done == trainer.plan.steps or writer.is_patience_over():
+        plan = trainer.plan
+        epochs = math.ceil(plan.steps / plan.steps_per_epoch)
+        progress.current().training(plan.steps * plan.batch_size, epochs)
+        writer = RunWriter(session, plan)
+        if trainer.steps_done == plan.steps or writer.is_patience_over():
             # The run was interrupted after its last step, so only the calibration is left.
             writer.record_again(trainer.measure(), trainer.model)
         else:
             _train(session, trainer, writer)
+        progress.current().trained()
         last, best = writer.results()
         if not session.should_stop() and session.is_leader:
-            _calibrate(session, images_seen=last.steps * trainer.plan.batch_size)
+            _calibrate(session, images_seen=last.steps * plan.batch_size)
     # No process may end before the leader has saved: torchrun would stop the others.
     if session.should_stop():
         raise InterruptedRunError(
@@ -185,13 +189,13 @@ class RunWriter:
         self._last_save = time.monotonic()
 
     def _save_model(self, epoch: Epoch, model: "torch.nn.Module") -> None:
-        from mnistctl.nn import classifier, torch_predictor
+        from mnistctl.nn import classifier, nets, torch_predictor
 
         session = self._session
         metadata = Metadata(
             arch=session.settings.arch,
             arch_args=dict(session.settings.arch_args),
-            parameters=sum(parameter.numel() for parameter in session.net.parameters()),
+            parameters=nets.count_parameters(session.net),
             dataset={"name": session.train.dataset, "sha256": session.train.sha256},
             class_names=list(session.train.class_names),
             config=session.settings.to_json(),
@@ -244,7 +248,6 @@ def _calibrate(session: Session, *, images_seen: int) -> None:
     from mnistctl.nn import calibration, torch_predictor
 
     path = session.run.model_path
-    _log.info(f"calibrating on {len(session.validation.images):,} validation images")
     predictor = torch_predictor.from_checkpoint(
         checkpoint.load(path), device=session.device, arch=session.settings.arch
     )

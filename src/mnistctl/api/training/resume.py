@@ -67,6 +67,7 @@ def _resolve_settings(run: Run, original: TrainSettings, options: dict[str, Any]
         options["dataset"] = datasets.canonical_name(options["dataset"])
     if "init" in options:
         options["init"] = str(models.find_model(options["init"]))
+    options |= options.pop("arch_args", {})
     if "epochs" in options:
         options.setdefault("min_steps", 0)
     for name, value in options.items():

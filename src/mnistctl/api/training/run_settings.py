@@ -55,6 +55,8 @@ def resolve(file: Path | str | None, options: dict[str, Any]) -> Start:
     model = open_initial_model(named.get("init"), named.get("arch"))
     settings = _base_settings(named.get("recipe"), named.get("arch"), model)
     settings = _override(_override(settings, file_settings), options)
+    for reason in train_settings.without_effect(settings, options):
+        _log.warning(reason)
     if model is not None:
         expected = None if "init" in options else file_settings.get("init_sha256")
         if expected not in (None, model.sha256):

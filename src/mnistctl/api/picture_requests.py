@@ -1,0 +1,125 @@
+"""Which pictures `predict` reads: files, folders, patterns, lists of names, and standard input."""
+
+import contextlib
+import json
+import os
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from mnistctl import images
+from mnistctl.errors import DataError, PictureError, UsageError
+from mnistctl.images import decode
+from mnistctl.system import files
+
+EXAMPLE = Path(__file__).parents[1] / "bundled" / "example.png"  # a drawing of a digit
+
+
+class Request(NamedTuple):
+    """A picture to read, or the reason why it cannot be read."""
+
+    file: str  # its path; "FILE#page=2" for a page of a TIFF or PDF file, "-" for standard input
+    source: Path | bytes
+    page: int | None = None  # from 1; None: the file has one page
+    error: str | None = None
+    place: Path = Path("standard-input")  # its path below the folder that all pictures share
+
+
+def list_requests(
+    names: Sequence[str | Path], *, recursive: bool, skip: Collection[str] = ()
+) -> list[Request]:
+    """The pictures that files, folders, patterns and "-" name.
+
+    Args:
+        names: of the pictures.
+        recursive: whether to search a folder's sub-folders too.
+        skip: files to leave out.
+    """
+    requests = [request for name in names for request in _expand(str(name), recursive)]
+    paths = [request.source.absolute() for request in requests if isinstance(request.source, Path)]
+    shared: Path | None = None
+    with contextlib.suppress(ValueError):  # no files, or files on several drives
+        shared = Path(os.path.commonpath([path.parent for path in paths]))
+    return [
+        request._replace(place=_place(request, shared))
+        for request in requests
+        if request.file not in skip
+    ]
+
+
+def _place(request: Request, shared: Path | None) -> Path:
+    if not isinstance(request.source, Path):
+        return request.place
+    place = Path(request.source.name)
+    if shared is not None:
+        place = request.source.absolute().relative_to(shared)
+    return place if request.page is None else place.with_stem(f"{place.stem}-{request.page}")
+
+
+def _expand(name: str, recursive: bool) -> Iterator[Request]:
+    """The pictures that a name stands for."""
+    try:
+        if not name:
+            raise PictureError("the picture's name is empty")
+        if "\0" in name:
+            raise PictureError(f"{name}: the name contains a NUL character")
+        if name == "-":
+            yield from _pages(name, files.read_stdin(PictureError))
+        else:
+            for path in images.find_files(name, recursive=recursive):
+                yield from _pages(str(path), path)
+    except (PictureError, OSError) as error:
+        yield Request(name, b"", error=str(error))
+
+
+def _pages(file: str, source: Path | bytes) -> Iterator[Request]:
+    for page in decode.list_pages(source, name=file):
+        yield Request(file if page is None else f"{file}#page={page}", source, page)
+
+
+def read_names(file: Path) -> list[str]:
+    """The lines of a file, or of standard input for -; without empty lines.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    is_stdin = str(file) == "-"
+    content = files.read_stdin(UsageError) if is_stdin else files.read_bytes(file, UsageError)
+    # Names of files are bytes, not always UTF-8.
+    lines = content.decode("utf-8-sig", errors="surrogateescape").split("\n")
+    return [name for line in lines if (name := line.rstrip("\r")).strip()]
+
+
+class Finished(NamedTuple):
+    """The pictures whose results an earlier run has written."""
+
+    files: set[str]
+    complete_bytes: int  # the size of the file without an incomplete last line
+
+
+def read_finished(file: Path) -> Finished:
+    """The pictures in the output of `predict --jsonl`. A last line without a line break is ignored.
+
+    Raises:
+        DataError: the file cannot be read, or a line is not a result of `predict`.
+    """
+    content = files.read_bytes(file, DataError)
+    complete_bytes = content.rfind(b"\n") + 1
+    names = set()
+    for number, line in enumerate(content[:complete_bytes].splitlines(), 1):
+        try:
+            names.add(json.loads(line)["file"])
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise DataError(f"{file}: line {number}: expected a line of 'predict --jsonl'") from error
+    return Finished(names, complete_bytes)
+
+
+def label_in_name(path: Path, class_names: Sequence[str]) -> str | None:
+    """The class in the name of a picture's folder, or at the start or end of the picture's own name.
+
+    In a file's name, the class is a separate word: "7_0001", "digit-7", or "7".
+    """
+    if path.parent.name in class_names:
+        return path.parent.name
+    words = "".join(char if char.isalnum() else " " for char in path.stem).split()
+    return next((word for word in (*words[:1], *words[-1:]) if word in class_names), None)
