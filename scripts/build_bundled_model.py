@@ -3,7 +3,8 @@
     python scripts/build_bundled_model.py [--run RUN | --keep-weights]
 
 The script trains the recipe `small` with seed 0 (both fixed beforehand), or takes a finished run of it.
-Then it calibrates the model. With --keep-weights it keeps the bundled model's weights and calibration.
+Then it calibrates the model. With --keep-weights it keeps the bundled model's weights and calibration,
+and measures its validation losses again.
 The script exports the model, evaluates both files, and writes `src/mnistctl/bundled/` and
 `docs/model-card.md`. The card is also in the metadata of both files. MNIST must be in the data folder,
 and the dependency group `measure` must be installed.
@@ -25,10 +26,12 @@ from build_sizes import count
 from mnistctl import datasets
 from mnistctl.api import models
 from mnistctl.errors import UsageError
+from mnistctl.evaluation.metrics import cross_entropy
 from mnistctl.evaluation.report import Report
 from mnistctl.models import checkpoint, formats
 from mnistctl.models.checkpoint import Checkpoint
 from mnistctl.models.metadata import Metadata
+from mnistctl.models.predictor import predict_all
 from mnistctl.nn import calibration, nets, outliers, torch_predictor
 from mnistctl.settings import recipes
 from mnistctl.system import files
@@ -66,6 +69,28 @@ def calibrate(trained: Checkpoint) -> Checkpoint:
     return Checkpoint(trained.path, metadata, torch_predictor.to_arrays(classifier), "")
 
 
+def keep(bundled: Checkpoint) -> Checkpoint:
+    """The bundled model with its sizes counted, and its losses before and after calibration measured."""
+    _, split = datasets.load_for_training("mnist")
+    predictor = torch_predictor.from_checkpoint(bundled, device=torch.device("cpu"))
+    outputs = predict_all(predictor, split.images, batch_size=500)
+    before = torch.softmax(torch.from_numpy(outputs.logits), dim=1).numpy()
+    sizes = dict.fromkeys(("net", "familiarity"), 0)
+    for name, parameter in predictor.classifier.named_parameters():
+        sizes[name.split(".")[0]] += parameter.numel()
+    metadata = dataclasses.replace(
+        bundled.metadata,
+        parameters=sizes["net"],
+        familiarity_parameters=sizes["familiarity"],
+        metrics=bundled.metadata.metrics
+        | {
+            "validation_loss": cross_entropy(before, split.labels),
+            "calibrated_validation_loss": cross_entropy(outputs.probabilities, split.labels),
+        },
+    )
+    return dataclasses.replace(bundled, metadata=metadata)
+
+
 def card(metadata: Metadata, report: Report, rejection: dict[str, Any]) -> Iterator[str]:
     """The lines of the model card."""
     yield from (
@@ -100,14 +125,15 @@ def facts(metadata: Metadata) -> Iterator[str]:
     net = nets.build_shapes(
         metadata.arch, arch_args=metadata.arch_args, classes=len(metadata.class_names)
     )
-    parameters, multiply_adds = count(net)
+    _, multiply_adds = count(net)
     packages = ("mnistctl", "torch", "numpy", "python")
     rejected = f"{100 * calibration.REJECTED_SHARE:g}%"
     yield from (
         "| | |",
         "| --- | --- |",
         f"| architecture | `{metadata.arch}`: {json.dumps(metadata.arch_args)} |",
-        f"| parameters | {metadata.parameters:,}, of which {parameters:,} in the network |",
+        f"| parameters | {metadata.parameters:,} in the network, {metadata.familiarity_parameters:,} for "
+        "`familiarity` |",
         f"| multiply-adds per image | {multiply_adds / 1e6:.1f} million in the network |",
         "| input | `images`: uint8 (batch, 28, 28), 0 = paper, 255 = ink |",
         "| output | `logits` and `probabilities`: float32 (batch, 10); `familiarity`: float32 (batch,) "
@@ -230,7 +256,7 @@ def write(model: Checkpoint) -> None:
     files.write_bytes(CARD, text.encode())
     print(text)
     size = sum(models.bundled(name).stat().st_size for name in (formats.SAFETENSORS, formats.ONNX))
-    parameters = model.metadata.parameters
+    parameters = model.metadata.parameters + model.metadata.familiarity_parameters
     for name, value, is_within in (
         ("bytes", size, size <= MAX_BYTES),
         ("parameters", parameters, parameters <= MAX_PARAMETERS),
@@ -249,7 +275,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     if arguments.keep_weights:
-        write(checkpoint.load(models.bundled(formats.SAFETENSORS)))
+        write(keep(checkpoint.load(models.bundled(formats.SAFETENSORS))))
     else:
         write(train(arguments.run))
 

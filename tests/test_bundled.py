@@ -28,7 +28,7 @@ def test_the_bundled_model_has_the_settings_of_its_recipe_and_its_card(kind: str
 
     settings = recipes.find_recipe("small").replace(dataset="mnist").to_json()
     assert format_name == kind
-    assert metadata.parameters <= 300_000
+    assert metadata.parameters + metadata.familiarity_parameters <= 300_000
     assert metadata.calibration_images == 5_000
     assert all(settings[name] == value for name, value in metadata.config.items())
     assert metadata.card == CARD

@@ -364,10 +364,10 @@ BOMBS: dict[str, tuple[Callable[[Bomb], None], str]] = {
     "a wide padding": (wide_padding, "one image needs"),
     "a large resize": (large_resize, "one image needs"),
     "a long range": (long_range, "one image needs"),
-    "a range up to the ink": (range_up_to_the_ink, "depends on the content"),
-    "a shape from the pixels": (shape_from_the_pixels, "depends on the content"),
+    "a range up to the ink": (range_up_to_the_ink, "known only when the file runs"),
+    "a shape from the pixels": (shape_from_the_pixels, "known only when the file runs"),
     "the square of the batch": (square_of_the_batch, "not proportional"),
-    "a power of the batch": (power_of_the_batch, "not proportional|one image"),
+    "a power of the batch": (power_of_the_batch, "known only when the file runs"),
     "strings": (strings, "the type STRING"),
     "complex numbers": (complex_numbers, "not valid ONNX|the type COMPLEX64"),
     **{

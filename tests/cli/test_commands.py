@@ -63,7 +63,10 @@ def test_train_saves_the_model_with_the_best_validation_accuracy(cli: Cli) -> No
     assert result["validation_accuracy"] == max(accuracies)
     assert measured["accuracy"] == pytest.approx(result["validation_accuracy"])
     assert measured["loss"] == pytest.approx(result["calibrated_validation_loss"], abs=1e-4)
-    assert result["validation_loss"] == json.loads(text.splitlines()[result["best_epoch"] - 1])["validation_loss"]
+    assert (
+        result["validation_loss"]
+        == json.loads(text.splitlines()[result["best_epoch"] - 1])["validation_loss"]
+    )
 
 
 def test_runs_are_numbered_and_never_overwritten(cli: Cli) -> None:
@@ -241,19 +244,19 @@ def test_export_never_overwrites_the_model_itself(cli: Cli, run_folder: Path, tm
 
 
 def test_eval_and_data_do_not_replace_existing_files(cli: Cli, onnx_path: Path) -> None:
-    Path("mine").write_text("precious")
+    Path("mine.png").write_text("precious")
 
     for arguments in (
-        ("eval", onnx_path, "--predictions", "mine"),
-        ("data", "--dataset", "digits", "--output", "mine"),
+        ("eval", onnx_path, "--predictions", "mine.png"),
+        ("data", "digits", "--output", "mine.png"),
     ):
         answer = cli(*arguments)
 
         assert (answer.code, answer.err) == (
             2,
-            "mnistctl: mine exists; delete it or choose another name\n",
+            "mnistctl: mine.png exists; delete it or choose another name\n",
         )
-    assert Path("mine").read_text() == "precious"
+    assert Path("mine.png").read_text() == "precious"
 
 
 def test_export_leaves_no_file_if_the_parity_check_fails(

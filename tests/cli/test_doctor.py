@@ -49,7 +49,7 @@ def test_doctor_reports_damaged_data_with_a_fix(cli: Cli) -> None:
     answer = cli("doctor", "--data-dir", "data")
 
     assert answer.code == 6
-    assert "problem: dataset 'mnist' is damaged\n  fix: mnistctl download mnist" in answer.out
+    assert "problem: dataset 'mnist' is damaged\n  fix: mnistctl download mnist --data-dir data\n" in answer.out
     assert answer.err == "mnistctl: 1 problem: dataset 'mnist' is damaged\n"
 
 

@@ -37,7 +37,7 @@ COMMANDS = {
     "compare": "compare a.safetensors {onnx}",
     "plot": "plot runs/a",
     "runs": "runs",
-    "data": "data --dataset digits",
+    "data": "data digits --output sheet.png",
     "download": "download tiny --from source",
     "download --list": "download --list",
     "recipes": "recipes",

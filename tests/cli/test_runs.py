@@ -1,7 +1,6 @@
 """Runs: their settings, plots, comparison and lists."""
 
 import json
-import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -108,23 +107,25 @@ def test_a_settings_file_can_be_toml(cli: Cli) -> None:
         ("a.json", "{", "--config a.json: not JSON"),
         ("a.json", "[1]", "--config a.json: expected a table of settings"),
         ("a.json", "[" * 100_000, "--config a.json: not JSON"),
-        ("a.toml", "[arch_args]\nwhen = 2020-01-01", "--config a.toml: Object of type date"),
+        ("a.toml", "[arch_args]\nwhen = 2020-01-01", "--config a.toml: arch_args: Object of type date"),
         (
             "a.toml",
             "min_steps = 100000000000",
-            "--min-steps 100000000000: expected a whole number from 0 to",
+            "--config a.toml: min_steps 100000000000: expected a whole number from 0 to",
         ),
-        ("a.toml", "epoch = 1", "unknown setting 'epoch'; did you mean 'epochs'?"),
-        ("a.toml", 'epochs = "many"', "--epochs many: expected a number"),
-        ("a.toml", "batch_size = 1.5", "--batch-size 1.5: expected a whole number"),
-        ("a.toml", "nesterov = 1", "--nesterov 1: expected true or false"),
+        ("a.toml", "epoch = 1", "--config a.toml: unknown setting 'epoch'; did you mean 'epochs'?"),
+        ("a.toml", "lr = 1", "--config a.toml: unknown setting 'lr'; did you mean 'learning_rate'?"),
+        ("a.toml", "qqq = 1", "--config a.toml: unknown setting 'qqq'; see 'mnistctl train --help'"),
+        ("a.toml", 'epochs = "many"', "--config a.toml: epochs many: expected a number"),
+        ("a.toml", "batch_size = 1.5", "--config a.toml: batch_size 1.5: expected a whole number"),
+        ("a.toml", "nesterov = 1", "--config a.toml: nesterov 1: expected true or false"),
         ("a.toml", 'optimizer = "sdg"', "unknown optimizer 'sdg'; did you mean 'sgd'?"),
         ("a.toml", 'schedule = "cos"', "unknown schedule 'cos'"),
-        ("a.toml", "arch = 3", "--arch 3: expected text"),
-        ("a.toml", "recipe = 3", "--recipe 3: expected text"),
-        ("a.toml", "dataset = 3", "--dataset 3: expected text"),
-        ("a.toml", "init = 3", "--init 3: expected text"),
-        ("a.toml", "seed = true", "--seed True: expected a whole number"),
+        ("a.toml", "arch = 3", "--config a.toml: arch 3: expected text"),
+        ("a.toml", "recipe = 3", "--config a.toml: recipe 3: expected text"),
+        ("a.toml", "dataset = 3", "--config a.toml: dataset 3: expected text"),
+        ("a.toml", "init = 3", "--config a.toml: init 3: expected text"),
+        ("a.toml", "seed = true", "--config a.toml: seed True: expected a whole number"),
         ("a.toml", "nesterov = true", "--nesterov requires --optimizer sgd"),
     ],
 )
@@ -440,33 +441,6 @@ def test_architectures_are_listed_with_their_sizes(cli: Cli) -> None:
     assert listed["mlp"]["multiply_adds"] == 784 * 128 + 128 * 64 + 64 * 10
     assert listed["torchvision:vit_b_16"]["input_size"] == 224
     assert all(name in shown for name in listed)
-
-
-def test_tensorboard_receives_the_metrics_of_every_epoch(cli: Cli) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    answer = cli(*QUICK, "--epochs", "3", "--track", "tensorboard", "--name", "a")
-
-    assert answer.code == 0, answer.err
-    events = EventAccumulator("runs/a/tensorboard").Reload()
-    lines = metrics_of("a")
-    for tag, key in (("loss/train", "train_loss"), ("accuracy/validation", "validation_accuracy")):
-        scalars = [(event.step, event.value) for event in events.Scalars(tag)]
-        assert scalars == [(line["epoch"], pytest.approx(line[key])) for line in lines]
-    assert events.Tags()["tensors"] == ["config/text_summary"]
-
-
-def test_an_unknown_or_missing_tracker_is_rejected_before_the_run_is_created(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "tensorboard", None)
-
-    missing = cli(*QUICK, "--track", "tensorboard")
-    unknown = cli(*QUICK, "--track", "tensorbord")
-
-    assert (missing.code, unknown.code) == (5, 2)
-    assert "pip install 'mnistctl[track]'" in missing.err
-    assert not Path("runs").exists()
 
 
 def test_robustness_is_printed_as_a_table_and_drawn(cli: Cli) -> None:

@@ -228,19 +228,35 @@ def test_the_usual_mirrors_are_used_after_a_custom_mirror_with_an_invalid_url(tm
     assert (tmp_path / NAME).read_bytes() == CONTENT
 
 
-def test_the_error_names_each_dead_mirror_once(tmp_path: Path) -> None:
+def test_the_error_names_each_mirror_once_if_one_answers(tmp_path: Path) -> None:
+    mirrors = ("http://127.0.0.1:9/", "http://nothing.invalid/")
+
+    with (
+        serving(send(answer(b"", status="404 Not Found"))) as server,
+        pytest.raises(DownloadError) as error,
+    ):
+        fetch.fetch(dataset(server.address, *mirrors), tmp_path, mirror="http://127.0.0.1:9/")
+
+    assert_nothing_is_left(tmp_path, error)
+    for failure in (
+        "localhost: HTTP 404 Not Found",
+        "127.0.0.1: could not connect",
+        "nothing.invalid: host not found",
+    ):
+        assert str(error.value).count(failure) == 1
+
+
+def test_the_error_says_that_there_is_no_network_if_no_mirror_can_be_reached(tmp_path: Path) -> None:
     mirrors = ("http://localhost:9/", "http://127.0.0.1:9/", "http://nothing.invalid/")
 
     with pytest.raises(DownloadError) as error:
         fetch.fetch(dataset(*mirrors), tmp_path)
 
-    assert_nothing_is_left(tmp_path, error)
-    for failure in (
-        "localhost: could not connect",
-        "127.0.0.1: could not connect",
-        "nothing.invalid: host not found",
-    ):
-        assert str(error.value).count(failure) == 1
+    assert [path.name for path in tmp_path.iterdir() if path.name != ".lock"] == []
+    assert str(error.value) == (
+        "no network: none of 3 mirrors could be reached; "
+        "get the files elsewhere and run 'mnistctl download tiny --from FOLDER'"
+    )
 
 
 def test_silent_mirrors_share_the_time_to_the_first_byte(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from mnistctl import datasets
+from mnistctl.cli import render
 from mnistctl.datasets import splits
 from mnistctl.errors import DataError, UsageError
 from mnistctl.models import checkpoint
@@ -214,7 +215,7 @@ def test_unusual_names_of_classes_and_files_are_shown_unchanged(
 
     trained = cli("train", "--dataset", presplit, "--epochs", "20", "--batch-size", "30", "-q")
     report = cli("eval", "-q")
-    sheet = cli("data", "--dataset", presplit, "-q")
+    sheet = cli("data", "--dataset", presplit, "--output", "sheet.png", "-q")
     Path("scan[final] a[").mkdir()
     shutil.copy(presplit / "test" / "seven" / "0.png", "scan[final] a[/b].png")
     read = cli("predict", "scan[final] a[/b].png", "-q")
@@ -397,19 +398,22 @@ def test_an_unusable_initial_model_is_rejected_before_a_run_folder_is_made(
     assert [path.name for path in Path("runs").iterdir()] == ["base"]
 
 
-def test_data_shows_samples_counts_and_duplicates(cli: Cli, presplit: Path) -> None:
+def test_data_shows_samples_counts_and_duplicates(
+    cli: Cli, presplit: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copy(presplit / "train" / "three" / "0.png", presplit / "test" / "three" / "copy.png")
 
-    text = cli("data", "--dataset", presplit).out
+    monkeypatch.setattr(render, "terminal_width", lambda: 80)
+    text = cli("data", presplit).out
+    assert not list(Path().glob("*.png"))
     result = json.loads(cli("data", "--dataset", presplit, "--output", "sheet.png", "--json").out)
 
     assert result["images"]["test"] == {"eight": 20, "seven": 20, "three": 21}
     assert sum(result["images"]["train"].values()) == 110
     assert result["duplicates"] == 1
-    for path in ("given-samples.png", "sheet.png"):
-        with Image.open(path) as sheet:
-            assert sheet.format == "PNG"
-            assert min(sheet.size) > 150
+    with Image.open("sheet.png") as sheet:
+        assert sheet.format == "PNG"
+        assert min(sheet.size) > 150
     assert "test images that are also in train or validation: 1" in text
     assert any("⠀" <= character <= "⣿" for character in text)
 

@@ -133,3 +133,9 @@ def test_the_calibration_error_is_the_mean_difference_of_confidence_and_accuracy
     assert [row["confidence"] for row in bins] == pytest.approx([0.55, 0.96])
     # by hand: (1 × 0.45 + 5 × 0.16) / 6
     assert metrics.expected_calibration_error(bins) == pytest.approx(1.25 / 6)
+
+
+def test_the_loss_of_a_model_that_is_sure_and_right_is_zero_and_not_minus_zero() -> None:
+    sure = np.array([[1, 0], [1.0000001, 0]], dtype=np.float32)
+
+    assert str(metrics.cross_entropy(sure, np.array([0, 0]))) == "0.0"

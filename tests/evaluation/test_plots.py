@@ -167,10 +167,11 @@ def test_the_reliability_diagram_compares_with_perfect_calibration() -> None:
 
     above, below = plots.reliability(bins, title="").axes
 
-    assert above.get_legend_handles_labels()[1] == ["perfect calibration", "model"]
+    assert above.get_legend_handles_labels()[1] == ["perfect calibration", "model, with 95% interval"]
     assert np.asarray(above.lines[1].get_xydata()) == pytest.approx(np.array([[55, 50], [98, 99]]))
-    assert above.get_ylabel() == "accuracy (%)"
-    assert below.get_xlabel() == "predicted probability (%)"
+    few, many = (np.diff(line[:, 1])[0] for line in above.collections[0].get_segments())
+    assert few > 50 > 10 > many  # percentage points: an interval of few images is wide
+    assert (above.get_ylabel(), below.get_xlabel()) == ("accuracy (%)", "confidence (%)")
 
 
 def test_the_robustness_plot_shows_every_corruption_and_emphasises_low_accuracies() -> None:
@@ -199,6 +200,7 @@ def test_the_robustness_plot_shows_every_corruption_and_emphasises_low_accuracie
         ["$x", "<b>[bold]", "数字"],
         ["a" * 300, "", "c"],
         ["T-shirt/top", "Ankle boot", "Trouser"],
+        ["\ud800", "\x1b[31m\n\x00", "\udcff$"],
     ],
 )
 def test_any_class_name_can_be_drawn(names: list[str]) -> None:
@@ -232,3 +234,13 @@ def test_a_class_without_images_can_be_drawn() -> None:
 )
 def test_only_exactly_100_is_written_as_100_percent(value: float, expected: str) -> None:
     assert figures.percent(value) == expected
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".PDF"])
+def test_the_same_plot_gives_the_same_bytes(suffix: str) -> None:
+    first, second = (
+        figures.encode(plots.curves([("run", epochs(3))], title="\ud800"), suffix) for _ in range(2)
+    )
+
+    assert first == second
+    assert b"Date" not in first

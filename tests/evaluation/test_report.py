@@ -1,13 +1,17 @@
 import csv
 import dataclasses
 import io
+import os
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import mnistctl
 from mnistctl import datasets
-from mnistctl.api import models
+from mnistctl.api import models, plot
 from mnistctl.errors import CheckFailedError, UsageError
 from mnistctl.evaluation.report import measure, predictions_csv
 from mnistctl.models.predictor import Outputs, interpret
@@ -73,9 +77,9 @@ def test_the_predictions_file_has_a_row_per_image(onnx_path: Path) -> None:
     split = datasets.load("digits", "test")
     report, outputs = measure(models.open_predictor(onnx_path), split, model="model", batch_size=256)
 
-    rows = list(csv.DictReader(io.StringIO(predictions_csv(split, outputs))))
+    rows = list(csv.DictReader(io.StringIO(predictions_csv([(split, outputs)]))))
 
-    assert [int(row["index"]) for row in rows] == list(range(297))
+    assert [(row["split"], int(row["index"])) for row in rows] == [("test", n) for n in range(297)]
     right = sum(row["label"] == row["predicted"] for row in rows)
     assert right / 297 == report.accuracy
     for row in rows[:20]:
@@ -93,3 +97,63 @@ def test_top_predictions_are_sorted_and_ties_go_to_the_first_class() -> None:
 
     assert prediction.label == "b"
     assert [label for label, _ in prediction.top] == ["b", "c", "a"]
+
+
+def test_several_splits_give_a_report_each_and_one_predictions_file(
+    onnx_path: Path, tmp_path: Path
+) -> None:
+    reports = mnistctl.evaluate(
+        onnx_path, split=["validation", "test"], predictions=tmp_path / "all.csv", plots=tmp_path
+    )
+    alone = mnistctl.evaluate(onnx_path, plots=False)
+
+    assert [(report.split, report.images) for report in reports] == [("validation", 125), ("test", 297)]
+    assert dataclasses.replace(reports[1], plots=[]) == alone
+    rows = csv.DictReader(io.StringIO((tmp_path / "all.csv").read_text()))
+    assert Counter(row["split"] for row in rows) == {"validation": 125, "test": 297}
+    assert {f"{report.split}-confusion.png" for report in reports} < set(os.listdir(tmp_path))
+
+
+def test_no_image_is_read_before_all_splits_are_checked(
+    onnx_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "load_split", None)
+
+    with pytest.raises(UsageError, match="did you mean 'validation'"):
+        mnistctl.evaluate(onnx_path, split=["test", "validaton"], dataset="digits")
+
+
+@pytest.mark.parametrize(
+    ("layers", "reason"), [([], "the run was interrupted"), (["0"], "too few validation images")]
+)
+def test_a_report_says_why_a_model_is_not_calibrated(
+    onnx_path: Path, layers: list[str], reason: str
+) -> None:
+    split = datasets.load("digits", "test")
+    predictor = models.open_predictor(onnx_path)
+    calibrated, _ = measure(predictor, split, model="model", batch_size=256)
+    metadata = dataclasses.replace(
+        predictor.metadata, calibration_images=0, familiarity_layers=layers, threshold=None
+    )
+    monkeypatched: Any = predictor
+    monkeypatched.metadata = metadata
+
+    report, _ = measure(predictor, split, model="model", batch_size=256)
+
+    assert (calibrated.not_calibrated, report.not_calibrated) == (None, reason)
+    assert report.rejected is None
+
+
+def test_a_plot_of_mistakes_is_removed_when_there_are_none_any_more(
+    onnx_path: Path, tmp_path: Path
+) -> None:
+    split = datasets.load("digits", "test")
+    report, outputs = measure(models.open_predictor(onnx_path), split, model="model", batch_size=256)
+    right = outputs.logits.argmax(axis=1) == split.labels
+    paths = []
+    for rows in (np.arange(len(right)), np.flatnonzero(right)):
+        part = Outputs(*(values[rows] for values in outputs))
+        paths.append(plot.draw_results(tmp_path, report, split.take(rows, name="test"), part))
+
+    assert {path.name for path in paths[0]} - {path.name for path in paths[1]} == {"mistakes.png"}
+    assert not (tmp_path / "mistakes.png").exists()

@@ -73,12 +73,20 @@ def test_the_users_own_variables_are_left_alone(name: str) -> None:
 def test_spinning_is_not_limited_when_torch_is_loaded_already() -> None:
     code = "import torch, mnistctl, os; print(os.environ.get('GOMP_SPINCOUNT'), mnistctl.doctor().idle_threads)"
 
-    assert run_python(code).stdout.strip() == "None IdleThreads(setting=None, from_user=False, in_force=False)"
+    assert (
+        run_python(code).stdout.strip()
+        == "None IdleThreads(setting=None, from_user=False, in_force=False)"
+    )
 
 
 @pytest.mark.parametrize(
     ("load", "is_busy"),
-    [("0.1 0.1 0.1 1/90 7\n", False), ("0.1 0.1 0.1 3/90 7\n", True), ("nonsense", False), (None, False)],
+    [
+        ("0.1 0.1 0.1 1/90 7\n", False),
+        ("0.1 0.1 0.1 3/90 7\n", True),
+        ("nonsense", False),
+        (None, False),
+    ],
     ids=["quiet", "busy", "nonsense", "not Linux"],
 )
 def test_a_machine_is_busy_if_other_processes_compute(

@@ -25,6 +25,7 @@ SIGNIFICANCE = 0.05  # share of comparisons of equal models that may be called s
 class ModelSummary(Result):
     """A model, and its metrics on the images that all models were measured on."""
 
+    name: str  # the name of the run, "bundled", or the path
     model: str  # path of the model file
     format: str  # safetensors or an export format
     bytes: int  # size of all its files
@@ -71,7 +72,7 @@ def compare(
     """Measure models on the same test images and compare their settings.
 
     Args:
-        compared: two or more files, run folders or names of runs.
+        compared: two or more files, run folders, names of runs, or patterns of names ('lr02-seed*').
         dataset: the dataset whose test images are used; None: the one the models were trained on.
         arch: FILE.py:CLASS, for models with custom architectures; one per class.
         data_dir: the data folder; None: the default.
@@ -79,11 +80,14 @@ def compare(
     Raises:
         UsageError: fewer than two models, a model named twice, models of different datasets without
             `dataset`, or models with other classes than the dataset.
-        ModelError: a model was not found or cannot be opened.
+        ModelError: a model was not found or cannot be opened, or a pattern matches no run.
         DataError: the dataset is damaged or unavailable.
     """
+    compared = models.expand(compared)
     if len(compared) < 2:
-        raise UsageError("compare: name two models or more")
+        raise UsageError(
+            f"compare: {len(compared)} model; name two or more, or a pattern that matches several runs"
+        )
     if dataset is not None:
         datasets.check_split(dataset, "test")
     paths = [models.find_model(model, prefer=formats.ONNX) for model in compared]
@@ -99,6 +103,7 @@ def compare(
         is_right.append(outputs.logits.argmax(axis=1) == split.labels)
         rows.append(
             ModelSummary(
+                name=models.name_of(path),
                 model=str(path),
                 format=format_name,
                 bytes=models.size_of(path),

@@ -15,6 +15,7 @@ from mnistctl.types import Result
 class ModelInfo(Result):
     """A model file. Its JSON also has the keys of the metadata."""
 
+    name: str  # the name of the run, "bundled", or the path
     model: str  # path of the file
     format: str  # safetensors or an export format
     bytes: int  # size of all its files
@@ -42,4 +43,4 @@ def info(model: str | Path | None = None) -> ModelInfo:
     classes = f"float32 (batch, {len(metadata.class_names)})"
     outputs = dict(zip(Outputs._fields, (classes, classes, "float32 (batch,)"), strict=True))
     signature = {"images": formats.INPUTS[models.input_of(metadata)][0], **outputs}
-    return ModelInfo(str(path), format_name, models.size_of(path), signature, metadata)
+    return ModelInfo(models.name_of(path), str(path), format_name, models.size_of(path), signature, metadata)

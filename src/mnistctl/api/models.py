@@ -1,12 +1,13 @@
 """Find, open and describe model files, and load the data that a model was trained on."""
 
+import fnmatch
 import logging
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnistctl.errors import DataError, ModelError
+from mnistctl.errors import DataError, ModelError, shorten
 from mnistctl.models import checkpoint
 from mnistctl.models.formats import ONNX, OPENVINO, OPENVINO_FILE, SAFETENSORS, TRITON_FILE, UINT8
 from mnistctl.models.metadata import Metadata
@@ -48,16 +49,43 @@ def find_model(name: str | Path | None, *, prefer: str = SAFETENSORS) -> Path:
     if str(name) == BUNDLED and not (run_folder.ROOT / name).exists():
         return bundled(prefer)
     for candidate in (path, run_folder.ROOT / path):
-        paths = (run_folder.Run(candidate).model_path, candidate / OPENVINO_FILE)
-        for file in (candidate, *paths, *sorted(candidate.glob(f"*/{TRITON_FILE}"))):
-            if file.is_file():
-                return file
+        with files.os_errors_as(ModelError, shorten(str(name))):  # a name that is too long
+            paths = (run_folder.Run(candidate).model_path, candidate / OPENVINO_FILE)
+            for file in (candidate, *paths, *sorted(candidate.glob(f"*/{TRITON_FILE}"))):
+                if file.is_file():
+                    return file
     if path.is_dir():
         raise ModelError(f"{path}: a folder without {run_folder.MODEL_NAME} or an exported model")
     names = [*(run.folder.name for run in run_folder.find_all()), BUNDLED]
     matches = get_close_matches(str(name), names, n=1)
     hint = f"did you mean '{matches[0]}'?" if matches else f"available: {', '.join(names)}"
     raise ModelError(f"{name}: no such file, run folder or run; {hint}")
+
+
+def expand(names: Sequence[str | Path]) -> list[str | Path]:
+    """Names of models, with the runs that match in place of patterns such as 'lr02-seed*'.
+
+    Raises:
+        ModelError: no run matches a pattern.
+    """
+    runs = sorted(run.folder.name for run in run_folder.find_all())
+    expanded: list[str | Path] = []
+    for name in names:
+        if not set("*?[") & set(str(name)) or Path(name).exists():
+            expanded.append(name)
+        elif matches := fnmatch.filter(runs, str(name)):
+            expanded += matches
+        else:
+            raise ModelError(f"{name}: matches no run; runs here: {', '.join(runs) or 'none'}")
+    return expanded
+
+
+def name_of(path: Path) -> str:
+    """What a user calls a model: the name of its run, "bundled", or its path."""
+    run = run_folder.run_of_model(path)
+    if run is not None and run.folder.parent == run_folder.ROOT:
+        return run.folder.name
+    return BUNDLED if path.parent == _BUNDLED_FOLDER else str(path)
 
 
 def _default_model(prefer: str) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mnistctl import images
-from mnistctl.errors import DataError, PictureError, UsageError
+from mnistctl.errors import DataError, MissingExtraError, PictureError, UsageError
 from mnistctl.images import decode
 from mnistctl.system import files
 
@@ -34,8 +34,13 @@ def list_requests(
         names: of the pictures.
         recursive: whether to search a folder's sub-folders too.
         skip: files to leave out.
+
+    Raises:
+        MissingExtraError: the only picture needs an optional package. Among others it is not read.
     """
     requests = [request for name in names for request in _expand(str(name), recursive)]
+    if len(requests) == 1 and (command := decode.missing_extra(Path(requests[0].file).suffix)):
+        raise MissingExtraError(f"{requests[0].file}: needs an optional package; run {command}")
     paths = [request.source.absolute() for request in requests if isinstance(request.source, Path)]
     shared: Path | None = None
     with contextlib.suppress(ValueError):  # no files, or files on several drives
@@ -68,8 +73,10 @@ def _expand(name: str, recursive: bool) -> Iterator[Request]:
         else:
             for path in images.find_files(name, recursive=recursive):
                 yield from _pages(str(path), path)
-    except (PictureError, OSError) as error:
+    except PictureError as error:
         yield Request(name, b"", error=str(error))
+    except OSError as error:  # the name is too long, for example
+        yield Request(name, b"", error=f"{shorten(name)}: {error.strerror}")
 
 
 def _pages(file: str, source: Path | bytes) -> Iterator[Request]:

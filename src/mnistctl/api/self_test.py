@@ -45,7 +45,9 @@ class DeviceTest(Result):
     train_seconds: float | None  # of all steps; null: training failed
     train_loss: float | None  # mean cross-entropy over all steps, in nats; null: training failed
     validation_loss: float | None  # after the last step, in nats; null: training failed
-    loss_difference: float | None  # larger difference of the two losses from the CPU's in float32, in nats
+    loss_difference: (
+        float | None
+    )  # larger difference of the two losses from the CPU's in float32, in nats
     exported: bool | None  # whether its ONNX export agrees with PyTorch; null: not tested on this row
     problem: str | None  # null: everything works
 
@@ -141,7 +143,9 @@ def _with_losses(test: DeviceTest, epoch: Epoch, reference: DeviceTest | None) -
         validation_loss=epoch.validation_loss,
     )
     if reference is None:
-        return test if epoch.train_loss < _CHANCE_LOSS else replace(test, problem="the net does not learn")
+        return (
+            test if epoch.train_loss < _CHANCE_LOSS else replace(test, problem="the net does not learn")
+        )
     if reference.train_loss is None or reference.validation_loss is None:
         return test
     difference = max(
@@ -151,7 +155,9 @@ def _with_losses(test: DeviceTest, epoch: Epoch, reference: DeviceTest | None) -
     limit = _TOLERANCES[test.precision]
     problem = None
     if difference > limit:
-        problem = f"the loss differs from the CPU's by {difference:.3g} nats, expected at most {limit:g}"
+        problem = (
+            f"the loss differs from the CPU's by {difference:.3g} nats, expected at most {limit:g}"
+        )
     return replace(test, loss_difference=difference, problem=problem)
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import re
 import statistics
 import time
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from mnistctl.api.training import followers, loop, run_settings
 from mnistctl.api.training import resume as resuming
 from mnistctl.api.training.run_settings import Start
 from mnistctl.api.training.session import Session, open_session
-from mnistctl.errors import MnistctlError, UsageError
+from mnistctl.errors import UsageError
 from mnistctl.models import checkpoint
 from mnistctl.run import run_folder, tracking
 from mnistctl.run.epoch import Epoch
@@ -105,7 +104,9 @@ def train(
             minute.
         name: of the run's folder in `runs`; None: the first free one.
         plots: whether to draw plots into the run's folder, or the folder to draw them into.
-        track: "tensorboard" also logs to TensorBoard, in the run's folder.
+        track: "tensorboard", "mlflow" or "wandb", or several separated by commas: also log settings,
+            metrics, plots and the model to this tracker. TensorBoard and offline W&B write to the run's
+            folder, MLflow to MLFLOW_TRACKING_URI or to its own default.
         data_dir: the data folder; None: the default.
         settings: any field of `TrainSettings` (`epochs`, `seed`, `optimizer`, `rotate`, …), and any
             argument of a built-in net (`hidden`, `dropout`, …). `arch_args` is a dictionary with
@@ -128,7 +129,7 @@ def train(
     tracking.check(track)
     plot.check_folder(plots)
     options = {"arch": arch, "recipe": recipe, "dataset": dataset, "init": init, **settings}
-    with _lack_of_memory_as_error(), _open_start(config, options, resume=resume, name=name) as start:
+    with _open_start(config, options, resume=resume, name=name) as start:
         if start.run is not None and start.is_finished:
             return _finished_result(start.run)
         with open_session(
@@ -138,6 +139,7 @@ def train(
             followers.announce(session.run, event, data_sha256=session.train.sha256)
             last, best = loop.fit(session)
             plot_files = _draw(session, plots)
+            session.tracker.finish(session.run.model_path, plot_files)
             total_seconds = time.perf_counter() - started
             result = _result(session, last, best, plot_files, total_seconds)
             files.write_json(session.run.result_path, result.to_json())
@@ -186,16 +188,6 @@ def train_seeds(
         std_validation_accuracy=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
         mean_train_seconds=statistics.fmean(result.train_seconds for result in results),
     )
-
-
-@contextlib.contextmanager
-def _lack_of_memory_as_error() -> Iterator[None]:
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:  # PyTorch has no class of its own for this error
-        if isinstance(error, RuntimeError) and not re.search("allocate memory|out of memory", str(error)):
-            raise
-        raise MnistctlError("out of memory; try a smaller --batch-size or a smaller net") from error
 
 
 @contextlib.contextmanager

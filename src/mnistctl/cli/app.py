@@ -33,6 +33,7 @@ from mnistctl.errors import MnistctlError
 from mnistctl.system import failures, torchrun
 
 _INTERRUPTED = 128 + signal.SIGINT
+_MAX_LINE = 900  # characters of an error
 _CLOSED_PIPE = 128 + 13  # SIGPIPE, which not every system knows
 
 
@@ -221,6 +222,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _fail(message: str, exit_code: int) -> int:
     line = " ".join(message.split())
+    if len(line) > _MAX_LINE:  # it quotes a very long name or value
+        line = f"{line[:_MAX_LINE]}…"
     if line and torchrun.is_first_to_report():  # empty: Typer has printed the help
         render.show_error(line)
     return exit_code

@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from mnistctl.api.benchmark import BenchmarkResult, FormatResult
 
 _HEADINGS = (
-    "format",
-    "status",
-    "size",
-    "accuracy",
-    "latency, ms",
-    "99th percentile, ms",
-    "images/s",
-    "load, s",
-    "peak, MB",
-    "threads",
+    "\nformat",
+    "\nstatus",
+    "\nsize",
+    "\naccuracy",
+    "latency of\none image, ms",
+    "99%\nbelow",
+    "images/s\nin batches",
+    "load,\ns",
+    "peak,\nMB",
+    "\nthreads",
 )
 
 
@@ -93,7 +93,7 @@ def _render(result: "BenchmarkResult") -> Iterator[RenderableType]:
     for row in result.formats:
         table.add_row(row.format, row.status, *_cells(row))
     yield table
-    yield "\nlatency: one image at a time; images/s: in batches of 256"
+    yield "\nmedians of 5 rounds (lowest–highest); batches of 256 images"
     for row in result.formats:
         if row.reason is not None:
             yield f"{row.format}: {row.reason}"
@@ -104,9 +104,13 @@ def _render(result: "BenchmarkResult") -> Iterator[RenderableType]:
 def _cells(row: "FormatResult") -> Iterator[str]:
     yield "–" if row.bytes is None else decimal(row.bytes)
     yield render.percent(row.accuracy)
-    yield render.number(row.latency_ms, ".3f")
-    yield render.number(row.latency_p99_ms, ".3f")
-    yield render.number(row.images_per_second, ",.0f")
+    yield _with_range(row.latency_ms, row.latency_range_ms, ".2f")
+    yield render.number(row.latency_p99_ms, ".2f")
+    yield _with_range(row.images_per_second, row.images_per_second_range, ",.0f")
     yield render.number(row.load_seconds, ".2f")
     yield render.number(row.peak_mb, ",.0f")
     yield render.number(row.threads)
+
+
+def _with_range(median: float | None, ends: tuple[float, float] | None, spec: str) -> str:
+    return "–" if ends is None else f"{median:{spec}} ({ends[0]:{spec}}–{ends[1]:{spec}})"

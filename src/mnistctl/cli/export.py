@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import RenderableType
 from rich.filesize import decimal
-from rich.table import Table
-from rich.text import Text
 
 from mnistctl.cli import display, render
 from mnistctl.cli.completion import complete_formats
@@ -26,13 +24,19 @@ from mnistctl.models import formats
 if TYPE_CHECKING:
     from mnistctl.api.export import ExportedModel
 
-_DIFFERENCES = (  # key of `Parity`, title, format
-    ("max_logit_difference", "max. logit difference", ".1e"),
-    ("max_probability_difference", "max. probability difference", ".1e"),
-    ("max_familiarity_difference", "max. familiarity difference", ".1e"),
-    ("disagreements", "images with another prediction", ",.0f"),
-    ("rejections_changed", "images rejected by only one model", ",.0f"),
+_HEADINGS = (
+    "\nformat",
+    "\nsize",
+    "\naccuracy",
+    "largest difference\nof logits",
+    "other\npredictions",
+    "other\nrejections",
 )
+_DIFFERENCES = {  # key of `Parity` -> format
+    "max_logit_difference": ".1e",
+    "disagreements": ",",
+    "rejections_changed": ",",
+}
 
 
 def export(
@@ -101,27 +105,19 @@ def export(
 
 
 def _render(exported: "Sequence[ExportedModel]") -> Iterator[RenderableType]:
+    parity = exported[0].parity
+    yield (
+        f"compared with PyTorch on {parity['images']:,} {parity['split']} images of "
+        f"{parity['dataset']}, in batches of {', '.join(str(size) for size in parity['batch_sizes'])}:\n"
+    )
+    table = render.table(*_HEADINGS, left=(0,))
+    table.add_row("PyTorch", "", render.percent(parity["reference_accuracy"]))
     for model in exported:
-        yield Text.assemble((model.path, "bold"), f"  {model.format}, {decimal(model.bytes)}\n")
-        yield _parity(model)
-        yield "\nnext:"
+        values = (f"{model.parity[name]:{spec}}" for name, spec in _DIFFERENCES.items())
+        accuracy = render.percent(model.parity["exported_accuracy"])
+        table.add_row(model.format, decimal(model.bytes), accuracy, *values)
+    yield table
+    yield "\nnext:"
+    for model in exported:
         for line in formats.FORMATS[model.format].usage:
-            path = str(model.path)
-            yield "  " + line.format(path=render.quoted(path), path_literal=repr(path))
-
-
-def _parity(model: "ExportedModel") -> Table:
-    """How the exported model differs from the model in PyTorch."""
-    parity = model.parity
-    limits = parity["limits"]
-    table = render.table("compared with PyTorch", "")
-    table.add_row(f"{parity['dataset']} {parity['split']} images", f"{parity['images']:,}")
-    table.add_row("batch sizes", ", ".join(str(size) for size in parity["batch_sizes"]))
-    for name, title, spec in _DIFFERENCES:
-        limit = f" (limit {limits[name]:{spec}})" if limits.get(name) is not None else ""
-        table.add_row(title, f"{parity[name]:{spec}}{limit}")
-    table.add_row("accuracy in PyTorch", render.percent(parity["reference_accuracy"]))
-    max_loss = limits.get("accuracy_loss")
-    limit = "" if max_loss is None else f" (limit {render.percent(max_loss)} less)"
-    table.add_row(f"accuracy in {model.format}", render.percent(parity["exported_accuracy"]) + limit)
-    return table
+            yield "  " + line.format(path=render.quoted(model.path), path_literal=repr(model.path))

@@ -188,7 +188,9 @@ def _load_raw_files(dataset: Dataset, split: str, data_dir: Path | None) -> Spli
         try:
             fetch.fetch(dataset, folder)
         except DownloadError as error:
-            raise DownloadError(f"{error}, or use '--dataset digits', which needs no download") from error
+            raise DownloadError(
+                f"{error}, or use '--dataset digits', which needs no download"
+            ) from error
     fix = f"run: {repair_command(dataset, data_dir)}"
     raw = [verify.read(folder / file.name, file, fix=fix) for file in raw_files]
     names = [file.name for file in raw_files]

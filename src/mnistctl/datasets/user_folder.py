@@ -137,16 +137,19 @@ def _check_pictures(
     errors: list[PictureError],
 ) -> None:
     """Warn of skipped pictures and of classes without training pictures; reject an empty split."""
-    if errors:
-        _log.warning(
-            f"pictures that could not be read and were skipped: {len(errors)}; first: {errors[0]}"
-        )
     for name, labelled in pictures.items():
         if not labelled:
+            unread = (
+                f"; {len(errors):,} pictures could not be read, first: {errors[0]}" if errors else ""
+            )
             raise DataError(
                 f"{folder}: no pictures for the {name} split; add more: it gets one in ten, so "
-                f"{_PICTURES_PER_CLASS} per class are usually enough"
+                f"{_PICTURES_PER_CLASS} per class are usually enough{unread}"
             )
+    if errors:
+        _log.warning(
+            f"pictures that could not be read and were skipped: {len(errors):,}; first: {errors[0]}"
+        )
     if "train" in pictures:
         present = {label for _, label in pictures["train"]}
         missing = [name for label, name in enumerate(class_names) if label not in present]

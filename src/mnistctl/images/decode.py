@@ -1,6 +1,7 @@
 """Decode picture files of any orientation, bit depth, colour space and transparency."""
 
 import contextlib
+import functools
 import io
 import math
 import os
@@ -57,9 +58,15 @@ def suffixes() -> frozenset[str]:
 
 
 def missing_extra(suffix: str) -> str | None:
-    """The extra of mnistctl that must be installed to read pictures with this suffix; None: none."""
-    extra, module = _EXTRAS.get(_EXTRA_SUFFIXES.get(suffix.lower(), ""), ("", ""))
-    return extra if module and find_spec(module) is None else None
+    """The command that installs the package which pictures with this suffix need; None: installed."""
+    return _missing_extra(_EXTRA_SUFFIXES.get(suffix.lower(), ""))
+
+
+def _missing_extra(format_name: str) -> str | None:
+    if format_name not in _EXTRAS:
+        return None
+    extra, module = _EXTRAS[format_name]
+    return None if find_spec(module) else f"pip install 'mnistctl[{extra}]'"
 
 
 def read(source: Path | bytes, *, name: str, page: int | None = None) -> Picture:
@@ -135,11 +142,8 @@ def _open(source: Path | bytes, name: str) -> Iterator[tuple[BinaryIO, str]]:
             format_name = "PDF"
         elif start[4:8] == b"ftyp" and start[8:11] != b"avi":
             format_name = "HEIF"
-        if format_name and find_spec(_EXTRAS[format_name][1]) is None:
-            raise PictureError(
-                f"{name}: {format_name} needs an optional package; "
-                f"pip install 'mnistctl[{_EXTRAS[format_name][0]}]'"
-            )
+        if command := _missing_extra(format_name):
+            raise PictureError(f"{name}: {format_name} needs an optional package; run {command}")
         yield stream, format_name
 
 
@@ -154,6 +158,8 @@ def _open_picture(stream: BinaryIO, format_name: str, name: str) -> Iterator[Ima
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of large pictures; `read` checks the size
             with Image.open(stream, formats=[format_name] if format_name else FORMATS) as picture:
+                if picture.format == "TIFF":
+                    _silence_libtiff()
                 yield picture
     except UnidentifiedImageError as error:
         known = ", ".join((*FORMATS, *_EXTRAS))
@@ -162,6 +168,17 @@ def _open_picture(stream: BinaryIO, format_name: str, name: str) -> Iterator[Ima
         raise
     except Exception as error:  # Pillow's decoders raise exceptions of any type for damaged files
         raise PictureError(f"{name}: the picture is damaged ({one_line(error)})") from error
+
+
+@functools.cache
+def _silence_libtiff() -> None:
+    """Keep the messages about damaged files, which are raised as exceptions too, off stderr."""
+    import ctypes
+
+    with contextlib.suppress(AttributeError, OSError):  # a Pillow with libtiff built in
+        library = ctypes.CDLL(Image.core.__file__)  # type: ignore[attr-defined]
+        library.TIFFSetErrorHandler(None)
+        library.TIFFSetWarningHandler(None)
 
 
 def _count_pages(picture: Image.Image) -> int:

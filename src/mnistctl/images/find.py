@@ -84,8 +84,8 @@ def count_kinds(paths: Iterable[Path]) -> str:
         return ""
     texts = []
     for suffix, count in kinds.most_common():
-        extra = decode.missing_extra(suffix)
-        hint = f" (pip install 'mnistctl[{extra}]')" if extra else ""
+        command = decode.missing_extra(suffix)
+        hint = f" ({command} to read them)" if command else ""
         texts.append(f"{count:,} {suffix or 'without suffix'}{hint}")
     total = kinds.total()
     return f"{total:,} file{'s' if total > 1 else ''}: {', '.join(texts)}"

@@ -22,6 +22,7 @@ MAX_MEMORY = 1 << 30  # bytes of the values that one image needs at the same tim
 MAX_OPERATIONS = 1 << 38  # for one image; vit_l_16 takes a quarter of it
 _OPERATIONS_PER_ELEMENT = 16  # reading or writing an element takes as long as this many multiply-adds
 _BATCHES = (1, 2, 256)
+_ROUNDS = 20  # of inference: sizes may depend on sizes
 _SMALL = 1024  # elements; larger constants cannot be the shape of anything
 _DOMAINS = ("", "ai.onnx")  # of ONNX's standard operators
 _ITEM_SIZES = {"BOOL": 1, "INT8": 1, "UINT8": 1, "FLOAT16": 2, "FLOAT": 4, "INT32": 4, "INT64": 8}
@@ -169,7 +170,7 @@ def measure(model: "onnx.ModelProto", batch: int) -> Work:
     """Count what a graph takes for a batch.
 
     Raises:
-        ModelError: a shape depends on the content of the images, or a type is not allowed.
+        ModelError: a size is known only when the graph runs, or a type is not allowed.
         onnx.shape_inference.InferenceError: the graph is not valid.
     """
     graph, shapes, item_sizes = _infer(model, batch)
@@ -179,7 +180,7 @@ def measure(model: "onnx.ModelProto", batch: int) -> Work:
     for index, node in enumerate(graph.node):
         outputs = [name for name in node.output if name]
         if unknown := [name for name in outputs if name not in shapes]:
-            raise ModelError(f"the shape of '{unknown[0]}' depends on the content of the images")
+            raise ModelError(f"the size of '{unknown[0]}' is known only when the file runs")
         for name in outputs:
             size = item_sizes[name] * prod(shapes[name])
             memory += size
@@ -200,50 +201,59 @@ def _infer(
 
     sized = onnx.ModelProto()
     sized.CopyFrom(model)
-    _set_batch(sized.graph, batch)
-    graph = onnx.shape_inference.infer_shapes(sized, strict_mode=True, data_prop=True).graph
-    shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
-    item_sizes: dict[str, int] = {}
-    for value in (*graph.input, *graph.output, *graph.value_info):
-        tensor = value.type.tensor_type
-        type_name = onnx.TensorProto.DataType.Name(tensor.elem_type)
-        if type_name not in _ITEM_SIZES:
-            raise ModelError(f"'{value.name}' has the type {type_name}, which no export has")
-        item_sizes[value.name] = _ITEM_SIZES[type_name]
-        if tensor.HasField("shape") and all(size.dim_value > 0 for size in tensor.shape.dim):
-            shapes[value.name] = [size.dim_value for size in tensor.shape.dim]
+    for value in (sized.graph.input[0], *sized.graph.output):
+        for size in value.type.tensor_type.shape.dim[:1]:
+            size.dim_value = size.dim_value or batch
+    # ONNX's own `data_prop` follows sizes through a graph too, but takes memory for every value.
+    for _ in range(_ROUNDS):
+        graph = onnx.shape_inference.infer_shapes(sized, strict_mode=True).graph
+        shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+        item_sizes: dict[str, int] = {}
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            tensor = value.type.tensor_type
+            type_name = onnx.TensorProto.DataType.Name(tensor.elem_type)
+            if type_name not in _ITEM_SIZES:
+                raise ModelError(f"'{value.name}' has the type {type_name}, which no export has")
+            item_sizes[value.name] = _ITEM_SIZES[type_name]
+            if tensor.HasField("shape") and all(size.dim_value > 0 for size in tensor.shape.dim):
+                shapes[value.name] = [size.dim_value for size in tensor.shape.dim]
+        if not _fold_sizes(sized.graph, shapes):
+            break
     return graph, shapes, item_sizes
 
 
-def _set_batch(graph: "onnx.GraphProto", batch: int) -> None:
-    """Set the number of images, also where the graph reads it from the shape of its input."""
+def _fold_sizes(graph: "onnx.GraphProto", shapes: Mapping[str, list[int]]) -> bool:
+    """Replace nodes that only compute sizes from known shapes by constants; whether there were any."""
+    import numpy as np
     import onnx
 
-    image, *_ = graph.input
-    for value in (image, *graph.output):
-        for size in value.type.tensor_type.shape.dim[:1]:
-            if not size.dim_value:
-                size.dim_value = batch
-    shape = [size.dim_value for size in image.type.tensor_type.shape.dim]
-    known: dict[str, list[int]] = {}  # values that are part of the shape
+    known = {
+        tensor.name: onnx.numpy_helper.to_array(tensor)
+        for tensor in graph.initializer
+        if tensor.data_type == onnx.TensorProto.INT64 and len(tensor.dims) < 2
+    }
     nodes = []
     for node in graph.node:
-        bounds = {item.name: item.i for item in node.attribute}
-        if node.op_type == "Shape" and node.input[0] == image.name:
-            values = shape[bounds.get("start", 0) : bounds.get("end", len(shape))]
-            dims = [len(values)]
-        elif node.op_type == "Squeeze" and len(known.get(node.input[0], ())) == 1:
-            values, dims = known[node.input[0]], []
+        values = [known[name] for name in node.input if name in known]
+        are_known = len(values) == len(node.input)
+        folded = None
+        if node.op_type == "Shape" and node.input[0] in shapes:
+            bounds = {item.name: item.i for item in node.attribute}
+            folded = np.array(shapes[node.input[0]][bounds.get("start") : bounds.get("end")])
+        elif node.op_type == "Squeeze" and are_known and values[0].size == 1:
+            folded = values[0].reshape(())
+        elif node.op_type == "Concat" and are_known and sum(item.size for item in values) <= _SMALL:
+            folded = np.concatenate(values)
+        if folded is None:
+            nodes.append(onnx.NodeProto.FromString(node.SerializeToString()))
         else:
-            nodes.append(node)
-            continue
-        known[node.output[0]] = values
-        graph.initializer.append(
-            onnx.helper.make_tensor(node.output[0], onnx.TensorProto.INT64, dims, values)
-        )
-    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+            known[node.output[0]] = folded = folded.astype(np.int64)
+            graph.initializer.append(onnx.numpy_helper.from_array(folded, node.output[0]))
+    if len(nodes) == len(graph.node):
+        return False
     del graph.node[:]
     graph.node.extend(nodes)
+    return True
 
 
 def _count_products(node: "onnx.NodeProto", shapes: Mapping[str, list[int]]) -> tuple[int, int]:

@@ -301,13 +301,14 @@ def read(path: Path) -> dict[str, Any]:
         raise UsageError(f"--config {path}: not {kind} ({error})") from error
     if not isinstance(values, dict):
         raise UsageError(f"--config {path}: expected a table of settings")
-    try:
-        json.dumps(values)
-    except TypeError as error:  # a date
-        raise UsageError(f"--config {path}: {error}") from error
     for name, value in values.items():
         if name not in SETTINGS and name not in architectures.ARGUMENTS:
             raise UsageError(f"--config {path}: {unknown_setting(name)}")
+        try:
+            records.check_plain({name: value})
+            json.dumps(value)
+        except (TypeError, ValueError) as error:  # TypeError: a date
+            raise UsageError(f"--config {path}: {name}: {error}") from error
         try:
             check({} if value is None else {name: value})
         except UsageError as error:

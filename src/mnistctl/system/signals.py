@@ -27,7 +27,9 @@ class Interrupt:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[Interrupt]:
-    """Record the first Ctrl-C, SIGTERM or SIGHUP; raise `InterruptedRunError` at the second.
+    """Record the first Ctrl-C, SIGTERM or SIGHUP; raise `InterruptedRunError` at another one.
+
+    A second SIGHUP changes nothing: a terminal that is closed sends it, and then its shell too.
 
     A signal that this process ignores stays ignored: `nohup` relies on that. Signals reach the main
     thread only. In any other thread this does nothing.
@@ -35,11 +37,12 @@ def deferred() -> Iterator[Interrupt]:
     interrupt = Interrupt()
 
     def record(number: int, frame: FrameType | None) -> None:
-        if interrupt.signal is not None:
+        if interrupt.signal is None:
+            interrupt.signal = signal.Signals(number)
+        elif signal.Signals(number).name != "SIGHUP":
             raise InterruptedRunError(
                 "stopped at once; the last saved state is intact", exit_code=128 + number
             )
-        interrupt.signal = signal.Signals(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield interrupt

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mnistctl.errors import LostProcessError, MnistctlError, UsageError
 
 if TYPE_CHECKING:
-    from torch.distributed import TCPStore
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 _TIMEOUT_S = 10
 

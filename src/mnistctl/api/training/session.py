@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,6 @@ from mnistctl.errors import DownloadError, UsageError
 from mnistctl.models.checkpoint import Checkpoint
 from mnistctl.run import run_folder, tracking
 from mnistctl.run.run_folder import Run
-from mnistctl.settings.architectures import ARCHITECTURES
 from mnistctl.settings.train_settings import TrainSettings
 from mnistctl.system import files, signals
 
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 OFFLINE_DATASET = "digits"
-_BYTES_PER_PARAMETER = 16  # the weight, its gradient and two values of the optimizer
 
 
 @dataclass(frozen=True)
@@ -169,26 +166,9 @@ def build_net(
 
     from mnistctl.nn import nets, torch_predictor
 
-    _check_size(settings, len(class_names))
     with torch.random.fork_rng([]):
         torch.manual_seed(settings.seed)
         net = nets.build(settings.arch, arch_args=dict(settings.arch_args), classes=len(class_names))
     if initial_model is not None:
         torch_predictor.load_initial_weights(net, initial_model, class_names, arch=settings.arch)
     return net
-
-
-def _check_size(settings: TrainSettings, classes: int) -> None:
-    """Check, before a built-in net is built, that this machine can hold it in training."""
-    from mnistctl.nn import nets
-
-    if settings.arch not in ARCHITECTURES or not hasattr(os, "sysconf"):  # Windows has none
-        return
-    net = nets.build_shapes(settings.arch, arch_args=dict(settings.arch_args), classes=classes)
-    count = sum(parameter.numel() for parameter in net.parameters())
-    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if count * _BYTES_PER_PARAMETER > memory_bytes:
-        raise UsageError(
-            f"the net has {count:,} parameters, too many for the {memory_bytes / 1e9:.0f} GB of this "
-            "machine; choose smaller --hidden or --widths"
-        )
