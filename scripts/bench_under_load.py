@@ -1,9 +1,10 @@
-"""Measure `train --recipe fast` beside other work, with several ways of waiting of OpenMP's idle threads.
+"""Measure `train --recipe fast` beside other work, with several spin times of OpenMP's idle threads.
 
-Writes a section of `docs/benchmarks.md`, and every run to `docs/bench_under_load.json`. Each round measures
-every candidate on the quiet machine, beside one process that computes without pause on one core, and beside
-a second training of the same kind. The candidates alternate. `--baseline` adds the `mnistctl` of another
-environment, such as an older version. MNIST must be in the data folder, and the machine must be idle:
+Writes a section of `docs/benchmarks.md`, and every run to `docs/bench_under_load.json`. Each round
+measures every candidate on the quiet machine, beside one process that computes without pause on one
+core, and beside a second training of the same kind. The candidates alternate. `--baseline` adds the
+`mnistctl` of another environment, such as an older version. MNIST must be in the data folder, and the
+machine must be idle:
 
     python scripts/bench_under_load.py [--rounds 7] [--baseline OTHER/bin/mnistctl]
 """
@@ -63,7 +64,7 @@ def train_seconds(process: subprocess.Popen[str]) -> float:
     """
     out, _ = process.communicate()
     if process.returncode:
-        raise SystemExit(f"{process.args}: exit {process.returncode}")
+        raise SystemExit(f"{process.args!r}: exit {process.returncode}")
     return float(json.loads(out)["train_seconds"])
 
 

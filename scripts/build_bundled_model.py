@@ -70,7 +70,7 @@ def calibrate(trained: Checkpoint) -> Checkpoint:
 
 
 def keep(bundled: Checkpoint) -> Checkpoint:
-    """The bundled model with its sizes counted, and its losses before and after calibration measured."""
+    """The bundled model, with its parameters counted and its validation losses measured again."""
     _, split = datasets.load_for_training("mnist")
     predictor = torch_predictor.from_checkpoint(bundled, device=torch.device("cpu"))
     outputs = predict_all(predictor, split.images, batch_size=500)
@@ -132,8 +132,8 @@ def facts(metadata: Metadata) -> Iterator[str]:
         "| | |",
         "| --- | --- |",
         f"| architecture | `{metadata.arch}`: {json.dumps(metadata.arch_args)} |",
-        f"| parameters | {metadata.parameters:,} in the network, {metadata.familiarity_parameters:,} for "
-        "`familiarity` |",
+        f"| parameters | {metadata.parameters:,} in the network, "
+        f"{metadata.familiarity_parameters:,} for `familiarity` |",
         f"| multiply-adds per image | {multiply_adds / 1e6:.1f} million in the network |",
         "| input | `images`: uint8 (batch, 28, 28), 0 = paper, 255 = ink |",
         "| output | `logits` and `probabilities`: float32 (batch, 10); `familiarity`: float32 (batch,) "

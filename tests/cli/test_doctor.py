@@ -9,7 +9,9 @@ import pytest
 import torch
 
 import mnistctl
-from mnistctl.api import doctor
+from mnistctl.api import doctor, self_test
+from mnistctl.errors import CheckFailedError
+from mnistctl.run.epoch import Epoch
 from tests.helpers import Cli
 
 
@@ -49,7 +51,10 @@ def test_doctor_reports_damaged_data_with_a_fix(cli: Cli) -> None:
     answer = cli("doctor", "--data-dir", "data")
 
     assert answer.code == 6
-    assert "problem: dataset 'mnist' is damaged\n  fix: mnistctl download mnist --data-dir data\n" in answer.out
+    assert (
+        "problem: dataset 'mnist' is damaged\n  fix: mnistctl download mnist --data-dir data\n"
+        in answer.out
+    )
     assert answer.err == "mnistctl: 1 problem: dataset 'mnist' is damaged\n"
 
 
@@ -100,3 +105,80 @@ def test_doctor_reports_a_data_folder_that_is_not_writable(monkeypatch: pytest.M
     (problem,) = mnistctl.doctor(data_dir=Path("somewhere")).problems
 
     assert problem.fix.startswith("set MNISTCTL_DATA_DIR")
+
+
+def test_the_self_test_trains_on_the_cpu_and_checks_an_export(cli: Cli, tmp_path: Path) -> None:
+    answer = cli("doctor", "--self-test")
+
+    assert answer.code == 0, answer.out
+    (row,) = (line.split() for line in answer.out.splitlines() if line.startswith("cpu        float32"))
+    assert row[-1] == "works"
+    assert " agrees " in answer.out
+    assert "epoch" not in answer.err  # the training itself shows nothing
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+class FakeTraining:
+    """Takes the place of the training of a self-test: the losses by precision, or an error."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, results: dict[str, float | Exception]) -> None:
+        self.results = results
+        monkeypatch.setattr(self_test, "_train", self.train)
+        monkeypatch.setattr(self_test, "_variants", lambda device: [(name, False) for name in results])
+        monkeypatch.setattr("mnistctl.api.export.export", lambda path: [])
+
+    def train(self, run: object, device: object, precision: str, cuda_graph: bool) -> Epoch:
+        result = self.results[precision]
+        if isinstance(result, Exception):
+            raise result
+        return Epoch(
+            epoch=1,
+            steps=self_test.STEPS,
+            train_loss=result,
+            train_accuracy=0.5,
+            validation_loss=result,
+            validation_accuracy=0.5,
+            learning_rate=0.01,
+            train_seconds=1.0,
+            finished=False,
+        )
+
+
+@pytest.mark.parametrize(
+    ("results", "problems"),
+    [
+        ({"float32": 1.0, "bf16": 1.1}, [None, None]),
+        ({"float32": 1.0, "bf16": 1.2}, [None, "the loss differs from the CPU's by 0.2 nats"]),
+        ({"float32": 1.0, "bf16": float("nan")}, [None, "the loss differs from the CPU's by nan"]),
+        ({"float32": 2.4, "bf16": 2.4}, ["the net does not learn", None]),
+        ({"float32": RuntimeError("no kernel"), "bf16": 1.0}, ["RuntimeError: no kernel", None]),
+    ],
+    ids=["works", "differs", "not a number", "learns nothing", "raises"],
+)
+def test_the_self_test_says_what_does_not_work(
+    results: dict[str, float | Exception], problems: list[str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FakeTraining(monkeypatch, results)
+
+    diagnosis = mnistctl.doctor(self_test=True)
+
+    for test, problem in zip(diagnosis.self_test, problems, strict=True):
+        assert (test.problem or "").startswith(problem or ""), test
+        assert (test.problem is None) == (problem is None)
+    assert len(diagnosis.problems) == len([problem for problem in problems if problem])
+
+
+def test_a_failed_self_test_has_exit_code_6(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeTraining(monkeypatch, {"float32": 1.0})
+
+    def fail(path: Path) -> None:
+        raise CheckFailedError("the export differs")
+
+    monkeypatch.setattr("mnistctl.api.export.export", fail)
+
+    answer = cli("doctor", "--self-test")
+
+    assert answer.code == 6
+    assert "problem: self-test on cpu, float32: the export differs" in answer.out
+    assert "failed" in answer.out
+    assert "1 problem: self-test on cpu" in answer.err

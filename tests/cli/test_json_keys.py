@@ -43,7 +43,7 @@ COMMANDS = {
     "recipes": "recipes",
     "recipes NAME": "recipes fast",
     "archs": "archs",
-    "doctor": "doctor",
+    "doctor": "doctor --self-test",
 }
 
 RUN = """
@@ -60,9 +60,9 @@ PARITY = """
 """
 MODEL = """
     arch arch_args.* bytes calibration_images card class_names[] config.* created dataset.name
-    dataset.sha256 familiarity_layers[] format format_version git_commit members[] metrics.epoch
+    dataset.sha256 familiarity_layers[] familiarity_parameters format format_version git_commit members[] metrics.epoch
     metrics.calibrated_validation_loss metrics.finished metrics.learning_rate metrics.steps metrics.train_accuracy metrics.train_loss
-    metrics.train_seconds metrics.validation_accuracy metrics.validation_loss model parameters
+    metrics.train_seconds metrics.validation_accuracy metrics.validation_loss model name parameters
     signature.familiarity signature.images signature.logits signature.probabilities task temperature
     threshold versions.*
 """
@@ -80,9 +80,9 @@ KEYS: dict[str, str] = {
     """,
     "eval": """
         accuracy accuracy_interval[] calibration_error confusion[][] dataset images loss model
-        most_confused[].images most_confused[].label most_confused[].predicted per_class[].f1
-        per_class[].images per_class[].label per_class[].precision per_class[].recall plots[]
-        rejected reliability[].accuracy reliability[].confidence reliability[].images
+        most_confused[].images most_confused[].label most_confused[].predicted not_calibrated
+        per_class[].f1 per_class[].images per_class[].label per_class[].precision per_class[].recall
+        plots[] rejected reliability[].accuracy reliability[].confidence reliability[].images
         robustness[].accuracy robustness[].corruption robustness[].strength robustness[].unit split
     """,
     "predict": """
@@ -115,7 +115,7 @@ KEYS: dict[str, str] = {
     """,
     "compare": """
         dataset differences.* images models[].accuracy models[].accuracy_interval[] models[].arch
-        models[].bytes models[].format models[].loss models[].model models[].parameters
+        models[].bytes models[].format models[].loss models[].model models[].name models[].parameters
         models[].train_seconds pairs[].difference pairs[].first pairs[].only_first_right
         pairs[].only_second_right pairs[].p_value pairs[].second pairs[].significant split
     """,
@@ -142,8 +142,11 @@ KEYS: dict[str, str] = {
     "archs": "[].arguments.* [].input_size [].multiply_adds [].name [].parameters [].summary",
     "doctor": """
         cores data_folder datasets.* devices[].bf16 devices[].cuda_graphs devices[].model
-        devices[].name idle_threads.from_user idle_threads.in_force idle_threads.setting problems[].fix problems[].problem python runs runs_folder system threads
-        versions.*
+        devices[].name idle_threads.from_user idle_threads.in_force idle_threads.setting
+        problems[].fix problems[].problem python runs runs_folder self_test[].cuda_graph
+        self_test[].device self_test[].exported self_test[].loss_difference self_test[].precision
+        self_test[].problem self_test[].train_loss self_test[].train_seconds
+        self_test[].validation_loss system threads versions.*
     """,
 }
 

@@ -43,6 +43,7 @@ QUICK = {
     "train": "train --dataset digits --device cpu --arch linear --epochs 0.2 --no-plots",
     "eval": "eval {onnx} --no-plots",
     "benchmark": "benchmark {onnx}",
+    "data": "data --dataset digits --json",  # as text, it draws samples on a terminal only
 }
 
 
@@ -166,7 +167,7 @@ def collected(write_end: int, read_end: int, chunks: list[bytes]) -> Iterator[No
 
 
 def stdout_of(arguments: list[str], kind: str, monkeypatch: pytest.MonkeyPatch) -> bytes:
-    """What a command writes to stdout, which is a file, a pipe or a terminal. Its stderr is a terminal."""
+    """What a command writes to a file, a pipe or a terminal as stdout, while stderr is a terminal."""
     chunks: list[bytes] = []
     controller, terminal = pty.openpty()
     with contextlib.ExitStack() as stack:
@@ -180,7 +181,9 @@ def stdout_of(arguments: list[str], kind: str, monkeypatch: pytest.MonkeyPatch) 
             monkeypatch.context() as patch,
             open(write_end, "w", encoding="utf-8", closefd=False) as stdout,
             open(terminal, "w", encoding="utf-8", closefd=False) as stderr,
+            open(terminal, encoding="utf-8", closefd=False) as stdin,
         ):
+            patch.setattr(sys, "stdin", stdin)
             patch.setattr(sys, "stdout", stdout)
             patch.setattr(sys, "stderr", stderr)
             app.main(arguments)
@@ -207,15 +210,18 @@ def test_stdout_has_the_same_bytes_in_a_file_a_pipe_and_a_terminal(
     inputs: dict[str, Path],  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for variable, value in {"COLUMNS": "100", "TERM": "xterm-256color"}.items():
+    # Wide enough that no table is folded.
+    variables = {"COLUMNS": "500", "LINES": "50", "TERM": "xterm-256color", "MNISTCTL_DATA_DIR": "data"}
+    for variable, value in variables.items():
         monkeypatch.setenv(variable, value)
     cases = cases_of(name)
     assert cases, f"no arguments for {name} in COMMANDS"
     start = Path.cwd()
-    for number, case in enumerate(cases):
+    folder = start.with_name(f"{start.name}-run")
+    for case in cases:
         outputs = []
         for kind in ("file", "pipe", "terminal"):
-            folder = start.parent / f"{start.name}-{number}-{kind}"
+            shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(start, folder)
             monkeypatch.chdir(folder)
             out = stdout_of([word.format(**inputs) for word in case.split()], kind, monkeypatch)

@@ -34,3 +34,28 @@ def test_one_image_in_twelve_is_held_out_by_default() -> None:
 def test_a_validation_size_that_leaves_no_training_image_is_rejected(size: int) -> None:
     with pytest.raises(UsageError, match="there are only 120 training images"):
         splits.hold_out(LABELS, size=size, split_seed=0)
+
+
+def test_every_class_with_two_images_has_one_for_validation_by_default() -> None:
+    labels = np.repeat(np.arange(5), [100, 40, 3, 2, 1])
+
+    _, validation = splits.hold_out(labels, size=None, split_seed=0)
+
+    assert np.bincount(labels[validation], minlength=5).tolist() == [8, 3, 1, 1, 0]
+
+
+def test_small_classes_come_first_if_the_size_is_given() -> None:
+    labels = np.repeat(np.arange(3), [20, 20, 3])
+
+    _, validation = splits.hold_out(labels, size=3, split_seed=0)
+
+    assert np.bincount(labels[validation]).tolist() == [1, 1, 1]
+
+
+def test_a_class_without_a_validation_picture_gets_one_of_its_training_pictures() -> None:
+    hashes = [f"{number:064x}" for number in range(4)]  # all of them are for training
+
+    names = splits.of_class(hashes)
+
+    assert names == dict.fromkeys(hashes[:3], "train") | {hashes[3]: "validation"}
+    assert splits.of_class(hashes[:1]) == {hashes[0]: "train"}

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import logging
 import shutil
 import struct
 from collections.abc import Sequence
@@ -134,6 +135,18 @@ def test_the_hash_of_a_split_changes_with_its_content(unsplit: Path) -> None:
 
     assert before == again
     assert datasets.load(str(unsplit), "train").sha256 != before
+
+
+def test_files_that_are_no_pictures_are_counted(
+    presplit: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (presplit / "train" / "three" / "notes.txt").write_text("")
+    (presplit / "train" / "seven" / "clip.mov").write_text("")
+    caplog.set_level(logging.INFO)
+
+    datasets.load(str(presplit), "train")
+
+    assert "skipped 2 files: 1 .mov, 1 .txt" in caplog.text
 
 
 def test_an_unreadable_picture_is_skipped_with_a_warning(

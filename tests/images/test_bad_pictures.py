@@ -16,7 +16,7 @@ from mnistctl import datasets, images
 from mnistctl.errors import PictureError
 from mnistctl.images import decode
 
-FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP")
+FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "JPEG2000", "AVIF")
 MUTATIONS = 1_000  # pictures per format
 
 

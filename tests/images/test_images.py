@@ -4,6 +4,7 @@ import io
 import re
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 
 from mnistctl import datasets, images
 from mnistctl.errors import PictureError
-from mnistctl.images import center
+from mnistctl.images import center, decode
 
 Digit = npt.NDArray[np.uint8]
 
@@ -82,12 +83,83 @@ def test_a_picture_of_every_colour_mode_is_read(mode: str, digit: Digit) -> None
     assert difference(as_png(picture), digit) < (20 if mode == "1" else 8)  # "1" has no greys
 
 
-@pytest.mark.parametrize("format_name", ["JPEG", "WEBP", "BMP", "GIF"])
+@pytest.mark.parametrize(
+    "format_name", ["JPEG", "WEBP", "BMP", "GIF", "TIFF", "JPEG2000", "AVIF", "HEIF", "PDF"]
+)
 def test_a_picture_of_every_format_is_read(format_name: str, digit: Digit) -> None:
+    if format_name == "HEIF":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    if format_name == "PDF":
+        pytest.importorskip("pypdfium2")
     content = io.BytesIO()
     Image.fromarray(255 - np.asarray(large(digit))).convert("RGB").save(content, format_name)
 
     assert difference(content.getvalue(), digit) < 8
+
+
+def float_tiff(digit: Digit) -> Image.Image:
+    return Image.fromarray((255 - digit).astype(np.float32) / 255)
+
+
+def cmyk_tiff(digit: Digit) -> Image.Image:
+    return Image.fromarray(255 - digit).convert("CMYK")
+
+
+def black_and_white_tiff(digit: Digit) -> Image.Image:
+    return large(digit).convert("1", dither=Image.Dither.NONE)
+
+
+@pytest.mark.parametrize("make", [float_tiff, cmyk_tiff, black_and_white_tiff])
+def test_a_tiff_of_every_kind_is_read(make: Callable[[Digit], Image.Image], digit: Digit) -> None:
+    content = io.BytesIO()
+    make(digit).save(content, "TIFF")
+
+    assert difference(content.getvalue(), digit) < (20 if make is black_and_white_tiff else 1)
+
+
+@pytest.mark.parametrize("format_name", ["TIFF", "PDF"])
+def test_each_page_is_a_picture(format_name: str, digit: Digit) -> None:
+    if format_name == "PDF":
+        pytest.importorskip("pypdfium2")
+    pages = [large(np.rot90(digit, turns)) for turns in range(3)]
+    content = io.BytesIO()
+    pages[0].save(content, format_name, save_all=True, append_images=pages[1:])
+
+    numbers = decode.list_pages(content.getvalue(), name="scan")
+
+    assert numbers == [1, 2, 3]
+    for number in numbers:
+        picture = decode.read(content.getvalue(), name="scan", page=number)
+        image = center.fit(images.find_ink(picture, name="scan"))
+        differences = [difference(as_png(page), image) for page in pages]
+        assert np.argmin(differences) + 1 == number
+
+
+def test_a_file_of_one_picture_has_no_pages(digit: Digit) -> None:
+    for format_name in ("PNG", "TIFF", "GIF"):
+        content = io.BytesIO()
+        Image.fromarray(digit).save(content, format_name)
+
+        assert decode.list_pages(content.getvalue(), name="scan") == [None]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "1", "I;16", "F"])
+@pytest.mark.parametrize("size", [(4_000, 1_500), (1_100, 3_000), (9_000, 7)])
+def test_a_large_picture_is_reduced_to_the_mean_of_its_pixels(mode: str, size: tuple[int, int]) -> None:
+    random = np.random.default_rng(0)
+    noise = Image.fromarray(random.integers(0, 256, (90, 120), dtype=np.uint8)).resize(size)
+    picture = Image.fromarray(np.asarray(noise, "u2") * 257) if mode == "I;16" else noise.convert(mode)
+    content = io.BytesIO()
+    picture.save(content, "TIFF" if mode == "F" else "PNG")
+
+    reduced = decode.read(content.getvalue(), name="picture").colours.mean(axis=-1)
+
+    whole = noise.convert("1").convert("L") if mode == "1" else noise
+    expected = np.asarray(whole.resize(reduced.shape[::-1], Image.Resampling.BOX)) / 255
+    assert reduced.shape == pytest.approx(
+        (size[1] * 1_024 / max(size), size[0] * 1_024 / max(size)), abs=1
+    )
+    assert np.abs(reduced - expected).max() < (0.05 if mode == "P" else 0.02)
 
 
 def test_a_picture_is_turned_as_its_exif_orientation_says(digit: Digit) -> None:

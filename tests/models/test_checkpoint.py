@@ -158,11 +158,11 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     ),
     "metadata that is a list": (
         lambda content: with_header(content, lambda header: header["__metadata__"].update({KEY: "[]"})),
-        "not written by mnistctl",
+        "its metadata cannot be read",
     ),
     "metadata that is not JSON": (
         lambda content: with_header(content, lambda header: header["__metadata__"].update({KEY: "{"})),
-        "not written by mnistctl",
+        "its metadata cannot be read",
     ),
     "no metadata": (
         lambda content: with_header(content, lambda header: header.pop("__metadata__")),
@@ -314,7 +314,9 @@ def test_a_checkpoint_of_another_net_is_rejected(
 
 
 @pytest.mark.parametrize("name", ["[b]", "ankle boot", "七", "x" * 255])
-def test_class_names_can_be_any_printable_text(name: str, checkpoint_path: Path, tmp_path: Path) -> None:
+def test_class_names_can_be_any_printable_text(
+    name: str, checkpoint_path: Path, tmp_path: Path
+) -> None:
     names = [name, *"123456789"]
 
     resaved(tmp_path / "model.safetensors", checkpoint_path, class_names=names)

@@ -1,9 +1,9 @@
 """The operators that an ONNX file may use are those of the exports, and no others."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import torch
 import torch.nn.functional as F
@@ -76,7 +76,7 @@ def operators_of(
     predictor = TorchPredictor(module, METADATA, device=torch.device("cpu"))
     export = build(format_name, Source(predictor, opset, training_images=lambda: images))
     assert isinstance(export, OnnxFile)
-    onnx_safety.check(export._model.SerializeToString(), name="export")
+    onnx_safety.check(export._model.SerializeToString(), name=Path("export"))
     return {node.op_type for node in export._model.graph.node}
 
 

@@ -16,7 +16,7 @@ Splits = tuple[Split, Split]
 
 
 class FakeCuda:
-    """The parts of `torch.cuda` that a graph uses, on the CPU. Recording runs the step, as CUDA does not.
+    """What a graph uses of `torch.cuda`, on the CPU. Recording runs the step, as CUDA does not.
 
     Args:
         fail_at: "record" or "replay" raises an error after the step has changed its tensors.

@@ -130,12 +130,15 @@ class FinderPool:
             import multiprocessing  # 20 ms with what follows
             from concurrent.futures import ProcessPoolExecutor
 
-            self._pool = ProcessPoolExecutor(
-                jobs,
-                multiprocessing.get_context("spawn"),
-                _start_worker,
-                (model, arch, finder.threshold, finder.keep_pictures),
-            )
+            from mnistctl.system import processes
+
+            with processes.worker_environment():  # it starts a process of its own
+                self._pool = ProcessPoolExecutor(
+                    jobs,
+                    multiprocessing.get_context("spawn"),
+                    _start_worker,
+                    (model, arch, finder.threshold, finder.keep_pictures),
+                )
 
     def __enter__(self) -> "FinderPool":
         return self

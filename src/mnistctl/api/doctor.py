@@ -80,7 +80,7 @@ def doctor(*, data_dir: Path | None = None, self_test: bool = False) -> Diagnosi
 
     Args:
         data_dir: the data folder; None: the default.
-        self_test: also train a few steps on every device, compare with the CPU and export; half a minute.
+        self_test: also train a few steps on every device, and check the result; half a minute.
     """
     versions = _versions()
     problems = [

@@ -43,4 +43,6 @@ def info(model: str | Path | None = None) -> ModelInfo:
     classes = f"float32 (batch, {len(metadata.class_names)})"
     outputs = dict(zip(Outputs._fields, (classes, classes, "float32 (batch,)"), strict=True))
     signature = {"images": formats.INPUTS[models.input_of(metadata)][0], **outputs}
-    return ModelInfo(models.name_of(path), str(path), format_name, models.size_of(path), signature, metadata)
+    return ModelInfo(
+        models.name_of(path), str(path), format_name, models.size_of(path), signature, metadata
+    )

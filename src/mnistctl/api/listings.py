@@ -117,7 +117,7 @@ def _planned_epochs(config: Mapping[str, Any], first: Epoch) -> int | None:
     """The number of epochs of a whole run; None: its first epoch is not finished."""
     if not first.finished:
         return None
-    steps = max(config["min_steps"], math.ceil(config["epochs"] * first.steps))
+    steps: int = max(config["min_steps"], math.ceil(config["epochs"] * first.steps))
     return math.ceil(steps / first.steps)
 
 

@@ -94,7 +94,7 @@ def _default_model(prefer: str) -> Path:
         _log.info("using the bundled model: no runs in runs/")
         return bundled(prefer)
     path = runs[-1].model_path
-    _log.info(f"using {path}: the newest run in runs/")
+    _log.info(f"using {path}, your newest run; '{BUNDLED}' is the model that comes with mnistctl")
     return path
 
 

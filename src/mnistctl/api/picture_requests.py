@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mnistctl import images
-from mnistctl.errors import DataError, MissingExtraError, PictureError, UsageError
+from mnistctl.errors import DataError, MissingExtraError, PictureError, UsageError, shorten
 from mnistctl.images import decode
 from mnistctl.system import files
 
@@ -80,7 +80,12 @@ def _expand(name: str, recursive: bool) -> Iterator[Request]:
 
 
 def _pages(file: str, source: Path | bytes) -> Iterator[Request]:
-    for page in decode.list_pages(source, name=file):
+    try:
+        pages = decode.list_pages(source, name=file)
+    except PictureError as error:
+        yield Request(file, source, error=str(error))
+        return
+    for page in pages:
         yield Request(file if page is None else f"{file}#page={page}", source, page)
 
 

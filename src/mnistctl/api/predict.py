@@ -11,7 +11,7 @@ import numpy as np
 
 from mnistctl.api import models
 from mnistctl.api.digit_finder import BATCH_SIZE, DecodedPicture, DigitFinder, FinderPool, PictureDigits
-from mnistctl.api.picture_requests import label_in_name, list_requests
+from mnistctl.api.picture_requests import Request, label_in_name, list_requests
 from mnistctl.errors import LostProcessError, UsageError
 from mnistctl.images.segment import Box, Digit
 from mnistctl.models import formats
@@ -190,18 +190,27 @@ class PicturePredictor:
 
         Raises:
             UsageError: `jobs` is below 1.
+            MissingExtraError: the only picture needs an optional package.
             LostProcessError: a process that reads pictures has ended.
         """
         if jobs < 1:
             raise UsageError(f"--jobs {jobs}: expected 1 or more")
         requests = list_requests(pictures, recursive=recursive, skip=skip)
         finder = DigitFinder(self.predictor if self.split else None, self.threshold, keep_pictures)
-        max_batch = _MAX_KEPT_BATCH if keep_pictures else BATCH_SIZE
         model = self.path if self.split else None
+        pool = FinderPool(finder, jobs=min(jobs, len(requests) or 1), model=model, arch=self.arch)
+        return self._read(
+            requests,
+            pool,
+            max_batch=_MAX_KEPT_BATCH if keep_pictures else BATCH_SIZE,
+            labels_from_names=labels_from_names,
+        )
+
+    def _read(
+        self, requests: Sequence[Request], pool: FinderPool, *, max_batch: int, labels_from_names: bool
+    ) -> Iterator[PictureResult]:
         done, size = 0, 1
-        with FinderPool(
-            finder, jobs=min(jobs, len(requests) or 1), model=model, arch=self.arch
-        ) as pool:
+        with pool:
             futures = pool.submit(requests[:size])
             while done < len(requests):
                 try:

@@ -1,10 +1,9 @@
-"""`doctor --self-test`: train a few steps on every device, compare with the CPU, export and read back."""
+"""`doctor --self-test`: train a few steps on every device, compare with the CPU, check an export."""
 
 import contextlib
 import logging
 import math
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,8 +23,9 @@ if TYPE_CHECKING:
 
 STEPS = 20
 
-# Largest difference of a loss from the CPU's in float32, in nats. Sums in another order make 0.001, bf16 0.01.
-_TOLERANCES = {"float32": 0.02, "bf16": 0.1}
+# Largest difference of a loss from the CPU's in float32, in nats. Sums in another order change the loss
+# by 1e-6, bf16 changes it by 0.04.
+_TOLERANCES = {"float32": 0.02, "bf16": 0.15}
 
 _CHANCE_LOSS = math.log(10)  # of ten classes
 
@@ -72,7 +72,7 @@ def run_self_test() -> list[DeviceTest]:
 
 
 def _variants(device: "torch.device") -> Iterator[tuple[str, bool]]:
-    """Precision, and whether to use a CUDA graph, of the tests of a device; the last one is the default."""
+    """The tests of a device, the default way last: precision, and whether to use a CUDA graph."""
     from mnistctl.nn import devices
 
     has_graphs = device.type == "cuda"
@@ -154,7 +154,7 @@ def _with_losses(test: DeviceTest, epoch: Epoch, reference: DeviceTest | None) -
     )
     limit = _TOLERANCES[test.precision]
     problem = None
-    if difference > limit:
+    if not difference <= limit:  # also if it is not a number
         problem = (
             f"the loss differs from the CPU's by {difference:.3g} nats, expected at most {limit:g}"
         )
@@ -171,7 +171,7 @@ def _silence() -> Iterator[list[str]]:
         def emit(self, record: logging.LogRecord) -> None:
             warnings.append(record.getMessage())
 
-    level, handlers, propagate = logger.level, logger.handlers, logger.propagate
+    handlers, propagate = logger.handlers, logger.propagate
     logger.handlers, logger.propagate = [Collector(logging.WARNING)], False
     try:
         with progress.shown_by(_NoProgress()):

@@ -233,6 +233,8 @@ def run() -> None:
     """Entry point of the console script."""
     if os.environ.get("_MNISTCTL_COMPLETE") == "complete_bash":
         completion.join_bash_words()
+    if len(os.environ.get("COLUMNS", "")) > 4:  # no terminal is that wide; rich would pad every line
+        del os.environ["COLUMNS"]
     if sys.stderr is None:  # closed by the program that started this one
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     if sys.stdout is None:

@@ -48,7 +48,6 @@ def live(*, quiet: bool, bars: bool = True) -> Iterator[None]:
             yield
     finally:
         display.trained()
-        display.end_bars()
         logger.removeHandler(messages)
         logger.setLevel(logging.NOTSET)
 
@@ -122,12 +121,16 @@ class _Display(progress.Progress):
         elif self._row is None or not self._row.style:
             self._row = Text(row)
         if epoch.epoch % self._epochs_per_row == 0:
-            self.trained()
+            self._print_row()
         elif self._bars is not None:
             self._bars.describe("training", f"epoch {epoch.epoch}")
 
     def trained(self) -> None:
-        """Print the row that is left."""
+        """See `Progress.trained`."""
+        self._print_row()
+        self.end_bars()
+
+    def _print_row(self) -> None:
         if self._row is not None:
             self.console.print(self._row)
         self._row = None

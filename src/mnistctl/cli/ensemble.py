@@ -48,7 +48,7 @@ def ensemble(
         result = mnistctl.ensemble(
             models, output=output, force=force, arch=arch or (), data_dir=data_dir
         )
-    render.show(result, _render, as_json=as_json)
+    render.show(result, _render, as_json=as_json, quiet=quiet)
 
 
 def _render(result: "EnsembleFile") -> Iterator[RenderableType]:
@@ -60,6 +60,6 @@ def _render(result: "EnsembleFile") -> Iterator[RenderableType]:
             f"loss {result.calibrated_validation_loss:.4f}"
         )
     path = render.quoted(result.path)
-    yield "\nnext:"
+    yield render.NEXT
     yield f"  mnistctl eval {path}"
     yield f"  mnistctl export {path}"

@@ -101,14 +101,15 @@ def export(
             arch=arch,
             data_dir=data_dir,
         )
-    render.show(exported, _render, as_json=as_json)
+    render.show(exported, _render, as_json=as_json, quiet=quiet)
 
 
 def _render(exported: "Sequence[ExportedModel]") -> Iterator[RenderableType]:
     parity = exported[0].parity
+    batch_sizes = ", ".join(str(size) for size in parity["batch_sizes"])
     yield (
         f"compared with PyTorch on {parity['images']:,} {parity['split']} images of "
-        f"{parity['dataset']}, in batches of {', '.join(str(size) for size in parity['batch_sizes'])}:\n"
+        f"{parity['dataset']}, in batches of {batch_sizes}:\n"
     )
     table = render.table(*_HEADINGS, left=(0,))
     table.add_row("PyTorch", "", render.percent(parity["reference_accuracy"]))
@@ -117,7 +118,7 @@ def _render(exported: "Sequence[ExportedModel]") -> Iterator[RenderableType]:
         accuracy = render.percent(model.parity["exported_accuracy"])
         table.add_row(model.format, decimal(model.bytes), accuracy, *values)
     yield table
-    yield "\nnext:"
+    yield render.NEXT
     for model in exported:
         for line in formats.FORMATS[model.format].usage:
             yield "  " + line.format(path=render.quoted(model.path), path_literal=repr(model.path))

@@ -48,7 +48,7 @@ def _render(info: "ModelInfo") -> Iterator[RenderableType]:
     versions = ", ".join(f"{name} {version}" for name, version in metadata.versions.items())
     rows = {
         "file": f"{info.model} ({info.format}, {decimal(info.bytes)})",
-        "architecture": f"{_architecture(metadata)}; {metadata.parameters:,} parameters",
+        "architecture": f"{_architecture(metadata)}; {_parameters(metadata)}",
         "trained on": f"{metadata.dataset['name']} (SHA-256 {metadata.dataset['sha256'][:12]}…)",
         "classes": ", ".join(metadata.class_names),
         "metrics": ", ".join(_metrics(metadata.metrics)),
@@ -61,7 +61,7 @@ def _render(info: "ModelInfo") -> Iterator[RenderableType]:
     if metadata.export:
         rows["export"] = ", ".join(_export(metadata.export))
     if metadata.card:
-        rows["model card"] = f"mnistctl info {render.quoted(info.model)} --card"
+        rows["model card"] = f"mnistctl info {render.quoted(info.name)} --card"
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, value in rows.items():
         table.add_row(Text(name, "dim"), value)
@@ -75,8 +75,14 @@ def _architecture(metadata: "Metadata") -> str:
     return ", ".join(parts)
 
 
+def _parameters(metadata: "Metadata") -> str:
+    more = metadata.familiarity_parameters
+    others = f", and {more:,} for the familiarity" if more else ""
+    return f"{metadata.parameters:,} parameters{others}"
+
+
 def _calibration(metadata: "Metadata") -> str:
-    if not metadata.calibration_images:
+    if metadata.threshold is None:
         return f"none ({metadata.not_calibrated}); no image is rejected"
     temperature = "" if metadata.members else f"temperature {metadata.temperature:.4g}; "
     return (

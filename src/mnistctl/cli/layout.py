@@ -26,7 +26,8 @@ def fit_text(text: Text, width: int, *, indent: int = 0) -> Text:
     """
     lines: list[Text] = []
     for line in text.split("\n", allow_blank=True):
-        plain, start, offsets = line.plain, 0, []
+        plain, start = line.plain, 0
+        offsets: list[int] = []
         for word in _WORDS.finditer(plain if indent or not plain.startswith("  ") else ""):
             room = width - (indent if offsets else 0)
             if word.start() > start and cell_len(plain[start : word.end()].rstrip()) > room:

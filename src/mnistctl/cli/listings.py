@@ -118,7 +118,7 @@ def _render_recipes(recipes: "Sequence[RecipeInfo]") -> Iterator[RenderableType]
         table.add_row(render.bold(recipe.name), *_accuracies(recipe), recipe.summary)
     yield table
     yield "\naccuracies on MNIST: mean over several seeds; ± standard deviation of the test accuracy"
-    yield "\nnext:"
+    yield render.NEXT
     yield "  mnistctl recipes NAME"
     yield "  mnistctl train --recipe NAME"
 
@@ -163,7 +163,7 @@ def _render_recipe(recipe: "RecipeInfo") -> Iterator[RenderableType]:
             settings.add_row(name, render.bold(text) if is_changed else text, "*" if is_changed else "")
     yield settings
     yield "\n* not the default"
-    yield "\nnext:"
+    yield render.NEXT
     yield f"  mnistctl train --recipe {recipe.name}"
 
 

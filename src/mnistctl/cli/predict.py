@@ -132,12 +132,12 @@ def predict(
     """
     if as_json + as_jsonl + as_csv > 1:
         raise UsageError("--json, --jsonl and --csv: choose one")
-    if not (pictures or from_file or example):
-        raise UsageError("no pictures: name some, or try 'mnistctl predict --example'")
     import mnistctl
     from mnistctl.api import picture_requests  # NumPy, 0.07 s
 
     names = [*(pictures or []), *(picture_requests.read_names(from_file) if from_file else [])]
+    if not (names or example):
+        raise UsageError("no pictures: name some, or try 'mnistctl predict --example'")
     summary = _Summary()
     # Results on a terminal show the progress themselves, and a bar would break their lines.
     with display.live(quiet=quiet, bars=not sys.stdout.isatty()):

@@ -1,5 +1,6 @@
 """Output for people and programs: results on stdout, errors on stderr."""
 
+import itertools
 import json
 import os
 import shlex
@@ -17,6 +18,7 @@ from mnistctl.errors import printable
 from mnistctl.types import Result
 
 _MAX_WIDTH = 10_000  # columns
+NEXT = "\nnext:"  # above the commands that could be next
 
 ResultT = TypeVar("ResultT", bound=Result | Sequence[Result])
 
@@ -40,7 +42,11 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def show(
-    result: ResultT, render: Callable[[ResultT], Iterable[RenderableType]], *, as_json: bool
+    result: ResultT,
+    render: Callable[[ResultT], Iterable[RenderableType]],
+    *,
+    as_json: bool,
+    quiet: bool = False,
 ) -> None:
     """Print a result or a list of results, as JSON or as text and tables.
 
@@ -48,9 +54,11 @@ def show(
         result: what a function of mnistctl returned.
         render: makes the texts and tables.
         as_json: whether to print JSON.
+        quiet: whether to leave out the commands that could be next.
     """
     if not as_json:
-        show_text(render(result))
+        parts = render(result)
+        show_text(itertools.takewhile(lambda part: part != NEXT, parts) if quiet else parts)
     elif isinstance(result, Sequence):
         show_json([item.to_json() for item in result])
     else:
@@ -79,6 +87,18 @@ def show_json(value: Any) -> None:
     """Print plain values as JSON."""
     # Flushed here, where Typer still handles a closed pipe (`… | head`).
     print(json.dumps(value, indent=2, ensure_ascii=False), flush=True)
+
+
+def show_markdown(parts: Iterable[RenderableType]) -> None:
+    """Print texts and tables as Markdown."""
+    for part in parts:
+        if not isinstance(part, Table):
+            print(f"{part}".strip())
+            continue
+        headings = [str(column.header).strip().replace("\n", " ") for column in part.columns]
+        lines = ["---:" if column.justify == "right" else "---" for column in part.columns]
+        rows = zip(*(map(str, column.cells) for column in part.columns), strict=True)
+        print("", *(f"| {' | '.join(cells)} |" for cells in (headings, lines, *rows)), sep="\n")
 
 
 def show_error(message: str) -> None:

@@ -81,8 +81,8 @@ def train(
         list[str] | None,
         typer.Option(
             metavar="NAME=VALUE",
-            help="Argument of the net, such as width=32 for a custom architecture. Can be repeated. VALUE "
-            "is a TOML value or text.",
+            help="Argument of the net, such as width=32 for a custom architecture; VALUE is TOML or "
+            "text. Can be repeated.",
         ),
     ] = None,
     data_dir: DataDirOption = None,
@@ -151,8 +151,8 @@ def _render(result: "TrainResult", *, quiet: bool) -> Iterator[RenderableType]:
         yield f"plots: {', '.join(Path(path).name for path in result.plots)}"
     if accuracy is not None and chance is not None and accuracy <= chance:
         yield (
-            f"no better than always predicting the most frequent class ({render.percent(chance)}); try a "
-            "lower --learning-rate, or more --epochs"
+            f"no better than always predicting the most frequent class ({render.percent(chance)}); "
+            "try a lower --learning-rate, or more --epochs"
         )
     elif not quiet:
         yield from _next_commands(result)

@@ -3,6 +3,7 @@
 import logging
 import os
 import shlex
+import tempfile
 from pathlib import Path
 
 from mnistctl.datasets import bundled_digits, catalog, fetch, idx, splits, user_folder, verify
@@ -49,10 +50,13 @@ def canonical_name(name: str) -> str:
     """The unique spelling of a dataset: its name in the catalog, or the absolute path of a folder.
 
     Raises:
-        UsageError: there is neither.
+        UsageError: there is neither, or the path has characters that cannot be printed.
     """
     dataset = find_dataset(name)
-    return str(dataset) if isinstance(dataset, Path) else dataset.name
+    canonical = str(dataset) if isinstance(dataset, Path) else dataset.name
+    if not canonical.isprintable():  # model files hold it as text
+        raise UsageError(f"{ascii(name)}: a path with characters that cannot be printed; rename it")
+    return canonical
 
 
 def check_split(name: str, split: str) -> None:
@@ -75,7 +79,10 @@ def data_folder(data_dir: Path | None = None) -> Path:
         return Path(variable)
     import platformdirs
 
-    return platformdirs.user_cache_path("mnistctl")
+    try:
+        return platformdirs.user_cache_path("mnistctl")
+    except RuntimeError:  # a user without a home folder, as in some containers
+        return Path(tempfile.gettempdir(), "mnistctl")
 
 
 def raw_folder(dataset: Dataset, data_dir: Path | None = None) -> Path:

@@ -41,13 +41,14 @@ def hold_out(labels: Labels, *, size: int | None, split_seed: int) -> tuple[Rows
 
     Args:
         labels: int64 (N,).
-        size: the number of rows for validation; None: one in 12.
+        size: the number of rows for validation; None: one in 12, and at least one of every class that
+            has two.
         split_seed: selects the rows; the same seed and labels give the same rows.
 
     Raises:
         UsageError: no row would be left for training.
     """
-    count = len(labels)
+    count, has_default_size = len(labels), size is None
     if size is None:
         size = count // VALIDATION_ONE_IN
     if size >= count:
@@ -61,6 +62,8 @@ def hold_out(labels: Labels, *, size: int | None, split_seed: int) -> tuple[Rows
     rank = quotas - exact
     rank[(quotas == 0) & (counts > 1)] -= 1
     quotas[np.argsort(rank, kind="stable")[: size - quotas.sum()]] += 1
+    if has_default_size:
+        quotas[(quotas == 0) & (counts > 1)] = 1
     random = np.random.default_rng(split_seed)
     held_out = np.zeros(count, dtype=bool)
     for label, quota in enumerate(quotas):

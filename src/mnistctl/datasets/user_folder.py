@@ -13,6 +13,7 @@ from mnistctl import images
 from mnistctl.datasets import idx, splits
 from mnistctl.datasets.splits import Split
 from mnistctl.errors import DataError, PictureError
+from mnistctl.images import find
 from mnistctl.system import files
 from mnistctl.types import Images
 
@@ -65,6 +66,11 @@ def _class_names(folder: Path) -> tuple[str, ...]:
             f"{folder}: {len(names)} sub-folders; expected one per class ({MIN_CLASSES} to "
             f"{MAX_CLASSES} classes), or train/ and test/ with these in them, or IDX files"
         )
+    if unprintable := [name for name in names if not name.isprintable()]:
+        raise DataError(
+            f"{folder}: the class {ascii(min(unprintable))} has characters that cannot be printed; "
+            "rename the folder"
+        )
     if empty := [name for name in names if not images.list_pictures(folder / name)]:
         raise DataError(f"{folder / min(empty)}: this class has no pictures")
     return tuple(sorted(names, key=_sort_key))
@@ -98,9 +104,12 @@ def _load_pictures(
     pictures: dict[str, list[tuple[Images, int]]] = {name: [] for name in names}
     digests = {name: hashlib.sha256() for name in names}
     errors: list[PictureError] = []
+    others: list[Path] = []
     for label, class_name in enumerate(class_names):
         hashes: dict[Path, str] = {}
-        for path in images.list_pictures(folder / class_name):
+        listing = find.list_folder(folder / class_name)
+        others += listing.others
+        for path in listing.pictures:
             try:
                 hashes[path] = files.sha256(files.read_bytes(path, PictureError))
             except PictureError as error:
@@ -117,6 +126,8 @@ def _load_pictures(
             else:
                 digests[name].update(f"{class_name}/{sha256}\n".encode(errors="surrogateescape"))
     _check_pictures(folder, class_names, pictures, errors)
+    if others:
+        _log.info(f"{folder}: skipped {find.count_kinds(others)}")
     return [
         Split(
             str(dataset),

@@ -27,6 +27,7 @@ _SUFFIXES = frozenset(
 _PAGED_SUFFIXES = frozenset({".tif", ".tiff", ".pdf"})
 # Formats that need an optional package: the extra of mnistctl, and the module that it installs.
 _EXTRAS = {"HEIF": ("heif", "pillow_heif"), "PDF": ("pdf", "pypdfium2")}
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 _EXTRA_SUFFIXES = {".heic": "HEIF", ".heif": "HEIF", ".pdf": "PDF"}
 
 MAX_PAGES = 1_000  # of a file
@@ -93,8 +94,9 @@ def read(source: Path | bytes, *, name: str, page: int | None = None) -> Picture
         with _open_picture(stream, format_name, name) as picture:
             if page is not None:
                 picture.seek(page - 1)
-            is_large = _check_size(picture, name) > _LARGE_BYTES
             longer_side = max(picture.size)
+            is_large = _check_size(picture, name) > _LARGE_BYTES
+            picture.draft(None, (WORKING_SIDE, WORKING_SIDE))  # JPEG is decoded at a smaller size
             with _large_picture if is_large else contextlib.nullcontext():
                 colours = _colours(ImageOps.exif_transpose(_reduced(picture)))
             return Picture(colours, longer_side / max(colours.shape[:2]))
@@ -133,14 +135,14 @@ def _open(source: Path | bytes, name: str) -> Iterator[tuple[BinaryIO, str]]:
             size = os.fstat(stream.fileno()).st_size
             if size > files.LIMIT_BYTES:
                 raise PictureError(f"{name}: {size:,} bytes; at most {files.LIMIT_BYTES:,} are read")
-        start = stream.read(16)
+        start = stream.read(32)
         stream.seek(0)
         if not start:
             raise PictureError(f"{name}: the file is empty")
         format_name = ""
         if start.startswith(b"%PDF"):
             format_name = "PDF"
-        elif start[4:8] == b"ftyp" and start[8:11] != b"avi":
+        elif start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS and b"avif" not in start:
             format_name = "HEIF"
         if command := _missing_extra(format_name):
             raise PictureError(f"{name}: {format_name} needs an optional package; run {command}")
@@ -208,7 +210,6 @@ def _check_size(picture: Image.Image, name: str) -> int:
             f"{name}: {picture.width:,}×{picture.height:,} pixels; "
             f"the maximum{kind} is {max_pixels // 1_000_000} megapixels"
         )
-    picture.draft(None, (WORKING_SIDE, WORKING_SIDE))
     return pixels * bytes_per_pixel
 
 

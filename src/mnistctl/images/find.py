@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 _MAX_COUNTED_FOLDERS = 10_000  # whose pictures are counted for the hint at sub-folders
 
 
-class _Listing(NamedTuple):
+class Listing(NamedTuple):
     """The visible content of a folder, each list sorted by name."""
 
     folder: Path
@@ -57,11 +57,11 @@ def list_pictures(folder: Path) -> list[Path]:
     Raises:
         PictureError: the folder cannot be read.
     """
-    return _list_folder(folder).pictures
+    return list_folder(folder).pictures
 
 
 def _find_in_folder(folder: Path, *, recursive: bool) -> list[Path]:
-    listings = list(_list_tree(folder)) if recursive else [_list_folder(folder)]
+    listings = list(_list_tree(folder)) if recursive else [list_folder(folder)]
     pictures = [path for listing in listings for path in listing.pictures]
     skipped = count_kinds(path for listing in listings for path in listing.others)
     if not pictures:
@@ -91,15 +91,20 @@ def count_kinds(paths: Iterable[Path]) -> str:
     return f"{total:,} file{'s' if total > 1 else ''}: {', '.join(texts)}"
 
 
-def _list_folder(folder: Path) -> _Listing:
-    listing = _Listing(folder, [], [], [])
+def list_folder(folder: Path) -> Listing:
+    """The visible content of a folder.
+
+    Raises:
+        PictureError: the folder cannot be read.
+    """
+    listing = Listing(folder, [], [], [])
     suffixes = decode.suffixes()
     with files.os_errors_as(PictureError, folder), os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             path = folder / entry.name
             if entry.name[0] == ".":
                 continue
-            if entry.is_dir():
+            if _is_folder(entry):
                 if not entry.is_symlink():
                     listing.folders.append(path)
             elif path.suffix.lower() in suffixes:
@@ -109,17 +114,24 @@ def _list_folder(folder: Path) -> _Listing:
     return listing
 
 
-def _list_tree(folder: Path) -> Iterator[_Listing]:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle
+        return False
+
+
+def _list_tree(folder: Path) -> Iterator[Listing]:
     """A folder and all its sub-folders, except hidden and linked ones."""
-    listing = _list_folder(folder)
+    listing = list_folder(folder)
     yield listing
     stack = listing.folders[::-1]
     while stack:
         sub_folder = stack.pop()
         try:
-            listing = _list_folder(sub_folder)
+            listing = list_folder(sub_folder)
         except PictureError:
-            listing = _Listing(sub_folder, [sub_folder], [], [])
+            listing = Listing(sub_folder, [sub_folder], [], [])
         yield listing
         stack += listing.folders[::-1]
 

@@ -29,15 +29,15 @@ _ITEM_SIZES = {"BOOL": 1, "INT8": 1, "UINT8": 1, "FLOAT16": 2, "FLOAT": 4, "INT3
 
 # Those of all architectures in all formats, and others that custom architectures use. Tests hold the
 # list against the exports.
-OPERATORS = frozenset(
+OPERATORS = frozenset(  # as text, since a name a line would fill a page
     """
-    Abs Add And AveragePool BatchNormalization Cast Celu Clip Concat Conv Cos DequantizeLinear Div Einsum
-    Elu Erf Exp Expand Floor Gather GatherND Gelu Gemm Greater HardSigmoid HardSwish
-    InstanceNormalization LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax MatMul Max MaxPool
-    Min Mish Mul Neg PRelu Pad Pow QuantizeLinear Range Reciprocal ReduceL2 ReduceLogSumExp ReduceMax ReduceMean ReduceMin
-    ReduceSum Relu Reshape Resize Selu Shape Sigmoid Sign Sin Slice Softmax Softplus Split Sqrt Squeeze
-    Sub Tanh Transpose Unsqueeze Where
-    """.split()
+    Abs Add And AveragePool BatchNormalization Cast Celu Clip Concat Conv Cos DequantizeLinear Div
+    Einsum Elu Erf Exp Expand Floor Gather GatherND Gelu Gemm Greater HardSigmoid HardSwish
+    InstanceNormalization LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax MatMul Max
+    MaxPool Min Mish Mul Neg PRelu Pad Pow QuantizeLinear Range Reciprocal ReduceL2 ReduceLogSumExp
+    ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape Resize Selu Shape Sigmoid Sign Sin Slice
+    Softmax Softplus Split Sqrt Squeeze Sub Tanh Transpose Unsqueeze Where
+    """.split()  # noqa: SIM905
 )
 
 
@@ -244,6 +244,9 @@ def _fold_sizes(graph: "onnx.GraphProto", shapes: Mapping[str, list[int]]) -> bo
             folded = values[0].reshape(())
         elif node.op_type == "Concat" and are_known and sum(item.size for item in values) <= _SMALL:
             folded = np.concatenate(values)
+        elif node.op_type == "Slice" and are_known and len(values) == 3:
+            sizes, starts, ends = values
+            folded = sizes[int(starts[0]) : int(ends[0])]
         if folded is None:
             nodes.append(onnx.NodeProto.FromString(node.SerializeToString()))
         else:

@@ -79,7 +79,7 @@ def calibrate(
 
 
 def can_calibrate(validation: Split) -> bool:
-    """Whether there are enough validation images for a temperature and a threshold; logs what follows."""
+    """Whether there are enough validation images for a temperature and a threshold; logs it."""
     count = len(validation.images)
     if count < MIN_IMAGES:
         _log.info(

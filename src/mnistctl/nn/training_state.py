@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn, optim
 
+from mnistctl.errors import ModelError, one_line
 from mnistctl.models.hashed_safetensors import Tensors, select_by_prefix
 
 _NET, _AVERAGE, _OPTIMIZER, _METRICS = "net.", "average.", "optimizer.", "metrics."
@@ -66,7 +67,20 @@ class TrainingState:
         return cls(steps, train_seconds, arrays)
 
     def restore(self, learner: Learner) -> None:
-        """Copy the tensors into a learner, each with its device and memory format."""
+        """Copy the tensors into a learner, each with its device and memory format.
+
+        Raises:
+            ModelError: they are those of another net or optimizer.
+        """
+        try:
+            self._restore(learner)
+        except (RuntimeError, LookupError, ValueError) as error:
+            raise ModelError(
+                f"last.safetensors: not the training state of this net ({one_line(error)}); start the "
+                "run again with: mnistctl train --config CONFIG.json"
+            ) from error
+
+    def _restore(self, learner: Learner) -> None:
         learner.net.load_state_dict(self._select(_NET))
         if learner.average is not None:
             learner.average.load_state_dict(self._select(_AVERAGE))

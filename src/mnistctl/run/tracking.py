@@ -1,4 +1,4 @@
-"""Trackers write settings, metrics, plots and the model for other tools, in addition to the run folder."""
+"""Trackers write settings, metrics, plots and the model of a run for other tools."""
 
 import contextlib
 import importlib.util
@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mnistctl.errors import (
     InterruptedRunError,
@@ -55,7 +54,7 @@ class _TensorBoard(Tracker):
         self._writer.add_text("config", f"```\n{json.dumps(settings.to_json(), indent=2)}\n```")
         # `SummaryWriter.add_hparams` would write them to a folder of their own.
         for summary in hparams(_parameters(settings), {"accuracy/validation": 0, "loss/validation": 0}):
-            self._writer.file_writer.add_summary(summary)
+            self._writer._get_file_writer().add_summary(summary)
 
     def epoch(self, epoch: Epoch) -> None:
         for name, value in _metrics(epoch).items():
@@ -77,7 +76,7 @@ class _TensorBoard(Tracker):
 
 
 class _MLflow(Tracker):
-    """Writes to the server or the store in MLFLOW_TRACKING_URI, else to MLflow's own default, mlflow.db."""
+    """Writes to MLFLOW_TRACKING_URI, else to the default of MLflow: mlflow.db and mlruns."""
 
     def __init__(self, run: Run, settings: TrainSettings) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -136,6 +135,9 @@ class _WandB(Tracker):
         import wandb  # 1 s
 
         self._wandb = wandb
+        is_online = wandb.setup().settings.mode == "online"
+        if is_online and not wandb.login(prompt=False, verify=False):  # it would ask on the terminal
+            raise UsageError("not logged in; run 'wandb login', or set WANDB_MODE=offline")
         run_id = _read_id(run, "wandb") or uuid.uuid4().hex[:8]
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", _PROJECT),
@@ -157,7 +159,11 @@ class _WandB(Tracker):
         # A resumed run may write an epoch again, and W&B's own steps only ever grow.
         self._run.define_metric("epoch")
         self._run.define_metric("*", step_metric="epoch")
-        if not self._run.offline:
+        if self._run.offline:
+            _log.info(
+                f"W&B is offline; upload the run later with: wandb sync {Path(self._run.dir).parent}"
+            )
+        else:
             _log.info(f"tracked at {self._run.url}")
 
     def epoch(self, epoch: Epoch) -> None:

@@ -203,8 +203,8 @@ def _check_size(name: str, arguments: Mapping[str, Any]) -> None:
     parameters += sum(before * size for before, size in pairwise((features, *hidden)))
     if parameters > MAX_PARAMETERS:
         raise UsageError(
-            f"architecture '{name}': {parameters:,} parameters; at most {MAX_PARAMETERS:,} are allowed: "
-            f"use smaller {'--widths or --hidden' if widths else '--hidden'}"
+            f"architecture '{name}': {parameters:,} parameters; at most {MAX_PARAMETERS:,} are "
+            f"allowed: use smaller {'--widths or --hidden' if widths else '--hidden'}"
         )
 
 

@@ -1,8 +1,8 @@
 """How long the idle threads of GNU OpenMP, which torch computes with, spin before they sleep.
 
-By default they spin for milliseconds. Beside another busy process such a thread keeps a processor from the
-thread that it waits for, and training becomes many times slower. Without any spinning, training on a quiet
-machine takes a third longer. OpenMP reads its environment variables once, when torch is loaded.
+By default they spin for milliseconds. Beside another busy process such a thread keeps a processor from
+the thread that it waits for, and training becomes many times slower. Without any spinning, training on
+a quiet machine takes a third longer. OpenMP reads its environment variables once, when torch is loaded.
 """
 
 import os

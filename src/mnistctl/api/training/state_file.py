@@ -1,7 +1,9 @@
 """The saved state of a run, `last.safetensors`: all that is needed to resume it bit for bit."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
+
+from msgspec import Meta
 
 from mnistctl.errors import ModelError
 from mnistctl.models import hashed_safetensors
@@ -42,6 +44,20 @@ class SavedState:
     environment: dict[str, str]
 
 
+@dataclass(frozen=True)
+class _Content:
+    """The metadata of a state file."""
+
+    training_state: int  # the version of the format
+    steps: Annotated[int, Meta(ge=0)]
+    train_seconds: Annotated[float, Meta(ge=0, le=1e10)]
+    total_steps: Annotated[int, Meta(ge=1)]
+    best_epoch: dict[str, Any] | None
+    last_gain: Annotated[int, Meta(ge=0)]
+    data_sha256: str
+    environment: dict[str, str]
+
+
 def environment(device: "torch.device") -> dict[str, str]:
     """Everything other than the settings that affects the weights bit for bit."""
     import torch
@@ -59,17 +75,17 @@ def save(run: Run, saved: SavedState) -> None:
     Raises:
         WriteError: the file cannot be written.
     """
-    values = {
-        "training_state": FORMAT_VERSION,
-        "steps": saved.state.steps,
-        "train_seconds": saved.state.train_seconds,
-        "total_steps": saved.total_steps,
-        "best_epoch": saved.best.epoch and saved.best.epoch.to_json(),
-        "last_gain": saved.best.last_gain,
-        "data_sha256": saved.data_sha256,
-        "environment": saved.environment,
-    }
-    hashed_safetensors.save(run.state_path, saved.state.tensors, values)
+    content = _Content(
+        training_state=FORMAT_VERSION,
+        steps=saved.state.steps,
+        train_seconds=saved.state.train_seconds,
+        total_steps=saved.total_steps,
+        best_epoch=None if saved.best.epoch is None else saved.best.epoch.to_json(),
+        last_gain=saved.best.last_gain,
+        data_sha256=saved.data_sha256,
+        environment=saved.environment,
+    )
+    hashed_safetensors.save(run.state_path, saved.state.tensors, vars(content))
 
 
 def load(run: Run) -> SavedState | None:
@@ -93,13 +109,14 @@ def load(run: Run) -> SavedState | None:
             f"resumed; start it again with: mnistctl train --config {run.config_path}"
         )
     try:
-        best = values["best_epoch"] and records.build(Epoch, values["best_epoch"])
-        return SavedState(
-            TrainingState(values["steps"], values["train_seconds"], tensors),
-            BestEpoch(best, values["last_gain"]),
-            total_steps=values["total_steps"],
-            data_sha256=values["data_sha256"],
-            environment=values["environment"],
-        )
-    except (KeyError, ValueError) as error:
-        raise ModelError(f"{path}: not a training state") from error
+        content = records.build(_Content, values)
+        best = None if content.best_epoch is None else records.build(Epoch, content.best_epoch)
+    except ValueError as error:
+        raise ModelError(f"{path}: not a training state ({error})") from error
+    return SavedState(
+        TrainingState(content.steps, content.train_seconds, tensors),
+        BestEpoch(best, content.last_gain),
+        total_steps=content.total_steps,
+        data_sha256=content.data_sha256,
+        environment=content.environment,
+    )
