@@ -90,7 +90,17 @@ def attack(
     report = folder / ".attack.json"
     program = command or (str(Path(sys.executable).with_name("mnistctl")),)
     completed = subprocess.run(
-        [sys.executable, "-S", "-c", LAUNCHER, report, str(cpu_s), str(WALL_LIMIT_S), *program, *arguments],
+        [
+            sys.executable,
+            "-S",
+            "-c",
+            LAUNCHER,
+            report,
+            str(cpu_s),
+            str(WALL_LIMIT_S),
+            *program,
+            *arguments,
+        ],
         cwd=folder,
         stdin=stdin,
         capture_output=True,

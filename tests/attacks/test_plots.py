@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,7 @@ def test_a_disk_that_is_full_leaves_no_part_of_a_plot(runs: Path) -> None:
         "sh",
         "-c",
         'ulimit -f 4; exec "$0" "$@"',
-        str(Path(os.sys.executable).with_name("mnistctl")),
+        str(Path(sys.executable).with_name("mnistctl")),
     )
 
     outcome = attack("plot", "a", "b", "-o", "x.png", folder=runs, command=command)

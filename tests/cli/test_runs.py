@@ -371,7 +371,10 @@ def test_in_compare_a_pattern_stands_for_the_runs_that_match(cli: Cli) -> None:
     assert "runs/" not in shown.out
     assert "| [2] | lr02-seed1 | " in table.out
     assert "| seed | 0 | 1 |" in table.out
-    assert [row["name"] for row in csv.DictReader(rows.out.splitlines())] == ["lr02-seed0", "lr02-seed1"]
+    assert [row["name"] for row in csv.DictReader(rows.out.splitlines())] == [
+        "lr02-seed0",
+        "lr02-seed1",
+    ]
     assert unmatched.code == 4
     assert "lr03-*: matches no run; runs here: lr02-seed0, lr02-seed1" in unmatched.err
     assert contradictory.code == 2

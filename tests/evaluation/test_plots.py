@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
-from mnistctl.evaluation import figures, plots
+from mnistctl.evaluation import figures, learning_curves, plots
 from mnistctl.evaluation.corruptions import CORRUPTIONS
 from mnistctl.models.predictor import Outputs
 from mnistctl.run.epoch import Epoch
@@ -65,7 +65,7 @@ def sheet(labels: list[int], predicted: list[int], names: list[str] | None = Non
 
 @pytest.mark.parametrize("count", [1, 2, 5, 40])
 def test_curves_show_train_and_validation_in_two_colours(count: int) -> None:
-    figure = plots.curves([("run", epochs(count))], title="run")
+    figure = learning_curves.curves([("run", epochs(count))], title="run")
 
     height, width, _ = pixels(figure).shape
     assert width > 2 * height
@@ -79,7 +79,7 @@ def test_curves_show_train_and_validation_in_two_colours(count: int) -> None:
 
 
 def test_curves_have_labels_with_units() -> None:
-    loss, accuracy = plots.curves([("run", epochs(3))], title="run").axes
+    loss, accuracy = learning_curves.curves([("run", epochs(3))], title="run").axes
 
     assert [axes.get_xlabel() for axes in (loss, accuracy)] == ["epoch", "epoch"]
     assert [axes.get_ylabel() for axes in (loss, accuracy)] == [
@@ -89,14 +89,16 @@ def test_curves_have_labels_with_units() -> None:
 
 
 def test_without_validation_there_is_one_curve() -> None:
-    figure = plots.curves([("run", epochs(3, validation=False))], title="run")
+    figure = learning_curves.curves([("run", epochs(3, validation=False))], title="run")
 
     assert legend(figure) == ["train"]
     assert [len(axes.lines) for axes in figure.axes] == [1, 1]
 
 
 def test_the_curves_of_several_runs_are_overlaid_in_a_colour_per_run() -> None:
-    figure = plots.curves([("a", epochs(3)), ("b", epochs(5)), ("c", epochs(2))], title="3 runs")
+    figure = learning_curves.curves(
+        [("a", epochs(3)), ("b", epochs(5)), ("c", epochs(2))], title="3 runs"
+    )
 
     assert legend(figure) == ["a", "b", "c", "train", "validation"]
     for panel in (0, 1):  # train and validation of each run
@@ -104,7 +106,7 @@ def test_the_curves_of_several_runs_are_overlaid_in_a_colour_per_run() -> None:
 
 
 def test_runs_of_the_same_name_have_their_own_legend_entries() -> None:
-    figure = plots.curves([("a", epochs(3)), ("a", epochs(4))], title="")
+    figure = learning_curves.curves([("a", epochs(3)), ("a", epochs(4))], title="")
 
     assert legend(figure) == ["a", "a", "train", "validation"]
 
@@ -169,7 +171,8 @@ def test_the_reliability_diagram_compares_with_perfect_calibration() -> None:
 
     assert above.get_legend_handles_labels()[1] == ["perfect calibration", "model, with 95% interval"]
     assert np.asarray(above.lines[1].get_xydata()) == pytest.approx(np.array([[55, 50], [98, 99]]))
-    few, many = (np.diff(line[:, 1])[0] for line in above.collections[0].get_segments())
+    intervals: Any = above.collections[0]
+    few, many = (np.diff(line[:, 1])[0] for line in intervals.get_segments())
     assert few > 50 > 10 > many  # percentage points: an interval of few images is wide
     assert (above.get_ylabel(), below.get_xlabel()) == ("accuracy (%)", "confidence (%)")
 
@@ -210,7 +213,7 @@ def test_any_class_name_can_be_drawn(names: list[str]) -> None:
         plots.confusion(counts, names, title="$\\frac{"),
         sheet([0, 1, 2], [0, 2, 2], names),
         plots.samples([(name, np.zeros((2, 28, 28), np.uint8)) for name in names], title="$"),
-        plots.curves([(name, epochs(2)) for name in names], title="$"),
+        learning_curves.curves([(name, epochs(2)) for name in names], title="$"),
     ):
         assert 200 < pixels(figure).shape[1] < 4000
 
@@ -239,7 +242,8 @@ def test_only_exactly_100_is_written_as_100_percent(value: float, expected: str)
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".PDF"])
 def test_the_same_plot_gives_the_same_bytes(suffix: str) -> None:
     first, second = (
-        figures.encode(plots.curves([("run", epochs(3))], title="\ud800"), suffix) for _ in range(2)
+        figures.encode(learning_curves.curves([("run", epochs(3))], title="\ud800"), suffix)
+        for _ in range(2)
     )
 
     assert first == second

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mnistctl.api import models
 from mnistctl.datasets import Split
 from mnistctl.errors import DataError, ModelError, UsageError, WriteError
-from mnistctl.evaluation import figures, plots
+from mnistctl.evaluation import figures, learning_curves, plots
 from mnistctl.evaluation.report import Report, measure
 from mnistctl.models.predictor import Outputs, Predictor
 from mnistctl.run import run_folder
@@ -179,7 +179,9 @@ def _curves(runs: Sequence[Run], *, title: str | None = None, labels: Sequence[s
     names = labels or [run.folder.name for run in runs]
     if title is None:
         title = names[0] if len(runs) == 1 else f"{len(runs)} runs"
-    return plots.curves([*zip(names, (run.read_metrics() for run in runs), strict=True)], title=title)
+    return learning_curves.curves(
+        [*zip(names, (run.read_metrics() for run in runs), strict=True)], title=title
+    )
 
 
 def _write(drawings: Mapping[Path, "Figure | None"]) -> list[Path]:

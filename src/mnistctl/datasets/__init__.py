@@ -55,7 +55,7 @@ def canonical_name(name: str) -> str:
     dataset = find_dataset(name)
     canonical = str(dataset) if isinstance(dataset, Path) else dataset.name
     if not canonical.isprintable():  # model files hold it as text
-        raise UsageError(f"{ascii(name)}: a path with characters that cannot be printed; rename it")
+        raise UsageError(f"{name!a}: a path with characters that cannot be printed; rename it")
     return canonical
 
 

@@ -68,7 +68,7 @@ def _class_names(folder: Path) -> tuple[str, ...]:
         )
     if unprintable := [name for name in names if not name.isprintable()]:
         raise DataError(
-            f"{folder}: the class {ascii(min(unprintable))} has characters that cannot be printed; "
+            f"{folder}: the class {min(unprintable)!a} has characters that cannot be printed; "
             "rename the folder"
         )
     if empty := [name for name in names if not images.list_pictures(folder / name)]:

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from mnistctl.errors import ModelError, one_line
 from mnistctl.models import formats, onnx_safety
 from mnistctl.models.metadata import KEY, Metadata
 from mnistctl.models.predictor import Outputs, predict_all
 from mnistctl.types import IMAGE_SIZE, Images
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported
+import onnxruntime
 
 INPUT_NAME = "images"
 # Type and shape of the input, without the batch axis -> kind of input.

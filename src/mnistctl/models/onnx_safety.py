@@ -33,7 +33,7 @@ OPERATORS = frozenset(  # as text, since a name a line would fill a page
     """
     Abs Add And AveragePool BatchNormalization Cast Celu Clip Concat Conv Cos DequantizeLinear Div
     Einsum Elu Erf Exp Expand Floor Gather GatherND Gelu Gemm Greater HardSigmoid HardSwish
-    InstanceNormalization LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax MatMul Max
+    InstanceNormalization LayerNormalization LeakyRelu LessOrEqual Log LogSoftmax MatMul Max
     MaxPool Min Mish Mul Neg PRelu Pad Pow QuantizeLinear Range Reciprocal ReduceL2 ReduceLogSumExp
     ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape Resize Selu Shape Sigmoid Sign Sin Slice
     Softmax Softplus Split Sqrt Squeeze Sub Tanh Transpose Unsqueeze Where
