@@ -92,7 +92,7 @@ def test_a_write_to_a_read_only_folder_gives_a_one_line_error(tmp_path: Path) ->
 from pathlib import Path
 from mnistctl import errors
 from mnistctl.system import files
-import os
+import filelock, os
 if os.getuid() == 0:
     os.setuid(65534)
 try:

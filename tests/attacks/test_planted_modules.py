@@ -29,7 +29,7 @@ def planted(tmp_path: Path, checkpoint_path: Path, picture: Path) -> Path:
     """A folder with a module of each name that an export imports; all of them leave a trace."""
     (tmp_path / "model.safetensors").write_bytes(checkpoint_path.read_bytes())
     code = (sys.executable, "-c", LIST_MODULES)
-    attack(*INT8, folder=tmp_path, command=code, cpu_s=60).check_succeeded()
+    assert attack(*INT8, folder=tmp_path, command=code, cpu_s=60).code == 0
     names = json.loads((tmp_path / "modules.json").read_text())
     assert {"torch", "numpy", "onnxruntime"} <= set(names)
     for name in {
@@ -56,7 +56,6 @@ def test_no_planted_module_is_executed(arguments: tuple[str, ...], planted: Path
     outcome = attack(*arguments, folder=planted, cpu_s=90)
 
     assert not (planted / "executed").exists(), (planted / "executed").read_text()
-    outcome.check_survived()
     assert outcome.code == 0, outcome.err
 
 

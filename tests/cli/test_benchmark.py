@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mnistctl.api import benchmark
+from mnistctl.api import export
 from mnistctl.models import formats
 from tests.helpers import Cli
 
@@ -84,7 +84,7 @@ def test_benchmark_fails_if_the_package_for_a_named_format_is_missing(
     def missing(*_: object, **__: object) -> None:
         raise MissingExtraError("OpenVINO is not installed")
 
-    monkeypatch.setattr(benchmark, "export", missing)
+    monkeypatch.setattr(export, "write_checked", missing)
 
     answer = cli("benchmark", checkpoint_path, "--format", "openvino")
 

@@ -101,9 +101,9 @@ KEYS: dict[str, str] = {
     """,
     "benchmark": """
         dataset formats[].accuracy formats[].bytes formats[].format formats[].images_per_second
-        formats[].latency_ms formats[].latency_p99_ms formats[].load_seconds formats[].peak_mb
-        formats[].reason formats[].status formats[].threads images machine model plots[] split
-        versions.*
+        formats[].images_per_second_range[] formats[].latency_ms formats[].latency_p99_ms
+        formats[].latency_range_ms[] formats[].load_seconds formats[].peak_mb formats[].reason
+        formats[].status formats[].threads images machine model plots[] split versions.*
     """,
     "ensemble": """
         bytes calibrated_validation_loss members[] parameters path threshold validation_accuracy
