@@ -1,8 +1,8 @@
 """Run the program as a hostile or unlucky user would, and check that it fails in one clear line.
 
-Every attack runs in a process of its own. A limit on its processor time stops a loop that computes without
-end, and a limit on its wall-clock time stops one that waits. Both are far above what an honest run takes, so
-that a busy machine fails no test.
+Every attack runs in a process of its own. A limit on its processor time stops a loop that computes
+without end, and a limit on its wall-clock time stops one that waits. Both are far above what an honest
+run takes, so that a busy machine fails no test.
 """
 
 import json
@@ -92,6 +92,7 @@ def attack(
     completed = subprocess.run(
         [
             sys.executable,
+            "-P",
             "-S",
             "-c",
             LAUNCHER,

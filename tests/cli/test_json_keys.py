@@ -9,6 +9,7 @@ import pytest
 import typer
 
 from mnistctl.api import doctor
+from mnistctl.cli import label
 from mnistctl.cli.app import app
 from mnistctl.datasets import catalog
 from mnistctl.system import files
@@ -48,7 +49,8 @@ COMMANDS = {
 
 RUN = """
     arch best_epoch calibrated_validation_loss chance_accuracy dataset device epochs parameters plots[]
-    precision processes recipe run seed total_seconds train_accuracy train_loss train_seconds validation_accuracy validation_loss
+    precision processes recipe run seed total_seconds train_accuracy train_loss train_seconds
+    validation_accuracy validation_loss
 """
 PARITY = """
     accuracy_loss argmax_agreement batch_sizes[] dataset disagreements
@@ -60,8 +62,10 @@ PARITY = """
 """
 MODEL = """
     arch arch_args.* bytes calibration_images card class_names[] config.* created dataset.name
-    dataset.sha256 familiarity_layers[] familiarity_parameters format format_version git_commit members[] metrics.epoch
-    metrics.calibrated_validation_loss metrics.finished metrics.learning_rate metrics.steps metrics.train_accuracy metrics.train_loss
+    dataset.sha256 familiarity_layers[] familiarity_parameters format format_version git_commit
+    members[] metrics.epoch
+    metrics.calibrated_validation_loss metrics.finished metrics.learning_rate metrics.steps
+    metrics.train_accuracy metrics.train_loss
     metrics.train_seconds metrics.validation_accuracy metrics.validation_loss model name parameters
     signature.familiarity signature.images signature.logits signature.probabilities task temperature
     threshold versions.*
@@ -169,6 +173,7 @@ def inputs(
     file = catalog.RawFile("labels-idx1-ubyte", len(content), files.sha256(content))
     digits = catalog.DATASETS["digits"]
     monkeypatch.setattr(catalog, "DATASETS", {"tiny": tiny_dataset(file), "digits": digits})
+    monkeypatch.setattr(label, "_is_terminal", lambda: True)
     monkeypatch.setattr(typer, "getchar", lambda: "\r")
     monkeypatch.setattr(doctor, "_versions", lambda: {"rich": None})  # a problem on every machine
     return {"run": run_folder, "onnx": onnx_path}

@@ -73,8 +73,8 @@ def train(
         typer.Option(
             metavar="NAME",
             autocompletion=complete_trackers,
-            help="Also log settings, metrics, plots and the model to this tracker: tensorboard, mlflow or "
-            "wandb; several are separated by commas.",
+            help="Also log settings, metrics, plots and the model to this tracker: tensorboard, mlflow "
+            "or wandb; several are separated by commas.",
         ),
     ] = None,
     arch_arg: Annotated[

@@ -49,6 +49,10 @@ class _Export(TypedDict, total=False):
     parity: _Parity
 
 
+_Layers = Annotated[list[_Name], Meta(max_length=100)]
+_Members = Annotated[list[dict[str, Any]], Meta(max_length=1000)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
     """Everything about a model except its weights. A file's metadata have to be in these ranges."""
@@ -65,15 +69,14 @@ class Metadata:
     versions: dict[_Name, _Name]  # package -> version in training
     created: _Text  # ISO 8601, UTC
     git_commit: _Text | None = None  # of the working folder in training
-    # Probabilities = softmax(logits / temperature).
-    temperature: Annotated[float, Meta(ge=1e-3, le=1e3)] = 1.0
+    temperature: Annotated[float, Meta(ge=1e-3, le=1e3)] = 1.0  # probabilities = softmax(logits / it)
     threshold: _Share | None = None  # images with a lower familiarity are rejected; None: none are
     calibration_images: _Count = 0  # validation images that temperature and threshold were fitted on
-    # Layers of the net whose inputs are scored.
-    familiarity_layers: Annotated[list[_Name], Meta(max_length=100)] = field(default_factory=list)
+    familiarity_layers: _Layers = field(
+        default_factory=list
+    )  # layers of the net whose inputs are scored
     card: Annotated[str, Meta(max_length=1 << 20)] = ""  # the model card, in Markdown
-    # Metadata of an ensemble's members.
-    members: Annotated[list[dict[str, Any]], Meta(max_length=1000)] = field(default_factory=list)
+    members: _Members = field(default_factory=list)  # metadata of the members of an ensemble
     format_version: int = FORMAT_VERSION  # of this metadata
     export: Annotated[dict[str, Any], _Export] = field(default_factory=dict)  # of an exported file
 
