@@ -8,7 +8,7 @@ import struct
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -425,7 +425,7 @@ DEPTH = 1_200
 
 
 @pytest.fixture
-def deep(tmp_path: Path, picture: Path) -> Path:
+def deep(tmp_path: Path, picture: Path) -> Iterator[Path]:
     """A folder with a picture 1,200 folders below it, whose path is too long to be named at once."""
     top = tmp_path / "deep"
     code = (
@@ -434,7 +434,12 @@ def deep(tmp_path: Path, picture: Path) -> Path:
     )
     top.mkdir()
     subprocess.run([sys.executable, "-c", code], cwd=top, check=True)
-    return top
+    yield top
+    for number in range(DEPTH):  # pytest removes old temporary folders recursively, and would fail
+        below = tmp_path / f"deep-{number}"
+        (top / "d").rename(below)
+        top.rmdir()
+        top = below
 
 
 @pytest.mark.parametrize(

@@ -309,6 +309,22 @@ def test_a_signal_ends_training_with_a_saved_state(
     assert "mnistctl train --resume long" in err
 
 
+def test_a_closed_terminal_ends_training_with_a_saved_state(tmp_path: Path) -> None:
+    import pty
+
+    process, terminal = pty.fork()
+    if process == 0:
+        os.chdir(tmp_path)
+        os.execv(PROGRAM, [PROGRAM, *TRAIN, "--epochs", "4000", "--name", "long"])
+    while b" *" not in os.read(terminal, 4096):  # until a row of the table has been printed
+        pass
+    os.close(terminal)
+    _, status = os.waitpid(process, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 129
+    assert (tmp_path / "runs/long/last.safetensors").exists()
+
+
 def test_training_below_nohup_ignores_a_closed_terminal(tmp_path: Path) -> None:
     with long_training(tmp_path, prefix=("nohup",)) as process:
         process.send_signal(signal.SIGHUP)

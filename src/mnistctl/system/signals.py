@@ -1,7 +1,9 @@
 """Defer Ctrl-C, SIGTERM and SIGHUP until it is safe to stop."""
 
 import contextlib
+import os
 import signal
+import stat
 import threading
 from collections.abc import Iterator
 from types import FrameType
@@ -37,6 +39,7 @@ def deferred() -> Iterator[Interrupt]:
     interrupt = Interrupt()
 
     def record(number: int, frame: FrameType | None) -> None:
+        _leave_closed_terminal()
         if interrupt.signal is None:
             interrupt.signal = signal.Signals(number)
         elif signal.Signals(number).name != "SIGHUP":
@@ -58,3 +61,13 @@ def deferred() -> Iterator[Interrupt]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def _leave_closed_terminal() -> None:
+    """Discard what is written to a terminal that was closed; it would be an error in every write."""
+    for descriptor in (1, 2):
+        with contextlib.suppress(OSError):
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode) and not os.isatty(descriptor):
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, descriptor)
+                os.close(null)
