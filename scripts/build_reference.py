@@ -354,7 +354,9 @@ def exit_codes_page() -> Iterator[str]:
             note = "" if base is errors.MnistctlError else note
             yield f"| {cls.exit_code} | `{cls.__name__}`{note} | {summary_of(cls)} |"
     interrupted = errors.InterruptedRunError
-    yield f"| 130 (Ctrl-C), 143 (SIGTERM) | `{interrupted.__name__}` | {summary_of(interrupted)} |"
+    codes = "129 (SIGHUP), 130 (Ctrl-C), 143 (SIGTERM)"
+    yield f"| {codes} | `{interrupted.__name__}` | {summary_of(interrupted)} |"
+    yield "| 141 | – | The program that reads the output has ended, such as `head`. |"
 
 
 def error_classes(cls: type[errors.MnistctlError]) -> Iterator[type[errors.MnistctlError]]:
