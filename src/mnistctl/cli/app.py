@@ -74,6 +74,7 @@ _COMMANDS: dict[str, list[tuple[str, Callable[..., None], list[str]]]] = {
             evaluate.evaluate,
             [
                 "mnistctl eval",
+                "mnistctl eval careful --split train,validation,test",
                 "mnistctl eval careful --robustness --plots plots/",
                 "mnistctl eval model.onnx --min-accuracy 0.99",
             ],
@@ -82,6 +83,7 @@ _COMMANDS: dict[str, list[tuple[str, Callable[..., None], list[str]]]] = {
             "predict",
             predict.predict,
             [
+                "mnistctl predict --example",
                 "mnistctl predict digit.png",
                 "mnistctl predict number.jpg --split --annotate boxes.png",
                 "mnistctl predict photos/ --recursive --csv > answers.csv",
@@ -132,7 +134,11 @@ _COMMANDS: dict[str, list[tuple[str, Callable[..., None], list[str]]]] = {
         ),
     ],
     "Runs": [
-        ("runs", listings.runs, ["mnistctl runs", "mnistctl runs --json"]),
+        (
+            "runs",
+            listings.runs,
+            ["mnistctl runs", "mnistctl runs --sort validation_accuracy"],
+        ),
         (
             "compare",
             compare.compare,
@@ -148,9 +154,9 @@ _COMMANDS: dict[str, list[tuple[str, Callable[..., None], list[str]]]] = {
         ),
     ],
     "Setup": [
-        ("recipes", listings.recipes, ["mnistctl recipes", "mnistctl train --recipe fast"]),
+        ("recipes", listings.recipes, ["mnistctl recipes", "mnistctl recipes mlp-sgd"]),
         ("archs", listings.archs, ["mnistctl archs", "mnistctl train --arch torchvision:resnet18"]),
-        ("doctor", doctor.doctor, ["mnistctl doctor", "mnistctl doctor --json > report.json"]),
+        ("doctor", doctor.doctor, ["mnistctl doctor", "mnistctl doctor --self-test"]),
     ],
 }
 

@@ -106,7 +106,7 @@ def predict(
         int,
         typer.Option(
             metavar="N",
-            help="Number of processes that decode pictures, 1 or more. Pays for some hundred pictures.",
+            help="Number of processes that decode pictures, 1 or more; for hundreds of pictures.",
         ),
     ] = 1,
     skip_done: Annotated[
