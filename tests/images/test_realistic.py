@@ -76,7 +76,7 @@ def test_realistic_pictures_of_every_kind_are_classified_correctly(predictor: Pi
 
 @pytest.mark.slow
 @pytest.mark.mnist
-def test_clean_drawings_of_mnist_batchgive_those_images(predictor: PicturePredictor) -> None:
+def test_clean_drawings_of_mnist_images_give_those_images(predictor: PicturePredictor) -> None:
     split = datasets.load("mnist", "test")
     originals = split.images[np.random.default_rng(SEED).permutation(len(split.images))[:1_000]]
 
