@@ -106,6 +106,7 @@ def test_mlflow_receives_everything_and_a_resumed_run_continues_the_same_mlflow_
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_mlflow_uses_a_database_in_the_working_folder_by_default(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
