@@ -11,6 +11,7 @@ machine must be idle:
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import statistics
@@ -26,6 +27,7 @@ from mnistctl.system import files
 
 ROWS = Path(__file__).parents[1] / "docs" / "bench_under_load.json"
 QUIET, BUSY, TWICE = "quiet", "beside a busy process", "two at once"
+_number = itertools.count()
 VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
 
@@ -41,6 +43,8 @@ CANDIDATES = {
     "OpenMP's default": Candidate(bench.MNISTCTL, {"GOMP_SPINCOUNT": "300000"}),
     "100,000 rounds": Candidate(bench.MNISTCTL, {"GOMP_SPINCOUNT": "100000"}),
     "10,000 rounds": Candidate(bench.MNISTCTL, {"GOMP_SPINCOUNT": "10000"}),
+    "3,000 rounds": Candidate(bench.MNISTCTL, {"GOMP_SPINCOUNT": "3000"}),
+    "2,000 rounds": Candidate(bench.MNISTCTL, {"GOMP_SPINCOUNT": "2000"}),
     "1,000 rounds": Candidate(bench.MNISTCTL, {"GOMP_SPINCOUNT": "1000"}),
     "100 rounds": Candidate(bench.MNISTCTL, {"GOMP_SPINCOUNT": "100"}),
     "passive": Candidate(bench.MNISTCTL, {"OMP_WAIT_POLICY": "PASSIVE"}),
@@ -51,6 +55,7 @@ def start(candidate: Candidate, options: Sequence[str]) -> subprocess.Popen[str]
     """Start a training."""
     variables = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     command = [*candidate.command, "train", "--recipe", "fast", "--no-plots", "--json", "-q", *options]
+    command += ["--name", f"run-{next(_number)}"]  # older versions may give two runs the same name
     return subprocess.Popen(
         command, env=variables | candidate.variables, stdout=subprocess.PIPE, text=True
     )
