@@ -1,7 +1,7 @@
 """mnistctl: train, evaluate, export and run classifiers of handwritten digits.
 
 The commands of the command line are functions of the same names here; `__init__.pyi` lists them.
-Importing this package costs nothing: a function's module is imported when it is first used.
+Importing this package is fast: a function's module is imported when it is first used.
 """
 
 import lazy_loader

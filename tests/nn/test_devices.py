@@ -1,4 +1,4 @@
-"""CUDA graphs: a run goes on without its graph if the graph fails, with the same result."""
+"""CUDA graphs: a run continues without its graph if the graph fails, with the same result."""
 
 import contextlib
 from collections.abc import Callable, Iterator

@@ -70,7 +70,7 @@ def check_column(name: str) -> None:
     """Check the name of a field of `RunInfo`, a setting, or an argument of a net.
 
     Raises:
-        UsageError: there is none of this name; the message suggests a similar one.
+        UsageError: the name is unknown; the message suggests a similar one.
     """
     names = [*RunInfo.__dataclass_fields__, *SETTINGS, *architectures.ARGUMENTS]
     if name not in names:

@@ -140,9 +140,7 @@ def _render_recipe(recipe: "RecipeInfo") -> Iterator[RenderableType]:
         measured = f"{test} test, {validation} validation, {train} train (MNIST, {recipe.seeds} seeds)"
     rows = {"measured": measured}
     if recipe.system:
-        held_out = (
-            "5,000 training images are for validation, and the epoch that is best on them is kept"
-        )
+        held_out = "training images are held out for validation, and the best epoch on them is kept"
         rows = {
             "system": recipe.system,
             "published": recipe.published,

@@ -260,7 +260,7 @@ def _fold_sizes(graph: "onnx.GraphProto", shapes: Mapping[str, list[int]]) -> bo
 
 
 def _count_products(node: "onnx.NodeProto", shapes: Mapping[str, list[int]]) -> tuple[int, int]:
-    """The multiply-adds of a node, and the elements of the buffer that it needs besides its output.
+    """The multiply-adds of a node, and the elements of the buffer that it needs beside its output.
 
     Both are 0 for operators that only go through their elements.
     """

@@ -98,7 +98,7 @@ class Run:
             return False
 
     def is_free(self) -> bool:
-        """Whether a new run can use the folder: there is none, or its run was killed at the start."""
+        """Whether a new run can use the folder: no such folder, or its run was killed at the start."""
         if not self.folder.is_dir():
             return not self.folder.exists()
         return all(
