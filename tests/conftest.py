@@ -1,6 +1,7 @@
 """Shared fixtures: real models and small data. No test reaches the network or the user's folders."""
 
 import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
             if not torch.cuda.is_available():
                 item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def default_signals() -> None:
+    """Ctrl-C and a closed terminal have their usual effect, even below `nohup` or in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if os.name != "nt":
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

@@ -287,15 +287,6 @@ def long_training(folder: Path, *, prefix: tuple[str, ...] = ()) -> Iterator[sub
             process.kill()
 
 
-@pytest.fixture
-def default_hangup() -> Iterator[None]:
-    """SIGHUP has its default effect, even if these tests run below `nohup`."""
-    previous = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, previous)
-
-
-@pytest.mark.usefixtures("default_hangup")
 @pytest.mark.parametrize(
     ("numbers", "code"),
     [
@@ -318,7 +309,6 @@ def test_a_signal_ends_training_with_a_saved_state(
     assert "mnistctl train --resume long" in err
 
 
-@pytest.mark.usefixtures("default_hangup")
 def test_a_closed_terminal_ends_training_with_a_saved_state(tmp_path: Path) -> None:
     import pty
 
