@@ -49,7 +49,7 @@ COMMANDS = {
 
 RUN = """
     arch best_epoch calibrated_validation_loss chance_accuracy dataset device epochs parameters plots[]
-    precision processes recipe run seed total_seconds train_accuracy train_loss train_seconds
+    precision processes recipe run seed threads total_seconds train_accuracy train_loss train_seconds
     validation_accuracy validation_loss
 """
 PARITY = """

@@ -1,16 +1,20 @@
 """Idle threads of OpenMP spin for a short time only, unless the user decides otherwise."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from mnistctl.system import openmp
+from tests.helpers import Cli
 
 VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
@@ -56,7 +60,7 @@ def test_spinning_is_limited_before_torch_is_loaded(code: str) -> None:
     err = run_python(WATCH + code).stderr
 
     loaded = [line for line in err.splitlines() if line.startswith("torch with")]
-    assert loaded in (["torch with 0"], ["torch with 1000"])
+    assert loaded == [f"torch with {openmp.SPIN_COUNT}"]
 
 
 @pytest.mark.parametrize("name", VARIABLES)
@@ -74,35 +78,78 @@ def test_spinning_is_not_limited_when_torch_is_loaded_already() -> None:
     assert out.strip() == "IdleThreads(setting=None, from_user=False, in_force=False)"
 
 
-@pytest.mark.parametrize(
-    ("load", "is_busy"),
-    [
-        ("0.1 0.1 0.1 1/90 7\n", False),
-        ("0.1 0.1 0.1 3/90 7\n", True),
-        ("nonsense", False),
-        (None, False),
-    ],
-    ids=["quiet", "busy", "nonsense", "not Linux"],
-)
-def test_a_machine_is_busy_if_other_processes_compute(
-    load: str | None, is_busy: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@contextlib.contextmanager
+def busy_process() -> Iterator[None]:
+    process = subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the load of the machine is read on Linux only")
+def test_cores_that_other_programs_use_are_left_to_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    cores = os.cpu_count() or 1
+
+    with busy_process():
+        free = openmp.LoadMeter().free_threads(cores)
+
+    assert 1 <= free <= max(1, cores - 1)
+
+
+@pytest.mark.parametrize("busy", [0.0, 0.3, 0.5, 1.3, 1.5, 9.0])
+def test_a_small_load_is_ignored(busy: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(openmp, "_busy_seconds", lambda: 0.0)
+    monkeypatch.setattr(openmp._Times, "cores_used_by_others", lambda _: busy)
+
+    free = openmp.LoadMeter().free_threads(4)
+
+    assert free == {0.0: 4, 0.3: 4, 0.5: 3, 1.3: 3, 1.5: 2, 9.0: 1}[busy]
+
+
+def test_the_users_number_of_threads_is_kept_beside_other_programs(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    path = tmp_path / "loadavg"
-    if load is not None:
-        path.write_text(load)
-    monkeypatch.setattr(openmp, "_LOAD", path)
-    monkeypatch.setattr(openmp, "_own_setting", None)
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.delitem(sys.modules, "torch", raising=False)
-    monkeypatch.setenv("GOMP_SPINCOUNT", "")  # restored after the test
-    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
 
-    openmp.limit_spinning()
+    with busy_process():
+        assert openmp.LoadMeter().free_threads(2) == 2
 
-    assert os.environ["GOMP_SPINCOUNT"] == ("0" if is_busy else "1000")
-    assert openmp.user_setting() is None
-    assert openmp.own_setting() == f"GOMP_SPINCOUNT={os.environ['GOMP_SPINCOUNT']}"
+
+def test_a_system_that_does_not_tell_its_load_counts_as_quiet(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(openmp, "_CPU_TIMES", tmp_path / "missing")
+
+    with busy_process():
+        assert openmp.LoadMeter().free_threads(2) == 2
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="a single core")
+def test_a_run_resumes_with_the_threads_that_it_was_started_with(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(openmp.LoadMeter, "free_threads", lambda _, threads: 1)
+    options = ("--dataset", "digits", "--arch", "linear", "--device", "cpu", "--no-plots", "--json")
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        first = cli("train", "--epochs", "1", "--name", "busy", *options)
+        monkeypatch.setattr(openmp.LoadMeter, "free_threads", lambda _, threads: threads)
+        resumed = cli("train", "--epochs", "2", "--resume", "busy", "--no-plots", "--json")
+
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert "training uses 1 of 2 threads" in first.err
+    assert json.loads(first.out)["threads"] == json.loads(resumed.out)["threads"] == 1
+    assert "bit for bit" not in resumed.err
 
 
 def test_doctor_reports_whose_setting_is_in_force() -> None:
@@ -111,7 +158,7 @@ def test_doctor_reports_whose_setting_is_in_force() -> None:
     own = json.loads(run_python(code).stdout)["idle_threads"]
     users = json.loads(run_python(code, GOMP_SPINCOUNT="7").stdout)["idle_threads"]
 
-    assert own["setting"] in ("GOMP_SPINCOUNT=0", "GOMP_SPINCOUNT=1000")
+    assert own["setting"] == f"GOMP_SPINCOUNT={openmp.SPIN_COUNT}"
     assert not own["from_user"]
     assert users == {"setting": "GOMP_SPINCOUNT=7", "from_user": True, "in_force": own["in_force"]}
     assert own["in_force"] or sys.platform != "linux"

@@ -33,7 +33,7 @@ class Device(Result):
 class IdleThreads(Result):
     """How long idle threads of GNU OpenMP spin before they sleep, which others on the machine feel."""
 
-    setting: str | None  # environment variables, such as GOMP_SPINCOUNT=1000; null: none
+    setting: str | None  # environment variables, such as GOMP_SPINCOUNT=10000; null: none
     from_user: bool  # whether the user set them; if not, mnistctl did
     in_force: bool  # whether torch uses GNU OpenMP and was loaded after they were set
 

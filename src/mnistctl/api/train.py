@@ -54,6 +54,7 @@ class TrainResult(Result):
     )  # of always predicting the most frequent class of the validation images
     plots: list[str]  # the files that were drawn
     processes: int  # that trained together
+    threads: int  # of the CPU, per process
 
 
 @dataclass(frozen=True)
@@ -226,6 +227,8 @@ def _draw(session: Session, plots: bool | Path) -> list[Path]:
 def _result(
     session: Session, last: Epoch, best: Epoch, plot_files: list[Path], total_seconds: float
 ) -> TrainResult:
+    import torch
+
     from mnistctl.nn import devices, nets
 
     settings = session.settings
@@ -251,6 +254,7 @@ def _result(
         chance_accuracy=session.validation.largest_share(),
         plots=[str(path) for path in plot_files],
         processes=session.group.count,
+        threads=torch.get_num_threads(),
     )
 
 

@@ -1,8 +1,12 @@
-"""How long the idle threads of GNU OpenMP, which torch computes with, spin before they sleep.
+"""How the threads of OpenMP, which torch computes with, share the processor with other programs.
 
-By default they spin for milliseconds. Beside another busy process such a thread keeps a processor from
-the thread that it waits for, and training becomes many times slower. Without any spinning, training on
-a quiet machine takes a third longer. OpenMP reads its environment variables once, when torch is loaded.
+All threads wait for the slowest one many times per training step. Two things follow:
+
+- By default GNU OpenMP's threads wait spinning, for milliseconds. Beside another busy program such a
+  thread keeps a core from the thread that it waits for. So they wait for a short time only, and then
+  sleep. OpenMP reads its environment variables once, when torch is loaded.
+- A thread that shares its core with another program slows all threads down. So training leaves the
+  cores that others use to them.
 """
 
 import os
@@ -10,13 +14,14 @@ import sys
 import time
 from pathlib import Path
 
-# Rounds of 15 to 50 ns each; compared by scripts/bench_under_load.py.
-QUIET_SPIN_COUNT, BUSY_SPIN_COUNT = 1_000, 0
+SPIN_COUNT = 10_000  # rounds of 15 to 50 ns each; compared by scripts/bench_under_load.py
 
 _VARIABLE = "GOMP_SPINCOUNT"
 _USER_VARIABLES = (_VARIABLE, "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
-_LOAD = Path("/proc/loadavg")
-_SAMPLES, _INTERVAL_S = 3, 0.001
+_THREADS_VARIABLE = "OMP_NUM_THREADS"
+_CPU_TIMES = Path("/proc/stat")  # Linux only
+_MIN_SECONDS = 0.2  # over which the load is measured; the clock of /proc/stat ticks every 10 ms
+_MIN_LOAD = 0.4  # of a core: others that use less are ignored
 
 _own_setting: str | None = None
 
@@ -28,8 +33,8 @@ def limit_spinning() -> None:
     """
     global _own_setting
     if user_setting() is None and "torch" not in sys.modules:
-        os.environ[_VARIABLE] = str(BUSY_SPIN_COUNT if _is_busy() else QUIET_SPIN_COUNT)
-        _own_setting = f"{_VARIABLE}={os.environ[_VARIABLE]}"
+        os.environ[_VARIABLE] = str(SPIN_COUNT)
+        _own_setting = f"{_VARIABLE}={SPIN_COUNT}"
 
 
 def own_setting() -> str | None:
@@ -45,15 +50,52 @@ def user_setting() -> str | None:
     return " ".join(settings) or None
 
 
-def _is_busy() -> bool:
-    """Whether other processes compute now, for at least two milliseconds."""
-    for sample in range(_SAMPLES):
-        if sample:
-            time.sleep(_INTERVAL_S)
-        try:
-            running = int(_LOAD.read_text().split()[3].partition("/")[0])  # with this process
-        except (OSError, ValueError, IndexError):  # not Linux
-            return False
-        if running <= 1:
-            return False
-    return True
+class LoadMeter:
+    """Measures, from its construction on, how much of the machine other programs use."""
+
+    def __init__(self) -> None:
+        self._start = _Times.now()
+
+    def free_threads(self, threads: int) -> int:
+        """The number of threads that find a core of their own, at least 1.
+
+        It is `threads` if the user has chosen the number with OMP_NUM_THREADS. May wait 0.2 s.
+
+        Args:
+            threads: the number that would be used on a quiet machine.
+        """
+        if threads == 1 or os.environ.get(_THREADS_VARIABLE) or self._start.busy is None:
+            return threads
+        time.sleep(max(0.0, self._start.clock + _MIN_SECONDS - time.monotonic()))
+        busy_cores = self._start.cores_used_by_others()
+        free = (os.cpu_count() or 1) - int(busy_cores + 1 - _MIN_LOAD)
+        return max(1, min(threads, free))
+
+
+class _Times:
+    """The time of day, and the CPU seconds that all processes and this one have used."""
+
+    def __init__(self, clock: float, busy: float | None, own: float) -> None:
+        self.clock, self.busy, self.own = clock, busy, own
+
+    @classmethod
+    def now(cls) -> "_Times":
+        return cls(time.monotonic(), _busy_seconds(), time.process_time())
+
+    def cores_used_by_others(self) -> float:
+        """The mean number of cores that other processes have used since then."""
+        now = _Times.now()
+        if self.busy is None or now.busy is None:
+            return 0.0
+        others = (now.busy - self.busy) - (now.own - self.own)
+        return max(0.0, others / (now.clock - self.clock))
+
+
+def _busy_seconds() -> float | None:
+    """CPU seconds that all processes have used since the machine was started; None: not known."""
+    try:
+        fields = _CPU_TIMES.read_text().split("\n", 1)[0].split()
+        user, nice, system = (int(field) for field in fields[1:4])
+        return (user + nice + system) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, AttributeError):  # not Linux
+        return None

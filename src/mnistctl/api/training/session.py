@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnistctl import datasets
-from mnistctl.api.training import resume
+from mnistctl.api.training import resume, state_file
 from mnistctl.api.training.run_settings import Start
 from mnistctl.api.training.state_file import SavedState
 from mnistctl.errors import DownloadError, UsageError
@@ -16,7 +16,7 @@ from mnistctl.models.checkpoint import Checkpoint
 from mnistctl.run import run_folder, tracking
 from mnistctl.run.run_folder import Run
 from mnistctl.settings.train_settings import TrainSettings
-from mnistctl.system import files, signals
+from mnistctl.system import files, openmp, signals
 
 if TYPE_CHECKING:
     import torch
@@ -79,6 +79,7 @@ def open_session(
         DataError: the dataset is damaged or unavailable.
         WriteError: the folder cannot be written.
     """
+    load = openmp.LoadMeter()
     from mnistctl.nn import devices, distributed  # imports torch, 1.2 s, after all checks without it
 
     device = devices.resolve(start.settings.device)
@@ -88,6 +89,7 @@ def open_session(
     group = distributed.join_process_group()
     with contextlib.ExitStack() as stack:
         interrupt = stack.enter_context(signals.deferred())
+        stack.enter_context(devices.use_threads(_count_threads(start.saved, device, load)))
         net = build_net(settings, start.initial_model, train.class_names).to(device)
         if start.run is None:
             run = stack.enter_context(_new_run(name, settings))
@@ -108,6 +110,25 @@ def open_session(
             tracker=stack.enter_context(tracking.open_tracker(track, run, settings)),
             save_every=save_every,
         )
+
+
+def _count_threads(saved: SavedState | None, device: "torch.device", load: openmp.LoadMeter) -> int:
+    """The number of CPU threads to train with: those that have a core of their own.
+
+    A run resumes with the threads that it was started with, as their number affects the weights.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    if saved is not None:
+        return min(threads, state_file.threads(saved) or threads)
+    if device.type != "cpu" or (free := load.free_threads(threads)) == threads:
+        return threads
+    _log.info(
+        f"other programs use this machine, so training uses {free} of {threads} threads; to choose the "
+        "number, set OMP_NUM_THREADS"
+    )
+    return free
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """The saved state of a run, `last.safetensors`: all that is needed to resume it bit for bit."""
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from mnistctl.nn.training_state import TrainingState
 
 FORMAT_VERSION = 2
+_THREADS = "number of threads"  # a key of `SavedState.environment`
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,15 @@ def environment(device: "torch.device") -> dict[str, str]:
 
     return provenance.versions() | {
         "device": device.type,
-        "number of threads": str(torch.get_num_threads()),
+        _THREADS: str(torch.get_num_threads()),
         "number of processes": str(torchrun.processes()),
     }
+
+
+def threads(saved: SavedState) -> int | None:
+    """The number of CPU threads that the run was trained with; None: not known."""
+    count = saved.environment.get(_THREADS, "")
+    return int(count) if re.fullmatch("[1-9][0-9]{0,4}", count) else None
 
 
 def save(run: Run, saved: SavedState) -> None:
