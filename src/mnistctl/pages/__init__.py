@@ -1,0 +1,1 @@
+"""Compose pages: pictures of handwritten numbers whose digits and boxes are known."""

@@ -1,0 +1,481 @@
+"""Compose pages: pictures of handwritten numbers with the box and the label of every digit.
+
+The detector of digits is trained on them and measured on them. A page is decided by a seed alone.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mnistctl.pages import glyphs, strokes
+from mnistctl.pages.glyphs import DISTANCE_UNIT, HEIGHT, SIDE, GlyphBank
+
+Ink = npt.NDArray[np.float32]  # (H, W) in [0, 1], 0 = paper
+Pixels = npt.NDArray[np.uint8]  # (H, W)
+
+_FONTS = (0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 22, 23)  # OpenCV's, some in italics
+_LETTERS = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRTUVWXYZ&@#%§€£¢*?!=äöüß"
+_PUNCTUATION = ".,-–/:+=*#;()'\""
+
+
+class Page(NamedTuple):
+    """A composed page."""
+
+    image: Pixels  # 0 = paper, 255 = the darkest ink
+    boxes: npt.NDArray[np.float32]  # (M, 4): left, top, right, bottom in pixels
+    labels: npt.NDArray[np.int64]  # (M,): 0 to 9; -1: part of a digit, to be ignored
+
+
+@dataclass
+class _Canvas:
+    """The ink of a page that is being composed."""
+
+    ink: Ink
+    boxes: list[tuple[float, float, float, float]] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+
+
+class Hand(NamedTuple):
+    """What all digits of one writer have in common."""
+
+    pen: float  # width of the strokes in pixels
+    softness: float  # width of their edges in pixels
+    slant: float  # pixels sideways per pixel of height
+    aspect: float  # factor of all widths
+    raw_share: float  # share of digits with the strokes of the dataset's image
+    unsteadiness: float  # pixels of distortion per pixel of height
+
+
+def compose(bank: GlyphBank, seed: tuple[int, ...], *, height: int = 64, width: int = 192) -> Page:
+    """A page of digits, or of no digits.
+
+    Args:
+        bank: the shapes of the digits.
+        seed: decides everything.
+        height: of the page in pixels.
+        width: of the page in pixels.
+    """
+    generator = np.random.default_rng(seed)
+    canvas = _Canvas(np.zeros((height, width), dtype=np.float32))
+    kind = generator.random()
+    if kind < 0.72:
+        _write_lines(canvas, bank, generator)
+    elif kind < 0.86:
+        _scatter(canvas, bank, generator)
+    else:
+        _draw_no_digits(canvas, generator)
+    paper = _paper(canvas.ink.shape, generator)
+    image = _photograph(canvas.ink, paper, generator)
+    count = len(canvas.labels)
+    boxes = np.array(canvas.boxes, dtype=np.float32).reshape(count, 4)
+    return Page(image, boxes, np.array(canvas.labels, dtype=np.int64))
+
+
+def _hand(height: float, generator: np.random.Generator) -> Hand:
+    return Hand(
+        pen=max(1.0, height * float(np.exp(generator.uniform(np.log(0.035), np.log(0.17))))),
+        softness=float(generator.uniform(0.7, 1.8)),
+        slant=float(generator.normal(0.05, 0.15)),
+        aspect=float(np.exp(generator.normal(0, 0.16))),
+        raw_share=float(generator.choice([0.0, 0.25, 1.0], p=[0.5, 0.3, 0.2])),
+        unsteadiness=float(generator.uniform(0, 0.04)),
+    )
+
+
+def _write_lines(canvas: _Canvas, bank: GlyphBank, generator: np.random.Generator) -> None:
+    """One or more lines of numbers, with letters and punctuation between them."""
+    rows, columns = canvas.ink.shape
+    height = float(np.exp(generator.uniform(np.log(13), np.log(min(rows, 56)))))
+    hand = _hand(height, generator)
+    pitch = height * generator.uniform(1.05, 2.0)
+    tilt = (
+        float(generator.normal(0, 0.03)) if generator.random() < 0.8 else generator.uniform(-0.15, 0.15)
+    )
+    is_page = generator.random() < 0.35
+    top = (
+        generator.uniform(-0.3 * height, pitch * 0.6)
+        if is_page
+        else (generator.uniform(-0.05, 1.05) * max(rows - height, 0))
+    )
+    gap = generator.choice(
+        [generator.normal(-0.03, 0.05), generator.uniform(0, 0.25), generator.uniform(0.2, 0.8)],
+        p=[0.35, 0.45, 0.2],
+    )
+    foreign = generator.choice([0.0, 0.08, 0.3], p=[0.5, 0.3, 0.2])
+    while top < rows - 0.2 * height:
+        x = generator.uniform(-0.6, 1.5) * height
+        end = (
+            columns + 0.3 * height
+            if generator.random() < 0.4
+            else generator.uniform(0.3, 1.0) * columns
+        )
+        while x < end:
+            size = height * float(np.exp(generator.normal(0, 0.07)))
+            y = top + tilt * (x - columns / 2) + generator.normal(0, 0.05) * height
+            if generator.random() < foreign:
+                x = _write_mark(canvas, x, y, size, hand, generator)
+            else:
+                digit = int(generator.integers(0, 10))
+                if canvas.labels and generator.random() < 0.12:
+                    digit = max(canvas.labels[-1], 0)  # such as 00 and 11
+                x = _write_digit(canvas, bank, digit, x, y, size, hand, generator)
+            x += (gap + generator.normal(0, 0.03)) * height
+            if generator.random() < 0.08:
+                x += generator.uniform(0.4, 2.5) * height
+        if not is_page:
+            break
+        top += pitch * generator.uniform(0.9, 1.1)
+
+
+def _scatter(canvas: _Canvas, bank: GlyphBank, generator: np.random.Generator) -> None:
+    """Digits of different sizes and hands in any place."""
+    rows, columns = canvas.ink.shape
+    taken = np.zeros((rows, columns), dtype=bool)
+    for _ in range(int(generator.integers(2, 9))):
+        height = float(np.exp(generator.uniform(np.log(14), np.log(min(rows, 58)))))
+        x = float(generator.uniform(0, columns - 0.5 * height))
+        y = float(generator.uniform(0, max(rows - height, 1)))
+        area = np.s_[int(y) : int(y + height), int(x) : int(x + height)]
+        if taken[area].any():
+            continue
+        taken[area] = True
+        hand = _hand(height, generator)
+        if generator.random() < 0.3:
+            _write_mark(canvas, x, y, height, hand, generator)
+        else:
+            _write_digit(canvas, bank, int(generator.integers(0, 10)), x, y, height, hand, generator)
+
+
+def _draw_no_digits(canvas: _Canvas, generator: np.random.Generator) -> None:
+    """Letters, doodles, or nothing."""
+    rows, columns = canvas.ink.shape
+    kind = generator.random()
+    if kind < 0.5:
+        height = float(np.exp(generator.uniform(np.log(12), np.log(rows))))
+        hand = _hand(height, generator)
+        y = generator.uniform(0, max(rows - height, 1))
+        x = generator.uniform(0, height)
+        while x < columns:
+            x = _write_mark(canvas, x, y, height, hand, generator, letters_only=True)
+            x += generator.uniform(-0.05, 0.4) * height
+    elif kind < 0.9:
+        for _ in range(int(generator.integers(1, 6))):
+            height = float(generator.uniform(10, rows))
+            hand = _hand(height, generator)
+            x, y = generator.uniform(0, columns - 10), generator.uniform(0, rows - 8)
+            _draw_field(canvas, _doodle(generator), float(x), float(y), height, hand, generator)
+
+
+def _doodle(generator: np.random.Generator) -> glyphs.Fields:
+    """A curve that is no digit; some look like loops, zigzags or ticks."""
+    lines = []
+    for _ in range(int(generator.integers(1, 4))):
+        count = int(generator.integers(3, 9))
+        points = generator.uniform(0, 1, (count, 2))
+        if generator.random() < 0.3:  # a zigzag or a wave
+            points[:, 0] = np.linspace(0, 1, count)
+            points[:, 1] = (np.arange(count) % 2) * generator.uniform(0.1, 1)
+        lines.append(strokes.smooth(points) if generator.random() < 0.7 else points)
+    return glyphs.draw_lines(lines, float(generator.uniform(0.5, 2)))
+
+
+def _write_digit(
+    canvas: _Canvas,
+    bank: GlyphBank,
+    digit: int,
+    x: float,
+    y: float,
+    height: float,
+    hand: Hand,
+    generator: np.random.Generator,
+) -> float:
+    """Write a digit with its upper left corner at (x, y); return its right edge."""
+    if generator.random() < hand.raw_share:
+        row = generator.choice(bank.image_rows[digit])
+        source = np.pad(bank.images[row], 4)
+        patch = _warp(source, 20, height, hand, generator) / 255.0
+    else:
+        source = bank.fields[generator.choice(bank.rows[digit])]
+        distance = _warp(source, HEIGHT, height, hand, generator, outside=255) / DISTANCE_UNIT
+        patch = _pen(distance * (height / HEIGHT), hand)
+    return _place(canvas, patch, x, y, height, digit)
+
+
+def _write_mark(
+    canvas: _Canvas,
+    x: float,
+    y: float,
+    height: float,
+    hand: Hand,
+    generator: np.random.Generator,
+    *,
+    letters_only: bool = False,
+) -> float:
+    """Write a letter or a punctuation mark; return its right edge."""
+    is_punctuation = not letters_only and generator.random() < 0.55
+    text = str(generator.choice(list(_PUNCTUATION if is_punctuation else _LETTERS)))
+    if is_punctuation and text in ".,":
+        radius = max(0.8, hand.pen * generator.uniform(0.5, 0.9))
+        centre = (int((x + radius + 1) * 16), int((y + height * generator.uniform(0.88, 1.05)) * 16))
+        axes = (
+            int(radius * 16),
+            int(radius * 16 * generator.uniform(0.8, 2.2 if text == "," else 1.2)),
+        )
+        dot = np.zeros(canvas.ink.shape, dtype=np.uint8)
+        cv2.ellipse(
+            dot,
+            (centre[0] // 16, centre[1] // 16),
+            (max(1, axes[0] // 16), max(1, axes[1] // 16)),
+            float(generator.uniform(-30, 10)),
+            0,
+            360,
+            255,
+            -1,
+            cv2.LINE_AA,
+        )
+        np.maximum(canvas.ink, dot.astype(np.float32) / 255, out=canvas.ink)
+        return x + 2 * radius + 2
+    if is_punctuation and text in "-–":
+        lines = [
+            np.array([[0.0, 0.5 + generator.normal(0, 0.05)], [1.0, 0.5 + generator.normal(0, 0.05)]])
+        ]
+        source = glyphs.draw_lines(lines, 0.35 if text == "-" else 0.6)
+    elif is_punctuation and text == "/":
+        source = glyphs.draw_lines([np.array([[1.0, -0.1], [0.0, 1.1]])], 0.45)
+    elif is_punctuation and text == "+":
+        source = glyphs.draw_lines(
+            [np.array([[0.0, 0.5], [1.0, 0.5]]), np.array([[0.5, 0.2], [0.5, 0.8]])], 0.6
+        )
+    elif generator.random() < 0.12:
+        source = _doodle(generator)
+    else:
+        source = _letter(text, generator)
+    return _draw_field(canvas, source, x, y, height, hand, generator)
+
+
+def _letter(text: str, generator: np.random.Generator) -> glyphs.Fields:
+    line = np.zeros((SIDE, SIDE), dtype=np.uint8)
+    font = int(generator.choice(_FONTS))
+    (width, rise), fall = cv2.getTextSize(text, font, 1.0, 1)
+    scale = HEIGHT / max(width, rise + fall, 1)
+    origin = (int(SIDE / 2 - width * scale / 2), int(SIDE / 2 + rise * scale / 2))
+    cv2.putText(line, text, origin, font, scale, 1, 1)
+    return glyphs.distances(line.astype(bool))
+
+
+def _draw_field(
+    canvas: _Canvas,
+    source: glyphs.Fields,
+    x: float,
+    y: float,
+    height: float,
+    hand: Hand,
+    generator: np.random.Generator,
+) -> float:
+    distance = _warp(source, HEIGHT, height, hand, generator, outside=255) / DISTANCE_UNIT
+    return _place(canvas, _pen(distance * (height / HEIGHT), hand), x, y, height, None)
+
+
+def _pen(distance: Ink, hand: Hand) -> Ink:
+    """The ink of a pen that follows a line; `distance` is in pixels of the page."""
+    ink: Ink = np.clip((hand.pen / 2 - distance) / hand.softness + 0.5, 0, 1)
+    return ink
+
+
+def _warp(
+    source: npt.NDArray[np.uint8],
+    source_height: float,
+    height: float,
+    hand: Hand,
+    generator: np.random.Generator,
+    *,
+    outside: int = 0,
+) -> Ink:
+    """A square around a glyph, scaled so that the glyph is `height` pixels high, and distorted."""
+    side = int(height * 1.9) + 4
+    scale = source_height / height
+    angle = generator.normal(0, 0.06)
+    slant = hand.slant + generator.normal(0, 0.05)
+    narrowing = 1 / (hand.aspect * float(np.exp(generator.normal(0, 0.06))))
+    cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
+    matrix = np.array([[narrowing * cosine, narrowing * (slant * cosine - sine)], [sine, cosine]])
+    offset = source.shape[0] / 2 - 0.5 - matrix @ np.full(2, side / 2 - 0.5)
+    column, row = np.meshgrid(np.arange(side), np.arange(side))
+    coarse = generator.normal(0, hand.unsteadiness * source_height, (2, 4, 4)).astype(np.float32)
+    bends = [cv2.resize(values, (side, side), interpolation=cv2.INTER_CUBIC) for values in coarse]
+    maps = [
+        (across * column + down * row + start + bend).astype(np.float32)
+        for (across, down), start, bend in zip(matrix, offset, bends, strict=True)
+    ]
+    patch: Ink = cv2.remap(
+        source, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=outside
+    ).astype(np.float32)
+    return patch
+
+
+def _place(canvas: _Canvas, patch: Ink, x: float, y: float, height: float, label: int | None) -> float:
+    """Put the ink of a glyph on the page, its box's left edge at x; return the right edge."""
+    is_ink = patch > 0.35
+    columns, rows = np.flatnonzero(is_ink.any(axis=0)), np.flatnonzero(is_ink.any(axis=1))
+    if not len(columns):
+        return x
+    left, right = int(columns[0]), int(columns[-1]) + 1
+    start_x = round(x) - left
+    start_y = round(y + height / 2 - len(patch) / 2)
+    top, bottom = int(rows[0]) + start_y, int(rows[-1]) + 1 + start_y
+    page_rows, page_columns = canvas.ink.shape
+    y0, y1 = max(start_y, 0), min(start_y + len(patch), page_rows)
+    x0, x1 = max(start_x, 0), min(start_x + patch.shape[1], page_columns)
+    if y0 < y1 and x0 < x1:
+        area = canvas.ink[y0:y1, x0:x1]
+        np.maximum(area, patch[y0 - start_y : y1 - start_y, x0 - start_x : x1 - start_x], out=area)
+        box = (left + start_x, top, right + start_x, bottom)
+        if label is not None:
+            shown = [max(box[0], 0), max(box[1], 0), min(box[2], page_columns), min(box[3], page_rows)]
+            width, tall = max(shown[2] - shown[0], 0), max(shown[3] - shown[1], 0)
+            share = width * tall / max((box[2] - box[0]) * (box[3] - box[1]), 1)
+            if share > 0.35:
+                canvas.boxes.append((shown[0], shown[1], shown[2], shown[3]))
+                canvas.labels.append(label if share > 0.85 else -1)
+    return float(start_x + right)
+
+
+def _paper(shape: tuple[int, ...], generator: np.random.Generator) -> Ink:
+    """What is on the paper before anybody writes on it: float32, 0 = white, 1 = black."""
+    rows, columns = shape
+    paper = np.zeros((rows, columns), dtype=np.float32)
+    if generator.random() < 0.35:
+        _rule(paper, generator)
+    if generator.random() < 0.25:
+        _print_pattern(paper, generator)
+    if generator.random() < 0.1:
+        _print_text(paper, generator)
+    return paper
+
+
+def _rule(paper: Ink, generator: np.random.Generator) -> None:
+    """Lines of ruled or squared paper, or the borders of a cell."""
+    rows, columns = paper.shape
+    strength = float(generator.uniform(0.1, 0.85))
+    thickness = int(generator.choice([1, 1, 1, 2, 3]))
+    tilt = generator.normal(0, 0.015)
+    canvas = np.zeros(paper.shape, dtype=np.uint8)
+    kind = generator.random()
+    if kind < 0.45:
+        for y in (generator.uniform(-0.05, 0.2) * rows, generator.uniform(0.8, 1.05) * rows):
+            if generator.random() < 0.8:
+                _line(canvas, (0, y), (columns, y + tilt * columns), thickness)
+        for x in (generator.uniform(-0.02, 0.1) * columns, generator.uniform(0.9, 1.02) * columns):
+            if generator.random() < 0.6:
+                _line(canvas, (x, 0), (x - tilt * rows, rows), thickness)
+    else:
+        pitch = float(generator.uniform(9, 48))
+        for y in np.arange(generator.uniform(0, pitch), rows, pitch):
+            _line(canvas, (0, y), (columns, y + tilt * columns), thickness)
+        if kind > 0.75:
+            for x in np.arange(generator.uniform(0, pitch), columns, pitch):
+                _line(canvas, (x, 0), (x - tilt * rows, rows), thickness)
+    np.maximum(paper, canvas.astype(np.float32) * (strength / 255), out=paper)
+
+
+def _line(canvas: Pixels, start: tuple[float, float], end: tuple[float, float], thickness: int) -> None:
+    points = [(round(x * 16), round(y * 16)) for x, y in (start, end)]
+    cv2.line(canvas, points[0], points[1], 255, thickness, cv2.LINE_AA, 4)
+
+
+def _print_pattern(paper: Ink, generator: np.random.Generator) -> None:
+    """A security pattern as on cheques: waves, rosettes, dots or a picture of no meaning."""
+    rows, columns = paper.shape
+    y, x = np.mgrid[0:rows, 0:columns].astype(np.float32)
+    kind = generator.random()
+    period = generator.uniform(3, 14)
+    if kind < 0.4:
+        wave = generator.uniform(1, 8) * np.sin(x / generator.uniform(4, 25) + generator.uniform(0, 6))
+        values = np.sin((y + wave + generator.normal(0, 0.3) * x) * (2 * np.pi / period))
+    elif kind < 0.6:
+        centre = generator.uniform(0, 1, 2) * (columns, rows)
+        radius = np.hypot(x - centre[0], y - centre[1])
+        angle = np.arctan2(y - centre[1], x - centre[0])
+        values = np.sin(radius * 2 * np.pi / period + 3 * np.sin(generator.integers(3, 12) * angle))
+    elif kind < 0.75:
+        values = np.sin(x * 2 * np.pi / period) * np.sin(y * 2 * np.pi / period)
+    else:
+        coarse = generator.normal(0, 1, (max(2, int(rows / period)), max(2, int(columns / period))))
+        values = cv2.resize(coarse.astype(np.float32), (columns, rows), interpolation=cv2.INTER_CUBIC)
+    strength = generator.uniform(0.05, 0.4)
+    if generator.random() < 0.5:
+        values = (values > generator.uniform(0.2, 0.9)).astype(np.float32)
+    np.maximum(paper, (np.clip(values, 0, 1) * strength).astype(np.float32), out=paper)
+
+
+def _print_text(paper: Ink, generator: np.random.Generator) -> None:
+    """Small printed words, which are not to be read."""
+    rows, columns = paper.shape
+    canvas = np.zeros(paper.shape, dtype=np.uint8)
+    for _ in range(int(generator.integers(1, 4))):
+        text = "".join(generator.choice(list(_LETTERS[:46]), int(generator.integers(2, 9))))
+        origin = (int(generator.uniform(-10, columns)), int(generator.uniform(5, rows)))
+        cv2.putText(
+            canvas,
+            text,
+            origin,
+            int(generator.choice(_FONTS)),
+            float(generator.uniform(0.2, 0.7)),
+            255,
+            int(generator.integers(1, 3)),
+            cv2.LINE_AA,
+        )
+    np.maximum(paper, canvas.astype(np.float32) * (generator.uniform(0.2, 0.9) / 255), out=paper)
+
+
+def _photograph(ink: Ink, paper: Ink, generator: np.random.Generator) -> Pixels:
+    """The picture that a camera or a scanner takes of a page."""
+    rows, columns = ink.shape
+    strength = float(generator.uniform(0.35, 1.0)) if generator.random() < 0.7 else 1.0
+    if generator.random() < 0.4:  # a pen that runs dry, a pencil on rough paper
+        coarse = generator.uniform(0.3, 1.0, (max(2, rows // 3), max(2, columns // 3))).astype(
+            np.float32
+        )
+        ink = ink * cv2.resize(coarse, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    dark = 1 - (1 - strength * ink) * (1 - paper)
+    if generator.random() < 0.5:
+        dark = cv2.GaussianBlur(dark, (0, 0), float(generator.uniform(0.3, 1.3)))
+    if generator.random() < 0.25:  # a small picture, enlarged
+        factor = generator.uniform(0.4, 0.9)
+        small = cv2.resize(
+            dark,
+            (max(2, int(columns * factor)), max(2, int(rows * factor))),
+            interpolation=cv2.INTER_AREA,
+        )
+        dark = cv2.resize(small, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    white, black = generator.uniform(0.6, 1.0), generator.uniform(0, 0.35)
+    bright = white - dark * (white - black * white)
+    if generator.random() < 0.5:  # uneven light
+        coarse = 1 + generator.normal(0, 0.1, (3, 5)).astype(np.float32)
+        bright = bright * cv2.resize(coarse, (columns, rows), interpolation=cv2.INTER_CUBIC)
+    if generator.random() < 0.6:
+        bright = bright + generator.normal(0, generator.uniform(0.003, 0.04), bright.shape)
+    pixels = np.clip(bright * 255, 0, 255).astype(np.uint8)
+    if generator.random() < 0.3:
+        quality = int(generator.integers(25, 95))
+        _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        pixels = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE)
+    return stretch(pixels)
+
+
+def stretch(pixels: Pixels) -> Pixels:
+    """Grey levels such that paper is 0 and the darkest ink 255.
+
+    Args:
+        pixels: uint8 (H, W), dark ink on bright paper.
+    """
+    sample = pixels[:: max(1, pixels.shape[0] // 256), :: max(1, pixels.shape[1] // 256)]
+    dark, bright = np.percentile(sample, (0.5, 90))
+    spread = max(float(bright - dark), 32.0)
+    stretched: Pixels = np.clip((bright - pixels.astype(np.float32)) * (255 / spread), 0, 255).astype(
+        np.uint8
+    )
+    return stretched
