@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from rich.console import Console
 from rich.text import Text
 
 from mnistctl import datasets
@@ -28,6 +27,14 @@ CURVES = (
     "mnistctl train --recipe lenet5 --name lenet5",
     "mnistctl plot mlp-128 lenet5 --output curves.png",
 )
+
+
+class Terminal(StringIO):
+    """What is printed on it is fitted to its width."""
+
+    def isatty(self) -> bool:
+        """Yes."""
+        return True
 
 
 def draw_pictures(folder: Path) -> None:
@@ -47,8 +54,16 @@ def run(command: str) -> None:
 
 def main() -> None:
     """Run the commands with a console that records what they print."""
-    recorder = Console(record=True, file=StringIO(), width=WIDTH, highlight=False, markup=False)
+    recorder = render.TerminalConsole(
+        record=True,
+        file=Terminal(),
+        force_terminal=False,  # no progress bars
+        width=WIDTH,
+        highlight=False,
+        markup=False,
+    )
     render.console = lambda *, stderr=False: recorder
+    render.terminal_width = lambda: WIDTH
     docs = DOCS.resolve()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)

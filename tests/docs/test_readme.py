@@ -26,6 +26,16 @@ def commands(block: str) -> list[list[str]]:
     return [arguments for _, *arguments in lines]
 
 
+def test_the_picture_of_a_session_is_as_wide_as_a_terminal() -> None:
+    picture = (ROOT / "docs" / "session.svg").read_text(encoding="utf-8")
+
+    width = re.search(r'viewBox="0 0 ([\d.]+) ', picture)
+
+    assert width is not None
+    assert 900 < float(width[1]) < 1300
+    assert "while&#160;training" in picture
+
+
 def test_every_command_is_in_the_readme_table() -> None:
     rows = re.findall(r"^\| `mnistctl (\w+)` \|", section("Commands"), flags=re.MULTILINE)
 

@@ -23,7 +23,7 @@ NEXT = "\nnext:"  # above the commands that could be next
 ResultT = TypeVar("ResultT", bound=Result | Sequence[Result])
 
 
-class _Console(Console):
+class TerminalConsole(Console):
     """Wraps text between words on a terminal. In a pipe or a file nothing is wrapped."""
 
     def print(self, *objects: Any, **options: Any) -> None:
@@ -38,7 +38,7 @@ class _Console(Console):
 
 def console(*, stderr: bool = False) -> Console:
     """A console on the current stdout or stderr; no markup, because names may hold [brackets]."""
-    return _Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
+    return TerminalConsole(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
 
 
 def show(
