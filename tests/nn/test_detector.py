@@ -42,7 +42,8 @@ def test_decoding_the_targets_gives_the_boxes_and_the_labels(pages: list[Page]) 
             if label >= 0:
                 assert scores[number, label, min(row, 15), min(column, 47)] > 0.9
                 found = corners[number, :, min(row, 15), min(column, 47)].numpy()
-                assert np.abs(found - box).max() < 2.5  # pixels: thin digits lie beside the centre of their cell
+                # A thin digit may lie beside the centre of its cell, 4 pixels wide.
+                assert np.abs(found - box).max() < 2.5
 
 
 def test_the_loss_is_lowest_for_the_targets_and_ignores_digits_that_are_cut_off(
