@@ -145,8 +145,8 @@ def main() -> None:
     lines = [
         *table(rows),
         "",
-        "Seconds of training alone. Of two trainings at once, the slower one counts. Idle threads "
-        "spin for so many rounds before they sleep; passive ones sleep at once. As released, training "
+        "Seconds of training alone; of two trainings at once, those of the slower one. Idle threads "
+        "spin for this number of rounds, then sleep; passive ones sleep at once. As released, training "
         "leaves the cores to others that they use when it starts.",
     ]
     bench.write_section("bench_under_load", "Training beside other work", lines)

@@ -8,7 +8,7 @@ from mnistctl import datasets
 from mnistctl.api import models
 from mnistctl.images import center
 from mnistctl.models.formats import ONNX
-from mnistctl.pages import compose, glyphs, strokes, targets
+from mnistctl.pages import camera, compose, glyphs, strokes, targets
 from mnistctl.pages.compose import Page
 from mnistctl.pages.glyphs import GlyphBank
 
@@ -151,7 +151,7 @@ def test_stretching_makes_paper_0_and_ink_255(contrast: int) -> None:
     pixels = np.full((40, 100), 255, dtype=np.uint8)
     pixels[10:20, 10:20] -= contrast
 
-    stretched = compose.stretch(pixels)
+    stretched = camera.stretch(pixels)
 
     assert stretched[0, 0] == 0
     assert stretched[15, 15] == 255

@@ -10,14 +10,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mnistctl.pages import glyphs, strokes
+from mnistctl.pages import camera, glyphs, paper, strokes
+from mnistctl.pages.camera import Ink, Pixels
 from mnistctl.pages.glyphs import DISTANCE_UNIT, HEIGHT, SIDE, GlyphBank
 
-Ink = npt.NDArray[np.float32]  # (H, W) in [0, 1], 0 = paper
-Pixels = npt.NDArray[np.uint8]  # (H, W)
-
-_FONTS = (0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 22, 23)  # OpenCV's, some in italics
-_LETTERS = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRTUVWXYZ&@#%§€£¢*?!=äöüß"
 _PUNCTUATION = ".,-–/:+=*#;()'\""
 
 
@@ -67,8 +63,8 @@ def compose(bank: GlyphBank, seed: tuple[int, ...], *, height: int = 64, width: 
         _scatter(canvas, bank, generator)
     else:
         _draw_no_digits(canvas, generator)
-    paper = _paper(canvas.ink.shape, generator)
-    image = _photograph(canvas.ink, paper, generator)
+    sheet = paper.print_paper(canvas.ink.shape, generator)
+    image = camera.photograph(canvas.ink, sheet, generator)
     count = len(canvas.labels)
     boxes = np.array(canvas.boxes, dtype=np.float32).reshape(count, 4)
     return Page(image, boxes, np.array(canvas.labels, dtype=np.int64))
@@ -216,7 +212,7 @@ def _write_mark(
 ) -> float:
     """Write a letter or a punctuation mark; return its right edge."""
     is_punctuation = not letters_only and generator.random() < 0.55
-    text = str(generator.choice(list(_PUNCTUATION if is_punctuation else _LETTERS)))
+    text = str(generator.choice(list(_PUNCTUATION if is_punctuation else paper.LETTERS)))
     if is_punctuation and text in ".,":
         radius = max(0.8, hand.pen * generator.uniform(0.5, 0.9))
         centre = (int((x + radius + 1) * 16), int((y + height * generator.uniform(0.88, 1.05)) * 16))
@@ -258,7 +254,7 @@ def _write_mark(
 
 def _letter(text: str, generator: np.random.Generator) -> glyphs.Fields:
     line = np.zeros((SIDE, SIDE), dtype=np.uint8)
-    font = int(generator.choice(_FONTS))
+    font = int(generator.choice(paper.FONTS))
     (width, rise), fall = cv2.getTextSize(text, font, 1.0, 1)
     scale = HEIGHT / max(width, rise + fall, 1)
     origin = (int(SIDE / 2 - width * scale / 2), int(SIDE / 2 + rise * scale / 2))
@@ -341,141 +337,3 @@ def _place(canvas: _Canvas, patch: Ink, x: float, y: float, height: float, label
                 canvas.boxes.append((shown[0], shown[1], shown[2], shown[3]))
                 canvas.labels.append(label if share > 0.85 else -1)
     return float(start_x + right)
-
-
-def _paper(shape: tuple[int, ...], generator: np.random.Generator) -> Ink:
-    """What is on the paper before anybody writes on it: float32, 0 = white, 1 = black."""
-    rows, columns = shape
-    paper = np.zeros((rows, columns), dtype=np.float32)
-    if generator.random() < 0.35:
-        _rule(paper, generator)
-    if generator.random() < 0.25:
-        _print_pattern(paper, generator)
-    if generator.random() < 0.1:
-        _print_text(paper, generator)
-    return paper
-
-
-def _rule(paper: Ink, generator: np.random.Generator) -> None:
-    """Lines of ruled or squared paper, or the borders of a cell."""
-    rows, columns = paper.shape
-    strength = float(generator.uniform(0.1, 0.85))
-    thickness = int(generator.choice([1, 1, 1, 2, 3]))
-    tilt = generator.normal(0, 0.015)
-    canvas = np.zeros(paper.shape, dtype=np.uint8)
-    kind = generator.random()
-    if kind < 0.45:
-        for y in (generator.uniform(-0.05, 0.2) * rows, generator.uniform(0.8, 1.05) * rows):
-            if generator.random() < 0.8:
-                _line(canvas, (0, y), (columns, y + tilt * columns), thickness)
-        for x in (generator.uniform(-0.02, 0.1) * columns, generator.uniform(0.9, 1.02) * columns):
-            if generator.random() < 0.6:
-                _line(canvas, (x, 0), (x - tilt * rows, rows), thickness)
-    else:
-        pitch = float(generator.uniform(9, 48))
-        for y in np.arange(generator.uniform(0, pitch), rows, pitch):
-            _line(canvas, (0, y), (columns, y + tilt * columns), thickness)
-        if kind > 0.75:
-            for x in np.arange(generator.uniform(0, pitch), columns, pitch):
-                _line(canvas, (x, 0), (x - tilt * rows, rows), thickness)
-    np.maximum(paper, canvas.astype(np.float32) * (strength / 255), out=paper)
-
-
-def _line(canvas: Pixels, start: tuple[float, float], end: tuple[float, float], thickness: int) -> None:
-    points = [(round(x * 16), round(y * 16)) for x, y in (start, end)]
-    cv2.line(canvas, points[0], points[1], 255, thickness, cv2.LINE_AA, 4)
-
-
-def _print_pattern(paper: Ink, generator: np.random.Generator) -> None:
-    """A security pattern as on cheques: waves, rosettes, dots or a picture of no meaning."""
-    rows, columns = paper.shape
-    y, x = np.mgrid[0:rows, 0:columns].astype(np.float32)
-    kind = generator.random()
-    period = generator.uniform(3, 14)
-    if kind < 0.4:
-        wave = generator.uniform(1, 8) * np.sin(x / generator.uniform(4, 25) + generator.uniform(0, 6))
-        values = np.sin((y + wave + generator.normal(0, 0.3) * x) * (2 * np.pi / period))
-    elif kind < 0.6:
-        centre = generator.uniform(0, 1, 2) * (columns, rows)
-        radius = np.hypot(x - centre[0], y - centre[1])
-        angle = np.arctan2(y - centre[1], x - centre[0])
-        values = np.sin(radius * 2 * np.pi / period + 3 * np.sin(generator.integers(3, 12) * angle))
-    elif kind < 0.75:
-        values = np.sin(x * 2 * np.pi / period) * np.sin(y * 2 * np.pi / period)
-    else:
-        coarse = generator.normal(0, 1, (max(2, int(rows / period)), max(2, int(columns / period))))
-        values = cv2.resize(coarse.astype(np.float32), (columns, rows), interpolation=cv2.INTER_CUBIC)
-    strength = generator.uniform(0.05, 0.4)
-    if generator.random() < 0.5:
-        values = (values > generator.uniform(0.2, 0.9)).astype(np.float32)
-    np.maximum(paper, (np.clip(values, 0, 1) * strength).astype(np.float32), out=paper)
-
-
-def _print_text(paper: Ink, generator: np.random.Generator) -> None:
-    """Small printed words, which are not to be read."""
-    rows, columns = paper.shape
-    canvas = np.zeros(paper.shape, dtype=np.uint8)
-    for _ in range(int(generator.integers(1, 4))):
-        text = "".join(generator.choice(list(_LETTERS[:46]), int(generator.integers(2, 9))))
-        origin = (int(generator.uniform(-10, columns)), int(generator.uniform(5, rows)))
-        cv2.putText(
-            canvas,
-            text,
-            origin,
-            int(generator.choice(_FONTS)),
-            float(generator.uniform(0.2, 0.7)),
-            255,
-            int(generator.integers(1, 3)),
-            cv2.LINE_AA,
-        )
-    np.maximum(paper, canvas.astype(np.float32) * (generator.uniform(0.2, 0.9) / 255), out=paper)
-
-
-def _photograph(ink: Ink, paper: Ink, generator: np.random.Generator) -> Pixels:
-    """The picture that a camera or a scanner takes of a page."""
-    rows, columns = ink.shape
-    strength = float(generator.uniform(0.35, 1.0)) if generator.random() < 0.7 else 1.0
-    if generator.random() < 0.4:  # a pen that runs dry, a pencil on rough paper
-        coarse = generator.uniform(0.3, 1.0, (max(2, rows // 3), max(2, columns // 3))).astype(
-            np.float32
-        )
-        ink = ink * cv2.resize(coarse, (columns, rows), interpolation=cv2.INTER_LINEAR)
-    dark = 1 - (1 - strength * ink) * (1 - paper)
-    if generator.random() < 0.5:
-        dark = cv2.GaussianBlur(dark, (0, 0), float(generator.uniform(0.3, 1.3)))
-    if generator.random() < 0.25:  # a small picture, enlarged
-        factor = generator.uniform(0.4, 0.9)
-        small = cv2.resize(
-            dark,
-            (max(2, int(columns * factor)), max(2, int(rows * factor))),
-            interpolation=cv2.INTER_AREA,
-        )
-        dark = cv2.resize(small, (columns, rows), interpolation=cv2.INTER_LINEAR)
-    white, black = generator.uniform(0.6, 1.0), generator.uniform(0, 0.35)
-    bright = white - dark * (white - black * white)
-    if generator.random() < 0.5:  # uneven light
-        coarse = 1 + generator.normal(0, 0.1, (3, 5)).astype(np.float32)
-        bright = bright * cv2.resize(coarse, (columns, rows), interpolation=cv2.INTER_CUBIC)
-    if generator.random() < 0.6:
-        bright = bright + generator.normal(0, generator.uniform(0.003, 0.04), bright.shape)
-    pixels = np.clip(bright * 255, 0, 255).astype(np.uint8)
-    if generator.random() < 0.3:
-        quality = int(generator.integers(25, 95))
-        _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        pixels = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE)
-    return stretch(pixels)
-
-
-def stretch(pixels: Pixels) -> Pixels:
-    """Grey levels such that paper is 0 and the darkest ink 255.
-
-    Args:
-        pixels: uint8 (H, W), dark ink on bright paper.
-    """
-    sample = pixels[:: max(1, pixels.shape[0] // 256), :: max(1, pixels.shape[1] // 256)]
-    dark, bright = np.percentile(sample, (0.5, 90))
-    spread = max(float(bright - dark), 32.0)
-    stretched: Pixels = np.clip((bright - pixels.astype(np.float32)) * (255 / spread), 0, 255).astype(
-        np.uint8
-    )
-    return stretched

@@ -73,7 +73,7 @@ class LoadMeter:
 
 
 class _Times:
-    """The time of day, and the CPU seconds that all processes and this one have used."""
+    """A moment, and the CPU seconds that all processes and this one have used until then."""
 
     def __init__(self, clock: float, busy: float | None, own: float) -> None:
         self.clock, self.busy, self.own = clock, busy, own
