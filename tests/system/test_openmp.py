@@ -1,11 +1,9 @@
 """Idle threads of OpenMP spin for a short time only, unless the user decides otherwise."""
 
-import contextlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,9 @@ import torch
 from safetensors.numpy import load_file
 
 from mnistctl.system import openmp
-from tests.helpers import Cli
+from tests.helpers import Cli, load_script
+
+busy_process = load_script("bench_under_load").busy_process
 
 VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
@@ -76,16 +76,6 @@ def test_spinning_is_not_limited_when_torch_is_loaded_already() -> None:
     out = run_python("import torch, mnistctl; print(mnistctl.doctor().idle_threads)").stdout
 
     assert out.strip() == "IdleThreads(setting=None, from_user=False, in_force=False)"
-
-
-@contextlib.contextmanager
-def busy_process() -> Iterator[None]:
-    process = subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"])
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the load of the machine is read on Linux only")
