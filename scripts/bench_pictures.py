@@ -51,7 +51,7 @@ def main() -> None:
     commands = {
         "`predict digit.png`": (*predict, "digit.png"),
         "`predict photo.jpg`, 12 megapixels": (*predict, "photo.jpg"),
-        "`predict --split photo.jpg`, 12 megapixels": (*predict, "--split", "photo.jpg"),
+        "`predict --numbers photo.jpg`, 12 megapixels": (*predict, "--numbers", "photo.jpg"),
         f"`predict many --csv`, {PICTURES:,} PNG files": (*predict, "many", "--csv", "--quiet"),
     }
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):

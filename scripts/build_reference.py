@@ -33,8 +33,8 @@ from mnistctl.api.export import ExportedModel
 from mnistctl.api.info import ModelInfo
 from mnistctl.api.label import LabelResult
 from mnistctl.api.listings import ArchInfo, RecipeInfo, RunInfo
+from mnistctl.api.picture_results import Detection, Line, PictureResult
 from mnistctl.api.plot import PlotResult
-from mnistctl.api.predict import Detection, PictureResult
 from mnistctl.api.train import SeedsResult, TrainResult
 from mnistctl.cli.app import app
 from mnistctl.datasets.fetch import FetchedFile
@@ -172,7 +172,8 @@ MERGED: Mapping[type, str] = {ModelInfo: "metadata", Detection: "prediction"}
 PROPERTIES: Mapping[type, Sequence[str]] = {
     Parity: ("holds",),
     Prediction: ("rejected",),
-    PictureResult: ("text",),
+    Line: ("text", "probability", "words"),
+    PictureResult: ("text", "probability", "lines"),
 }
 # has a dictionary with the keys of a class:
 DICTIONARIES: Mapping[tuple[type, str], type] = {(ExportedModel, "parity"): Parity}
@@ -234,8 +235,10 @@ def json_page() -> Iterator[str]:
 def predict_section() -> Iterator[str]:
     """The keys of `predict`, which depend on its options."""
     picture = {key.name: key for key in keys_of(PictureResult)}
-    digit = keys_of(Detection)
-    per_digit = [key for key in digit if key.name != "line"]
+    in_line = [key for key in keys_of(Detection) if key.name != "line"]
+    per_digit = [key for key in in_line if key.name != "word"]
+    digits, *in_lines = keys_of(Line)
+    in_lines.append(dataclasses.replace(digits, keys=in_line))
     truth, error = (dataclasses.replace(picture[name], type="string") for name in ("truth", "error"))
     yield from (
         "",
@@ -247,8 +250,9 @@ def predict_section() -> Iterator[str]:
         "",
     )
     yield from bullets([picture["file"], truth, *per_digit])
-    yield from ("", "With `--split`, in place of the keys of a single digit:", "")
-    yield from bullets([picture["text"], dataclasses.replace(picture["digits"], keys=digit)])
+    yield from ("", "With `--numbers`, in place of the keys of a single digit:", "")
+    lines = dataclasses.replace(picture["lines"], keys=in_lines)
+    yield from bullets([picture["text"], picture["probability"], lines])
     yield from ("", "For a picture that cannot be read, `file` and:", "")
     yield from bullets([error])
 
@@ -270,7 +274,7 @@ def keys_of(cls: type) -> Sequence[Key]:
             keys.append(Key(field.name, kind, text, keys_of(nested) if nested else ()))
     for name in PROPERTIES.get(cls, ()):
         getter = getattr(cls, name).fget
-        text = summary_of(getter).rstrip(".")
+        text = summary_of(getter).rstrip(".").replace("None", "null")
         kind = json_type(typing.get_type_hints(getter)["return"])
         keys.append(Key(name, kind, text[0].lower() + text[1:]))
     return keys

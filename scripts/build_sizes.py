@@ -18,20 +18,25 @@ from mnistctl.system import files
 from mnistctl.types import IMAGE_SIZE
 
 TARGET = Path(architectures.__file__).parent / "sizes.json"
+_PAGE_SIDE = 64  # pixels; a detector takes pages of any size
 _INPUT_SIZES = (28, 32, 48, 64, 75, 96, 128, 224)
 
 
-def count(net: nn.Module) -> tuple[int, int]:
-    """Parameters, and multiply-adds per image, of a net on the meta device."""
+def count(net: nn.Module, *, side: int = IMAGE_SIZE) -> tuple[int, int]:
+    """Parameters, and multiply-adds for an image of this width and height, of a net on the meta device."""
     net.eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        net(torch.zeros(1, 1, IMAGE_SIZE, IMAGE_SIZE, device="meta"))
+        net(torch.zeros(1, 1, side, side, device="meta"))
     return nets.count_parameters(net), counter.get_total_flops() // 2
 
 
 def measure(name: str) -> architectures.Size:
     """The size of an architecture with default arguments."""
     sizes = architectures.sizes()
+    if architectures.task_of(name) == architectures.NUMBERS:
+        sizes[name] = architectures.Size(_PAGE_SIDE, 0, 0)
+        net = nets.build_shapes(name, arch_args=architectures.resolve(name, {}), classes=10)
+        return architectures.Size(_PAGE_SIDE, *count(net, side=_PAGE_SIDE))
     is_torchvision = architectures.Architecture.parse(name).is_torchvision
     for input_size in _INPUT_SIZES if is_torchvision else _INPUT_SIZES[:1]:
         sizes[name] = architectures.Size(input_size, 0, 0)  # read by `nets.build_shapes`

@@ -33,7 +33,7 @@ def main() -> None:
         page.save("page.jpg", quality=80)
         page.crop((40 + SIDE, 20, 40 + 2 * SIDE, 20 + SIDE)).save("one.jpg", quality=80)
         predict = (*bench.MNISTCTL, "predict")
-        print(bench.measure([*predict, "page.jpg", "--split", "--annotate", "annotated.png"]).stdout)
+        print(bench.measure([*predict, "page.jpg", "--numbers", "--annotate", "annotated.png"]).stdout)
         model = Path(datasets.__file__).parents[1] / "bundled" / "model.safetensors"
         options = ("--model", str(model), "--explain", "explained.png")
         print(bench.measure([*predict, "one.jpg", *options]).stdout)

@@ -64,7 +64,7 @@ def test_training_continues_after_a_graph_failed_as_if_it_had_never_been_tried(
     monkeypatch.setattr(
         Trainer,
         "_build_step",
-        lambda self: cuda_graphs.GraphedStep(build_step(self), device, self._learner.tensors),
+        lambda self, *, is_graphed: build_step(self, is_graphed=True),
     )
 
     trainer = Trainer(graphed, settings, *splits, device=device)

@@ -40,7 +40,7 @@ def test_every_architecture_has_a_net() -> None:
     assert set(nets.NETS) == set(architectures.ARCHITECTURES)
 
 
-@pytest.mark.parametrize("arch", architectures.ARCHITECTURES)
+@pytest.mark.parametrize("arch", architectures.of_task(architectures.DIGIT))
 def test_every_net_classifies_raw_images(arch: str) -> None:
     model = classifier.Classifier(build_net(TrainSettings(arch=arch)), temperature=2.0).eval()
 
@@ -71,7 +71,7 @@ MANY_SETTINGS = {**AUGMENTED, "ema": 0.9, "clip_norm": 1.0}
 
 
 @pytest.mark.parametrize("changes", [{}, MANY_SETTINGS], ids=["recipe", "recipe and more"])
-@pytest.mark.parametrize("name", recipes.read_all())
+@pytest.mark.parametrize("name", recipes.of_task(architectures.DIGIT))
 def test_the_same_settings_give_the_same_weights_bit_for_bit(
     name: str, changes: dict[str, float], splits: Splits
 ) -> None:
@@ -352,7 +352,7 @@ def test_a_step_that_cannot_be_recorded_runs_eagerly() -> None:
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("name", recipes.read_all())
+@pytest.mark.parametrize("name", recipes.of_task(architectures.DIGIT))
 def test_every_recipe_learns_on_cuda(name: str, splits: Splits) -> None:
     _, epochs = fit(shorten(name), splits, device="cuda:0")
 

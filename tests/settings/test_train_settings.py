@@ -26,7 +26,9 @@ NAMES = {"recipe": "mlp-128", "arch": "linear", "dataset": "digits", "device": "
 def other_value(setting: Setting) -> Any:
     """A valid value of a setting that is not its default; `init` needs a model and has none here."""
     defaults = setting.default.values() if isinstance(setting.default, dict) else [setting.default]
-    default = list(defaults)[-1]
+    default = [*defaults][-1]
+    if setting.name == "widths":
+        default = setting.default["cnn"]
     if setting.type is tuple:
         return [1 if 2 in default else 2] * len(default)
     candidates = {

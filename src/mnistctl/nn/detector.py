@@ -85,6 +85,29 @@ def _double(maps: Tensor) -> Tensor:
     return F.interpolate(maps, scale_factor=2.0, mode="nearest")
 
 
+class PageDetector(nn.Module):
+    """A detector with its preprocessing and its decoding.
+
+    A call takes raw pages, uint8 (N, H, W), 0 = paper, 255 = ink, H and W multiples of 16, and returns
+    scores and boxes; see `decode`.
+    """
+
+    def __init__(self, net: nn.Module, *, classes: int = 10) -> None:
+        super().__init__()
+        self.net = net
+        self.classes = classes
+
+    def forward(self, pages: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        return decode(self.net(scale_pixels(pages)), classes=self.classes)
+
+
+def scale_pixels(pages: Tensor) -> Tensor:
+    """Convert raw pages, uint8 (N, H, W), to float32 (N, 1, H, W) in [0, 1]."""
+    pixels = pages.unsqueeze(1).to(torch.float32).div(255)
+    return pixels.contiguous(memory_format=torch.channels_last)
+
+
 def loss(grid: Tensor, heat: Tensor, weight: Tensor, boxes: Tensor) -> Tensor:
     """The loss of a batch, per digit.
 
@@ -108,6 +131,32 @@ def loss(grid: Tensor, heat: Tensor, weight: Tensor, boxes: Tensor) -> Tensor:
     return focal.sum() / digits + _BOX_WEIGHT * difference.sum() / has_box.sum().clamp_min(1)
 
 
+@torch.no_grad()
+def count_correct(grid: Tensor, heat: Tensor, weight: Tensor, *, score: float) -> tuple[Tensor, Tensor]:
+    """The digits that are found with the right label, and the digits and false alarms together.
+
+    Args:
+        grid: the detector's output, float32 (N, C + 4, H, W).
+        heat: see `loss`.
+        weight: see `loss`.
+        score: the lowest score of a digit, in [0, 1].
+
+    Returns:
+        Two counts, int64 (). A digit is found if the highest score near its centre is that of its
+        label, and not below `score`. A false alarm is a maximum of the scores away from all digits.
+    """
+    likelihood = grid[:, : heat.shape[1]].sigmoid()
+    is_centre = heat == 1
+    near = F.max_pool2d(likelihood, 3, 1, 1)
+    highest = near.amax(dim=1, keepdim=True)
+    is_correct = is_centre & (near == highest) & (near >= score)
+    strongest = likelihood.amax(dim=1, keepdim=True)
+    is_digit = is_centre.any(dim=1, keepdim=True)
+    is_near_digit = F.max_pool2d(is_digit.float(), 5, 1, 2) > 0
+    is_false = (strongest == highest) & (strongest >= score) & ~is_near_digit & (weight > 0)
+    return is_correct.sum(), is_digit.sum() + is_false.sum()
+
+
 def decode(grid: Tensor, *, classes: int) -> tuple[Tensor, Tensor]:
     """The digits of pages, as the grid states them.
 
@@ -117,12 +166,12 @@ def decode(grid: Tensor, *, classes: int) -> tuple[Tensor, Tensor]:
 
     Returns:
         Scores, float32 (N, classes, H, W) in [0, 1]: how likely a cell is the centre of such a digit;
-        0 where a neighbouring cell is more likely. Boxes, float32 (N, 4, H, W): left, top, right and
+        0 for all classes where a neighbouring cell is more likely to be one. Boxes, float32 (N, 4, H, W): left, top, right and
         bottom in pixels of the page.
     """
     likelihood = grid[:, :classes].sigmoid()
-    strongest = F.max_pool2d(likelihood.amax(dim=1, keepdim=True), 3, 1, 1)
-    scores = likelihood * (likelihood == strongest)
+    strongest = likelihood.amax(dim=1, keepdim=True)
+    scores = likelihood * (strongest == F.max_pool2d(strongest, 3, 1, 1))
     left, top, right, bottom = grid[:, classes:].exp().unbind(dim=1)
     rows, columns = grid.shape[2:]
     y = torch.arange(rows, device=grid.device)[:, None] + 0.5

@@ -1,4 +1,4 @@
-"""Build the nets by name. Every net takes normalised images and returns logits."""
+"""Build the nets by name. Every classifier takes normalised images and returns logits."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from mnistctl.nn import custom_net, torchvision_nets
+from mnistctl.nn.detector import Detector
 from mnistctl.settings import architectures
 from mnistctl.settings.architectures import Architecture
 from mnistctl.types import IMAGE_SIZE
@@ -104,7 +105,13 @@ def _dense_layers(inputs: int, classes: int, arguments: Mapping[str, Any]) -> li
     return [*layers, nn.Linear(sizes[-1], classes)]
 
 
-NETS: dict[str, Callable[..., nn.Module]] = {"linear": Mlp, "mlp": Mlp, "lenet5": LeNet5, "cnn": Cnn}
+NETS: dict[str, Callable[..., nn.Module]] = {
+    "linear": Mlp,
+    "mlp": Mlp,
+    "lenet5": LeNet5,
+    "cnn": Cnn,
+    "detector": Detector,
+}
 
 
 def build(arch: str, *, arch_args: Mapping[str, Any], classes: int) -> nn.Module:

@@ -96,8 +96,24 @@ def from_checkpoint(
         classifier = _build_shapes(checkpoint, checkpoint.metadata, checkpoint.tensors, arch)
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise ModelError(f"{checkpoint.path}: the model cannot be built ({one_line(error)})") from error
+    load_weights(classifier, checkpoint)
+    classifier = classifier.to(memory_format=torch.channels_last)
+    predictor = TorchPredictor(classifier, checkpoint.metadata, device=device)
+    try:
+        predictor(np.zeros((1, IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8))
+    except (RuntimeError, KeyError) as error:  # layers that do not fit the familiarity's weights
+        raise ModelError(f"{checkpoint.path}: the model cannot run ({one_line(error)})") from error
+    return predictor
+
+
+def load_weights(module: nn.Module, checkpoint: Checkpoint) -> None:
+    """Replace all weights of a module, which may be on the meta device.
+
+    Raises:
+        ModelError: the tensors in the file are not those of the module.
+    """
     # The state dict has the layers' versions, which some nets need; the checkpoint does not.
-    weights = classifier.state_dict()
+    weights = module.state_dict()
     expected = {
         name: (str(tensor.dtype).removeprefix("torch."), *tensor.shape)
         for name, tensor in weights.items()
@@ -110,14 +126,7 @@ def from_checkpoint(
             f"{stored.get(name, 'missing')}, expected {expected.get(name, 'no such tensor')}"
         )
     weights.update((name, torch.from_numpy(array)) for name, array in checkpoint.tensors.items())
-    classifier.load_state_dict(weights, assign=True)
-    classifier = classifier.to(memory_format=torch.channels_last)
-    predictor = TorchPredictor(classifier, checkpoint.metadata, device=device)
-    try:
-        predictor(np.zeros((1, IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8))
-    except (RuntimeError, KeyError) as error:  # layers that do not fit the familiarity's weights
-        raise ModelError(f"{checkpoint.path}: the model cannot run ({one_line(error)})") from error
-    return predictor
+    module.load_state_dict(weights, assign=True)
 
 
 def _build_shapes(
@@ -159,7 +168,7 @@ def _build_shapes(
 
 
 def load_initial_weights(
-    net: nn.Module, checkpoint: Checkpoint, class_names: Sequence[str], *, arch: str
+    net: nn.Module, checkpoint: Checkpoint, class_names: Sequence[str]
 ) -> None:
     """Copy a checkpoint's weights into a fresh net; if the classes differ, the head stays fresh.
 
@@ -167,15 +176,15 @@ def load_initial_weights(
         net: of the architecture and the arguments of the checkpoint.
         checkpoint: a verified checkpoint.
         class_names: the classes that the net is to be trained on.
-        arch: the net's architecture.
 
     Raises:
-        ModelError: the model in the checkpoint cannot be built.
         UsageError: the net's tensors differ from the checkpoint's, or the classes differ and the net
             has no output layer that could start fresh.
     """
-    classifier = from_checkpoint(checkpoint, device=torch.device("cpu"), arch=arch).classifier
-    weights = classifier.get_submodule("net").state_dict()
+    weights = {
+        name: torch.from_numpy(array)
+        for name, array in select_by_prefix(checkpoint.tensors, "net.").items()
+    }
     fresh = net.state_dict()
     if list(class_names) != checkpoint.metadata.class_names:
         head = nets.find_head(net, classes=len(class_names))

@@ -6,6 +6,8 @@ resumed from a saved state gives the same weights as a run that was never interr
 the same device and versions.
 """
 
+import contextlib
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -13,17 +15,16 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnistctl.datasets import Split
 from mnistctl.errors import UsageError
-from mnistctl.nn import augment, batches, cuda_graphs, devices, distributed, nets, optimizers
+from mnistctl.nn import cuda_graphs, devices, distributed, optimizers, tasks
+from mnistctl.nn.batches import derive_seed
+from mnistctl.nn.tasks import Task
 from mnistctl.nn.training_state import Learner, TrainingState
 from mnistctl.run.epoch import Epoch
 from mnistctl.settings.train_settings import TrainSettings
-
-_EVALUATION_BATCH = 500  # images; fits into a CPU's cache
 
 
 class StepPlan(NamedTuple):
@@ -100,14 +101,14 @@ class Trainer:
             average=optimizers.average(net, settings.ema) if settings.ema else None,
             loss_sum=torch.zeros((), device=device),
             correct=torch.zeros((), dtype=torch.int64, device=device),
+            answers=torch.zeros((), dtype=torch.int64, device=device),
         )
         self._schedule = optimizers.schedule(
             optimizer, settings, steps=self.plan.steps, steps_per_epoch=self.plan.steps_per_epoch
         )
-        self._images, self._labels = _to_device(train, device)
-        self._use_graph = use_graph and device.type == "cuda" and group.count == 1
-        self._step = self._build_step()
-        self._validation = _to_device(validation, device)
+        self.task = tasks.build(settings, train, validation, device=device, group=group)
+        is_graphed = use_graph and device.type == "cuda" and group.count == 1 and self.task.can_be_graphed
+        self._step = self._build_step(is_graphed=is_graphed)
         _synchronize(device)
         self._started = time.perf_counter()
         if state is not None:
@@ -142,30 +143,29 @@ class Trainer:
             UsageError: the net has batch normalisation, and a batch has a single image.
             LostProcessError: another process of the group has ended.
         """
-        settings, device, group = self._settings, self._device, self._group
+        device, group, plan = self._device, self._group, self.plan
         self._learner.net.train()
+        batches = self.task.batches(
+            batch_size=plan.batch_size, steps_per_epoch=plan.steps_per_epoch, step=self.steps_done
+        )
         with (
+            contextlib.closing(batches),
             devices.fork_rng(device),
             torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
         ):
-            while self.steps_done < self.plan.steps:
-                epoch, step_in_epoch = divmod(self.steps_done, self.plan.steps_per_epoch)
+            for batch in itertools.islice(batches, plan.steps - self.steps_done):
+                epoch, step_in_epoch = divmod(self.steps_done, plan.steps_per_epoch)
                 if step_in_epoch == 0:
                     self._learner.reset_metrics()
-                order = batches.draw_order(
-                    len(self._images), self.plan.batch_size, seed=settings.seed, epoch=epoch
-                )
-                steps_left = self.plan.steps - self.steps_done
-                for rows in order[step_in_epoch:][:steps_left].to(device):
-                    seed = batches.derive_seed(settings.seed, epoch, self.steps_done + 1)
-                    devices.seed(device, seed)
-                    if group.count == 1:
-                        self._step(rows)
-                    else:  # each process has dropout masks of its own
-                        self._step(rows, dropout_seed=batches.derive_seed(seed, group.rank))
-                    self._schedule.step()
-                    self.steps_done += 1
-                    yield self.steps_done
+                seed = derive_seed(self._settings.seed, epoch, self.steps_done + 1)
+                devices.seed(device, seed)
+                if group.count == 1:
+                    self._step(*batch)
+                else:  # each process has dropout masks of its own
+                    self._step(*batch, dropout_seed=derive_seed(seed, group.rank))
+                self._schedule.step()
+                self.steps_done += 1
+                yield self.steps_done
 
     def measure(self) -> Epoch:
         """Metrics of the current epoch, even if it is incomplete. Runs validation.
@@ -177,13 +177,13 @@ class Trainer:
         steps = last_step + 1
         _synchronize(self._device)
         train_seconds = self._train_seconds()
-        validation_loss, validation_accuracy = _evaluate(self.model, *self._validation, self._group)
+        validation_loss, validation_accuracy = self.task.evaluate(self.model)
         self._learner.net.train()
         return Epoch(
             epoch=epoch + 1,
             steps=self.steps_done,
             train_loss=self._learner.loss_sum.item() / steps,
-            train_accuracy=self._learner.correct.item() / (steps * self.plan.batch_size),
+            train_accuracy=self._learner.correct.item() / max(self._learner.answers.item(), 1),
             validation_loss=validation_loss,
             validation_accuracy=validation_accuracy,
             learning_rate=float(self._learner.optimizer.param_groups[0]["lr"]),
@@ -200,16 +200,9 @@ class Trainer:
     def _train_seconds(self) -> float:
         return time.perf_counter() - self._started
 
-    def _build_step(self) -> Callable[..., None]:
-        step = TrainStep(
-            self._learner,
-            self._images,
-            self._labels,
-            self._settings,
-            group=self._group,
-            precision=devices.resolve_precision(self._settings.precision, self._device),
-        )
-        if self._use_graph:
+    def _build_step(self, *, is_graphed: bool) -> Callable[..., None]:
+        step = TrainStep(self._learner, self.task, self._settings, self._group)
+        if is_graphed:
             return cuda_graphs.GraphedStep(step, self._device, self._learner.tensors)
         return step
 
@@ -223,91 +216,32 @@ class TrainStep:
     """
 
     learner: Learner
-    images: Tensor  # uint8 (N, 28, 28)
-    labels: Tensor  # int64 (N,)
+    task: Task
     settings: TrainSettings
     group: distributed.ProcessGroup
-    precision: str
 
-    def __call__(self, rows: Tensor, *, dropout_seed: int | None = None) -> None:
-        """Train on this process's shard of a batch.
+    def __call__(self, *batch: Tensor, dropout_seed: int | None = None) -> None:
+        """Train on this process's share of a batch.
 
         Args:
-            rows: the images of the whole batch, int64 (batch_size,), on the device.
+            batch: one of the task's batches.
             dropout_seed: seeds the generator before the net draws dropout masks; None: do not seed it.
 
         Raises:
             UsageError: the net has batch normalisation, and the batch has a single image.
             LostProcessError: another process of the group has ended.
         """
-        learner, settings, device = self.learner, self.settings, rows.device
+        learner = self.learner
         learner.optimizer.zero_grad()
-        shard = self.group.shard(len(rows))
-        # Drawn for the whole batch, so that the number of processes does not change the augmentation.
-        parameters = augment.draw_parameters(len(rows), settings, device).select(shard)
-        if dropout_seed is not None:
-            devices.seed(device, dropout_seed)
-        labels = self.labels[rows[shard]]
-        images = self.images.index_select(0, rows[shard])  # several times faster than images[rows]
-        pixels = augment.apply(nets.scale_pixels(images), settings, parameters)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == devices.BF16):
-            logits = _forward(learner.net, nets.normalise(pixels))
-        logits = logits.float()
-        shard_fraction = len(labels) / len(rows)
-        loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
-        (loss * shard_fraction).backward()
-        with torch.no_grad():
-            batch_loss = F.cross_entropy(logits, labels) * shard_fraction
-            correct = (logits.argmax(dim=1) == labels).sum()
-        self.group.all_reduce([*optimizers.gradients(learner.net), batch_loss, correct])
-        optimizers.clip(learner.net.parameters(), settings.clip_norm)
+        objective, *sums = self.task.loss(learner.net, *batch, dropout_seed=dropout_seed)
+        objective.backward()
+        self.group.all_reduce([*optimizers.gradients(learner.net), *sums])
+        optimizers.clip(learner.net.parameters(), self.settings.clip_norm)
         learner.optimizer.step()
         if learner.average is not None:
             learner.average.update_parameters(learner.net)
-        learner.loss_sum.add_(batch_loss)
-        learner.correct.add_(correct)
-
-
-def _forward(net: nn.Module, images: Tensor) -> Tensor:
-    """Logits of a net in training."""
-    try:
-        logits: Tensor = net(images)
-    except ValueError as error:
-        # PyTorch has no class of its own for this error.
-        if len(images) > 1 or "more than 1 value per channel" not in str(error):
-            raise
-        raise UsageError(
-            "--batch-size 1: the net has batch normalisation, which needs at least 2 images"
-        ) from error
-    return logits
-
-
-@torch.no_grad()
-def _evaluate(
-    net: nn.Module, images: Tensor, labels: Tensor, group: distributed.ProcessGroup
-) -> tuple[float | None, float | None]:
-    """Loss and accuracy of a net; None for both without images."""
-    count = len(images)
-    if not count:
-        return None, None
-    net.eval()
-    shard = group.shard(count)
-    loss, correct = torch.zeros((), device=images.device), torch.zeros((), device=images.device)
-    parts = zip(
-        images[shard].split(_EVALUATION_BATCH), labels[shard].split(_EVALUATION_BATCH), strict=True
-    )
-    for part, part_labels in parts:
-        if len(part):  # empty where there are fewer images than processes
-            logits = net(nets.normalise(nets.scale_pixels(part)))
-            loss += F.cross_entropy(logits, part_labels, reduction="sum")
-            correct += (logits.argmax(dim=1) == part_labels).sum()
-    group.all_reduce([loss, correct])
-    return loss.item() / count, correct.item() / count
-
-
-def _to_device(split: Split, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The images, uint8 (N, 28, 28), and labels, int64 (N,): a split fits into any device's memory."""
-    return torch.from_numpy(split.images).to(device), torch.from_numpy(split.labels).to(device)
+        for total, value in zip((learner.loss_sum, learner.correct, learner.answers), sums, strict=True):
+            total.add_(value)
 
 
 def _synchronize(device: torch.device) -> None:

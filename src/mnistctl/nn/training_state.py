@@ -21,7 +21,8 @@ class Learner:
     optimizer: optim.Optimizer
     average: optim.swa_utils.AveragedModel | None  # of the net's weights
     loss_sum: Tensor  # float32 (), of the steps of this epoch; on the device, so that no step waits
-    correct: Tensor  # int64 (), images classified correctly in this epoch
+    correct: Tensor  # int64 (), right answers in this epoch
+    answers: Tensor  # int64 (), all answers in this epoch
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors that a step changes: weights, average, optimizer state, metrics."""
@@ -33,12 +34,16 @@ class Learner:
             for name, value in values.items():
                 if isinstance(value, Tensor):
                     tensors[f"{_OPTIMIZER}{number}.{name}"] = value
-        return tensors | {_METRICS + "loss_sum": self.loss_sum, _METRICS + "correct": self.correct}
+        return tensors | {_METRICS + name: tensor for name, tensor in self.metrics().items()}
+
+    def metrics(self) -> dict[str, Tensor]:
+        """The sums of this epoch."""
+        return {"loss_sum": self.loss_sum, "correct": self.correct, "answers": self.answers}
 
     def reset_metrics(self) -> None:
         """Start the sums of an epoch."""
-        self.loss_sum.zero_()
-        self.correct.zero_()
+        for total in self.metrics().values():
+            total.zero_()
 
 
 @dataclass(frozen=True)
@@ -99,8 +104,8 @@ class TrainingState:
                 value = torch.empty_like(parameter).copy_(tensor)
             learner.optimizer.state[parameter][key] = value
         metrics = self._select(_METRICS)
-        learner.loss_sum.copy_(metrics["loss_sum"])
-        learner.correct.copy_(metrics["correct"])
+        for name, total in learner.metrics().items():
+            total.copy_(metrics[name])
 
     def _select(self, prefix: str) -> dict[str, Tensor]:
         arrays = select_by_prefix(self.tensors, prefix)

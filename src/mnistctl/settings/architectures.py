@@ -19,7 +19,9 @@ from mnistctl.settings.setting import Panel, Setting
 from mnistctl.types import IMAGE_SIZE
 
 TORCHVISION = "torchvision:"
+_DETECTOR_LEVELS = 4  # resolutions, with a width each
 MAX_LAYERS, MAX_PARAMETERS = 100, 100_000_000  # of nets with arguments; these train in about 2 GB
+DIGIT, NUMBERS = "digit", "numbers"  # tasks: classify an image, find the digits on a page
 RECIPES = Path(__file__).parent / "recipes"
 
 
@@ -65,6 +67,8 @@ class BuiltInNet:
 
     summary: str
     arguments: Mapping[str, Any] = field(default_factory=dict)  # name -> default
+    task: str = DIGIT  # DIGIT or NUMBERS
+    recipe: str = ""  # that trains it; empty: the one with the name of the net
 
 
 ARCHITECTURES: dict[str, BuiltInNet] = {
@@ -89,6 +93,12 @@ ARCHITECTURES: dict[str, BuiltInNet] = {
             "hidden": (256,),
             "dropout": 0.0,
         },
+    ),
+    "detector": BuiltInNet(
+        "fully convolutional detector of digits, for whole numbers; trained by the recipe 'numbers'",
+        {"widths": (24, 40, 64, 96)},
+        task=NUMBERS,
+        recipe="numbers",
     ),
 }
 
@@ -155,6 +165,17 @@ def sizes() -> dict[str, Size]:
     return {name: Size(*values) for name, values in json.loads(text).items()}
 
 
+def task_of(name: str) -> str:
+    """The task of an architecture: DIGIT or NUMBERS."""
+    net = ARCHITECTURES.get(name)
+    return net.task if net else DIGIT
+
+
+def of_task(task: str) -> list[str]:
+    """The names of the built-in nets for a task."""
+    return [name for name, net in ARCHITECTURES.items() if net.task == task]
+
+
 def resolve(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """All arguments of a net, checked: these, and the defaults of the others.
 
@@ -194,7 +215,13 @@ def _check_size(name: str, arguments: Mapping[str, Any]) -> None:
     if (layers := len(widths) + len(hidden)) > MAX_LAYERS:
         raise UsageError(f"architecture '{name}': {layers:,} layers; at most {MAX_LAYERS} are allowed")
     parameters, features = 0, IMAGE_SIZE**2
-    if widths:
+    if task_of(name) == NUMBERS:
+        if len(widths) != _DETECTOR_LEVELS:
+            raise UsageError(
+                f"--widths has {len(widths)} values: architecture '{name}' takes {_DETECTOR_LEVELS}"
+            )
+        parameters = sum(40 * width**2 for width in widths)  # two residual blocks for each width
+    elif widths:
         kernels = per_convolution(arguments, "kernels")
         side = side_after_convolutions(arguments)
         for before, width, kernel in zip((1, *widths), widths, kernels, strict=False):

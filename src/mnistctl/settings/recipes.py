@@ -1,6 +1,7 @@
 """Recipes: named settings that are known to work. To add one, add a file to the folder `recipes`.
 
-The recipe of an architecture has the architecture's name, so that `--arch NAME` alone trains well.
+The recipe of an architecture has the architecture's name, or the architecture names it, so that
+`--arch NAME` alone trains well.
 """
 
 import functools
@@ -63,6 +64,11 @@ def find_recipe(name: str) -> TrainSettings:
     return TrainSettings().replace(**{"recipe": name, "min_steps": MINIMUM_STEPS, **settings})
 
 
+def of_task(task: str) -> list[str]:
+    """The names of the recipes whose nets are for this task."""
+    return [name for name in read_all() if architectures.task_of(find_recipe(name).arch) == task]
+
+
 def for_arch(arch: str) -> TrainSettings:
     """The settings for an architecture: those of its recipe, if it has one.
 
@@ -70,8 +76,10 @@ def for_arch(arch: str) -> TrainSettings:
         UsageError: the architecture is unknown; the message names the nearest.
     """
     architectures.resolve(arch, {})
-    if arch in read_all():
-        return find_recipe(arch)
+    net = architectures.ARCHITECTURES.get(arch)
+    recipe = (net.recipe if net else "") or arch
+    if recipe in read_all():
+        return find_recipe(recipe)
     return TrainSettings().replace(arch=arch, min_steps=MINIMUM_STEPS, **ANY_ARCHITECTURE)
 
 

@@ -1,0 +1,158 @@
+"""The task "numbers": find the digits on pages that are composed of a dataset's images."""
+
+import contextlib
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mnistctl.datasets import Split
+from mnistctl.errors import UsageError
+from mnistctl.evaluation import metrics
+from mnistctl.models.checkpoint import Checkpoint
+from mnistctl.models.predictor import are_digits
+from mnistctl.nn import detector, devices, distributed, torch_page_predictor
+from mnistctl.nn.detector import PageDetector
+from mnistctl.nn.tasks.task import StepLoss
+from mnistctl.pages import stream
+from mnistctl.pages.stream import PageBatch
+from mnistctl.settings.train_settings import TrainSettings
+
+VALIDATION_PAGES = 1_000
+_EVALUATION_BATCH = 50  # pages
+_SCORE = 0.3  # of a digit, where the accuracy is computed
+_THRESHOLDS = np.arange(0.1, 0.7, 0.02)  # from which the calibration chooses
+
+
+class NumbersTask:
+    """Finds digits on composed pages; see `tasks.build`.
+
+    An epoch has a page per training image. The accuracy is the share of right answers among the digits
+    of the pages and the false alarms: places without a digit where the net finds one.
+    """
+
+    can_be_graphed = False
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        train: Split,
+        validation: Split,
+        *,
+        device: torch.device,
+        group: distributed.ProcessGroup,
+    ) -> None:
+        if not are_digits(train.class_names) or len(train.class_names) != 10:
+            raise UsageError(
+                f"--dataset {train.dataset}: pages of numbers are composed of the ten digits, and the "
+                "dataset has other classes"
+            )
+        self._settings, self._device, self._group = settings, device, group
+        self._train, self._validation = train, validation
+        self._precision = devices.resolve_precision(settings.precision, device)
+
+    def batches(self, *, batch_size: int, steps_per_epoch: int, step: int) -> Iterator[tuple[Tensor, ...]]:
+        """Yield this process's pages of each batch and their targets; see `Task`."""
+        shard = self._group.shard(batch_size)
+        pages = range(batch_size)[shard]
+        composed = stream.compose_batches(
+            self._train, seed=self._settings.seed, batches=itertools.count(step), pages=pages
+        )
+        with contextlib.closing(composed):
+            for batch in composed:
+                yield _to_device(batch, self._device)
+
+    def loss(self, net: nn.Module, *batch: Tensor, dropout_seed: int | None) -> StepLoss:
+        """See `detector.loss` and `Task`."""
+        pages, *targets = batch
+        if dropout_seed is not None:
+            devices.seed(pages.device, dropout_seed)
+        with torch.autocast(
+            pages.device.type, torch.bfloat16, enabled=self._precision == devices.BF16
+        ):
+            grid = net(detector.scale_pixels(pages))
+        grid = grid.float()
+        share = 1 / self._group.count
+        objective = detector.loss(grid, *targets) * share
+        correct, answers = detector.count_correct(grid, *targets[:2], score=_SCORE)
+        return StepLoss(objective, objective.detach(), correct, answers)
+
+    @torch.no_grad()
+    def evaluate(self, net: nn.Module) -> tuple[float | None, float | None]:
+        """See `Task`."""
+        if self._validation_pages is None:
+            return None, None
+        net.eval()
+        pages, *targets = self._validation_pages
+        loss, correct, answers = torch.zeros(3, dtype=torch.float64, device=self._device)
+        for part in self._parts(len(pages)):
+            grid = net(detector.scale_pixels(pages[part]))
+            part_targets = [target[part] for target in targets]
+            loss += detector.loss(grid, *part_targets) * len(grid)
+            counts = detector.count_correct(grid, *part_targets[:2], score=_SCORE)
+            correct += counts[0]
+            answers += counts[1]
+        self._group.all_reduce([loss, correct, answers])
+        return loss.item() / len(pages), correct.item() / max(answers.item(), 1)
+
+    def as_saved(self, net: nn.Module) -> nn.Module:
+        """See `Task`."""
+        return PageDetector(net)
+
+    def calibrate(self, checkpoint: Checkpoint, *, images_seen: int) -> Checkpoint:
+        """See `Task`; `images_seen` does not matter."""
+        if self._validation_pages is None:
+            return checkpoint
+        predictor = torch_page_predictor.from_checkpoint(checkpoint, device=self._device)
+        temperature, threshold = self._fit(predictor.detector.net)
+        metadata = dataclasses.replace(
+            predictor.metadata,
+            temperature=temperature,
+            threshold=threshold,
+            calibration_images=len(self._validation_pages[0]),
+        )
+        return dataclasses.replace(checkpoint, metadata=metadata)
+
+    @torch.no_grad()
+    def _fit(self, net: nn.Module) -> tuple[float, float]:
+        """The temperature of the classes' logits, and the score from which a cell is a digit."""
+        assert self._validation_pages is not None  # noqa: S101 - for the type checker
+        pages, heat, weight, _ = self._validation_pages
+        counts = np.zeros((len(_THRESHOLDS), 2))
+        logits, labels = [], []
+        for start in range(0, len(pages), _EVALUATION_BATCH):
+            part = slice(start, start + _EVALUATION_BATCH)
+            grid = net(detector.scale_pixels(pages[part]))
+            counts += [
+                [int(count) for count in detector.count_correct(grid, heat[part], weight[part], score=score)]
+                for score in _THRESHOLDS
+            ]
+            page, label, row, column = torch.nonzero(heat[part] == 1, as_tuple=True)
+            logits.append(grid[page, : heat.shape[1], row, column].cpu().numpy())
+            labels.append(label.cpu().numpy())
+        best = int(np.argmax(counts[:, 0] / np.maximum(counts[:, 1], 1)))
+        temperature = metrics.fit_temperature(np.concatenate(logits), np.concatenate(labels))
+        return temperature, float(_THRESHOLDS[best])
+
+    def _parts(self, count: int) -> Iterator[slice]:
+        """This process's share of the validation pages, in parts."""
+        start, stop, _ = self._group.shard(count).indices(count)
+        for first in range(start, stop, _EVALUATION_BATCH):
+            yield slice(first, min(first + _EVALUATION_BATCH, stop))
+
+    @cached_property
+    def _validation_pages(self) -> tuple[Tensor, ...] | None:
+        """Pages of validation images and their targets; the same for every seed of a run."""
+        count = min(VALIDATION_PAGES, len(self._validation.images))
+        if not count:
+            return None
+        batch = stream.compose_batch(self._validation, seed=self._settings.split_seed, pages=range(count))
+        return _to_device(batch, self._device)
+
+
+def _to_device(batch: PageBatch, device: torch.device) -> tuple[Tensor, ...]:
+    return tuple(torch.from_numpy(array).to(device) for array in batch)

@@ -1,0 +1,132 @@
+"""Batches of composed pages with their targets, composed by other processes ahead of the training."""
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from typing import NamedTuple, Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mnistctl.errors import LostProcessError
+from mnistctl.pages import compose, glyphs, targets
+from mnistctl.pages.glyphs import GlyphBank
+from mnistctl.system import processes
+from mnistctl.types import Images, Labels
+
+HEIGHT, WIDTH = 64, 192  # of a page in pixels
+
+_GLYPHS = 12_000  # images of the dataset whose lines are used
+_AHEAD = 6  # batches per process that are composed before they are needed
+_MAX_PROCESSES = 8
+
+
+class PageBatch(NamedTuple):
+    """Pages of one size and their targets; see `targets.Targets`."""
+
+    pages: npt.NDArray[np.uint8]  # (N, H, W), 0 = paper
+    heat: npt.NDArray[np.float32]
+    weight: npt.NDArray[np.float32]
+    boxes: npt.NDArray[np.float32]
+
+
+class DigitImages(Protocol):
+    """Images of single digits: the split of a dataset."""
+
+    @property
+    def images(self) -> Images:
+        """The images: uint8 (N, 28, 28), 0 = paper, 255 = ink."""
+        ...
+
+    @property
+    def labels(self) -> Labels:
+        """The labels: int64 (N,), 0 to 9."""
+        ...
+
+
+def build_bank(source: DigitImages, *, seed: int) -> GlyphBank:
+    """The shapes from which pages are composed; 0.6 ms per image."""
+    return glyphs.build_bank(source.images, source.labels, size=_GLYPHS, seed=seed)
+
+
+def compose_batch(source: DigitImages, *, seed: int, pages: Sequence[int]) -> PageBatch:
+    """Pages composed in this process.
+
+    Args:
+        source: the digits.
+        seed: selects the shapes and decides all pages.
+        pages: the numbers of the pages.
+    """
+    bank = build_bank(source, seed=seed)
+    return _compose(bank, [(seed, number) for number in pages])
+
+
+def compose_batches(
+    source: DigitImages, *, seed: int, batches: Iterator[int], pages: Sequence[int]
+) -> Iterator[PageBatch]:
+    """Yield batches of pages that other processes compose. Close the iterator to end the processes.
+
+    A page is decided by the seed, the number of its batch and its own number, so the number of
+    processes changes nothing.
+
+    Args:
+        source: the digits.
+        seed: selects the shapes.
+        batches: the numbers of the batches.
+        pages: the numbers of the pages in each batch.
+
+    Raises:
+        LostProcessError: a process has ended.
+    """
+    count = max(1, min(_MAX_PROCESSES, (os.cpu_count() or 1) // 2))
+    with processes.worker_environment():
+        pool = ProcessPoolExecutor(
+            count,
+            multiprocessing.get_context("spawn"),
+            _start_worker,
+            (source.images, source.labels, seed),
+        )
+    pending: deque[Future[PageBatch]] = deque()
+    try:
+        for number in batches:
+            seeds = [(seed, number, page) for page in pages]
+            with processes.worker_environment():  # the pool may start a process
+                pending.append(pool.submit(_compose_in_worker, seeds))
+            if len(pending) > _AHEAD * count:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    except BrokenExecutor as error:
+        raise LostProcessError(
+            "a process that composes pages has ended, perhaps for lack of memory"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class _Source(NamedTuple):
+    images: Images
+    labels: Labels
+
+
+_bank: GlyphBank  # of a process of the pool
+
+
+def _start_worker(images: Images, labels: Labels, seed: int) -> None:
+    global _bank
+    processes.exit_with_parent()
+    cv2.setNumThreads(1)
+    _bank = build_bank(_Source(images, labels), seed=seed)
+
+
+def _compose_in_worker(seeds: Sequence[tuple[int, ...]]) -> PageBatch:
+    return _compose(_bank, seeds)
+
+
+def _compose(bank: GlyphBank, seeds: Sequence[tuple[int, ...]]) -> PageBatch:
+    composed = [compose.compose(bank, seed, height=HEIGHT, width=WIDTH) for seed in seeds]
+    arrays = zip(*(targets.of_page(page) for page in composed), strict=True)
+    return PageBatch(np.stack([page.image for page in composed]), *map(np.stack, arrays))
