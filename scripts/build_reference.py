@@ -26,7 +26,7 @@ from rich.text import Text
 from mnistctl import errors
 from mnistctl.api.benchmark import BenchmarkResult
 from mnistctl.api.compare import Comparison
-from mnistctl.api.data import DatasetInfo, DatasetSummary
+from mnistctl.api.data import DatasetInfo, DatasetSummary, PagesSummary
 from mnistctl.api.doctor import Diagnosis
 from mnistctl.api.ensemble import EnsembleFile
 from mnistctl.api.export import ExportedModel
@@ -38,7 +38,9 @@ from mnistctl.api.plot import PlotResult
 from mnistctl.api.train import SeedsResult, TrainResult
 from mnistctl.cli.app import app
 from mnistctl.datasets.fetch import FetchedFile
+from mnistctl.evaluation.detection import NumbersReport
 from mnistctl.evaluation.report import Report
+from mnistctl.exports.page_parity import PageParity
 from mnistctl.exports.parity import Parity
 from mnistctl.models.predictor import Prediction
 from mnistctl.settings import train_settings
@@ -150,11 +152,20 @@ def default_text(value: Any) -> str:
 # Command -> its results: when they are printed, their class, and whether the JSON is a list of them.
 RESULTS: Mapping[str, Sequence[tuple[str, type, bool]]] = {
     "download": (("Without `--list`", FetchedFile, True), ("With `--list`", DatasetInfo, True)),
-    "data": (("", DatasetSummary, False),),
+    "data": (
+        ("Without `--recipe`", DatasetSummary, False),
+        ("With `--recipe`", PagesSummary, False),
+    ),
     "train": (("Without `--seeds`", TrainResult, False), ("With `--seeds N`", SeedsResult, False)),
-    "eval": (("", Report, False),),
+    "eval": (
+        ("For a model for single digits", Report, False),
+        ("For a model for numbers", NumbersReport, False),
+    ),
     "label": (("", LabelResult, False),),
-    "export": (("", ExportedModel, True),),
+    "export": (
+        ("", ExportedModel, True),
+        ("`parity` of a model for numbers", PageParity, False),
+    ),
     "benchmark": (("", BenchmarkResult, False),),
     "ensemble": (("", EnsembleFile, False),),
     "info": (("", ModelInfo, False),),
@@ -171,6 +182,7 @@ MERGED: Mapping[type, str] = {ModelInfo: "metadata", Detection: "prediction"}
 # adds a property:
 PROPERTIES: Mapping[type, Sequence[str]] = {
     Parity: ("holds",),
+    PageParity: ("holds",),
     Prediction: ("rejected",),
     Line: ("text", "probability", "words"),
     PictureResult: ("text", "probability", "lines"),

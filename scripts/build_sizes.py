@@ -23,7 +23,7 @@ _INPUT_SIZES = (28, 32, 48, 64, 75, 96, 128, 224)
 
 
 def count(net: nn.Module, *, side: int = IMAGE_SIZE) -> tuple[int, int]:
-    """Parameters, and multiply-adds for an image of this width and height, of a net on the meta device."""
+    """Parameters, and multiply-adds for an image of this side, of a net on the meta device."""
     net.eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         net(torch.zeros(1, 1, side, side, device="meta"))

@@ -13,14 +13,15 @@ import pytest
 
 from mnistctl.datasets import catalog
 from mnistctl.settings import recipes
-from mnistctl.settings.architectures import ARCHITECTURES
+from mnistctl.settings.architectures import ARCHITECTURES, DIGIT
 
 ROOT = Path(__file__).parents[1]
 
-# All recipes. Those that are not the default recipe of an architecture run with `-m slow` only.
+# All recipes for single digits. Those that are not the default recipe of an architecture run with
+# `-m slow` only.
 RECIPES = [
     pytest.param(name, marks=() if name in ARCHITECTURES else pytest.mark.slow)
-    for name in recipes.read_all()
+    for name in recipes.of_task(DIGIT)
 ]
 
 TINY_TRAINING: dict[str, Any] = {

@@ -51,6 +51,12 @@ def test_predict_with_the_bundled_model_does_not_import_onnx(picture: Path) -> N
     assert imported_by("predict", picture, "--model", "bundled") == {"numpy", "onnxruntime"}
 
 
+def test_predict_numbers_with_the_bundled_models_imports_neither_torch_nor_onnx(picture: Path) -> None:
+    models = ("--model", "bundled", "--numbers-model", "bundled-numbers")
+
+    assert imported_by("predict", picture, "--numbers", *models) == {"numpy", "onnxruntime"}
+
+
 def test_predict_on_one_picture_imports_neither_bars_nor_processes(picture: Path) -> None:
     """Each costs 10 ms or more."""
     unused = {"rich.progress", "rich.logging", "concurrent.futures.process", "PIL.ImageFont"}

@@ -380,7 +380,7 @@ def test_a_state_of_another_version_is_rejected_in_one_line(cli: Cli) -> None:
 
     assert answer.code == 4
     assert answer.err.splitlines() == [
-        f"mnistctl: {path}: training state version 1, expected 2: the run cannot be resumed; start it "
+        f"mnistctl: {path}: training state version 1, expected 3: the run cannot be resumed; start it "
         f"again with: mnistctl train --config {Path('runs/interrupted/config.json')}"
     ]
 

@@ -4,6 +4,7 @@ from .api.annotate import annotate as annotate
 from .api.benchmark import benchmark as benchmark
 from .api.compare import compare as compare
 from .api.data import data as data
+from .api.data import data_pages as data_pages
 from .api.data import list_datasets as list_datasets
 from .api.doctor import doctor as doctor
 from .api.download import download as download

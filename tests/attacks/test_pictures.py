@@ -95,10 +95,10 @@ PATTERNS: dict[str, Callable[[], Pixels]] = {
 
 
 @pytest.mark.parametrize("name", PATTERNS)
-def test_a_pattern_is_split_in_little_memory(name: str, tmp_path: Path) -> None:
+def test_a_pattern_is_read_as_numbers_in_little_memory(name: str, tmp_path: Path) -> None:
     Image.fromarray(PATTERNS[name]()).save("pattern.png")
 
-    outcome = read("pattern.png", "--split", "--jsonl", folder=tmp_path)
+    outcome = read("pattern.png", "--numbers", "--jsonl", folder=tmp_path)
 
     outcome.check_succeeded()
     assert outcome.peak_mb < READING_MB
@@ -184,7 +184,7 @@ def png(width: int, height: int, data: bytes = b"x", colour: int = 0) -> bytes:
 
 
 @pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1), (1, 1), (2, 1_025), (30_000_000, 1)])
-def test_a_picture_of_an_extreme_shape_is_split_and_annotated(
+def test_a_picture_of_an_extreme_shape_is_read_as_numbers_and_annotated(
     size: tuple[int, int], tmp_path: Path
 ) -> None:
     width, height = size
@@ -193,7 +193,7 @@ def test_a_picture_of_an_extreme_shape_is_split_and_annotated(
     rows = row * (height - height // 2) + paper * (height // 2)
     Path("odd.png").write_bytes(png(width, height, zlib.compress(rows)))
 
-    outcome = read("odd.png", "--split", "--annotate", "boxes.png", folder=tmp_path)
+    outcome = read("odd.png", "--numbers", "--annotate", "boxes.png", folder=tmp_path)
 
     outcome.check_succeeded()
     assert outcome.peak_mb < READING_MB

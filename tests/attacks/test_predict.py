@@ -127,7 +127,7 @@ def test_skip_done_rejects_a_file_with_other_lines(content: bytes, digit: Path) 
     predict(digit.parent, "digit.png", "--skip-done", "done").check_failed(3, "line 1")
 
 
-@pytest.mark.parametrize("style", ["", "--json", "--jsonl", "--csv", "--preview", "--split"])
+@pytest.mark.parametrize("style", ["", "--json", "--jsonl", "--csv", "--preview", "--numbers"])
 def test_a_closed_stdout_gives_one_line(style: str, digit: Path) -> None:
     run_in_shell(digit.parent, f"digit.png {style}", ">&-").check_failed(1, "output is closed")
 
@@ -193,7 +193,7 @@ def test_an_odd_value_gives_one_line(arguments: str, code: int, text: str, digit
     )
 
 
-@pytest.mark.parametrize("style", ["--csv", "--json", "--split"])
+@pytest.mark.parametrize("style", ["--csv", "--json", "--numbers"])
 def test_more_classes_than_there_are_give_all_of_them(style: str, digit: Path) -> None:
     answer = predict(digit.parent, "digit.png", style, "--top", "999999999999")
 

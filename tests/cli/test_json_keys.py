@@ -27,7 +27,7 @@ COMMANDS = {
     "train --seeds": f"{TRAIN} --epochs 0.1 --seeds 2 --no-plots",
     "eval": "eval {run} --robustness --plots plots",
     "predict": "predict 3_digit.png --model {onnx} --labels-from-names",
-    "predict --split": "predict 3_digit.png --model {onnx} --split",
+    "predict --numbers": "predict 3_digit.png --model {onnx} --numbers",
     "predict, damaged picture": "predict damaged.png --model {onnx}",
     "label": "label photos --model {onnx}",
     "export": "export {run} --output new.onnx",
@@ -93,10 +93,10 @@ KEYS: dict[str, str] = {
         [].box[] [].familiarity [].file [].label [].probability [].reason [].rejected [].top[].label
         [].top[].probability [].truth
     """,
-    "predict --split": """
-        [].digits[].box[] [].digits[].familiarity [].digits[].label [].digits[].line
-        [].digits[].probability [].digits[].reason [].digits[].rejected [].digits[].top[].label
-        [].digits[].top[].probability [].file [].text
+    "predict --numbers": f"""
+        [].file [].probability [].text [].lines[].probability [].lines[].text [].lines[].words[]
+        {inside("[].lines[].digits[].", "box[] familiarity label probability reason rejected word")}
+        {inside("[].lines[].digits[].top[].", "label probability")}
     """,
     "predict, damaged picture": "[].error [].file",
     "label": "by_class.* filed folder",
@@ -143,7 +143,7 @@ KEYS: dict[str, str] = {
         changed[] deviation mean_test_accuracy mean_train_accuracy mean_validation_accuracy name
         published seeds settings.* std_test_accuracy summary system
     """,
-    "archs": "[].arguments.* [].input_size [].multiply_adds [].name [].parameters [].summary",
+    "archs": "[].arguments.* [].input_size [].multiply_adds [].name [].parameters [].summary [].task",
     "doctor": """
         cores data_folder datasets.* devices[].bf16 devices[].cuda_graphs devices[].model
         devices[].name idle_threads.from_user idle_threads.in_force idle_threads.setting
@@ -157,7 +157,10 @@ KEYS: dict[str, str] = {
 
 @pytest.fixture
 def inputs(
-    run_folder: Path, onnx_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+    run_folder: Path,
+    onnx_path: Path,
+    picture: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> dict[str, Path]:
     """The files that the commands use, in the working folder; the keys are placeholders."""
     Path("photos").mkdir()

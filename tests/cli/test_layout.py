@@ -31,7 +31,7 @@ COMMANDS = [
     "info bundled",
     "info mine",
     "predict three.png bundled.png nothing.png --model mine",
-    "predict three.png --split --model mine",
+    "predict three.png --numbers --model mine",
     "recipes",
     "recipes lenet5",
     "runs",

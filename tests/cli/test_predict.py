@@ -1,4 +1,4 @@
-"""`predict` on many pictures and on pictures of numbers, and the pictures that it writes."""
+"""`predict` on many pictures, and the pictures that it writes."""
 
 import csv
 import io
@@ -9,39 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from mnistctl import datasets
 from mnistctl.api import digit_finder
 from tests.helpers import Cli
-
-LABELS = (3, 7, 0)
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """A folder with a picture of a 3, and a sub-folder with a 7 and a 0; names begin with the label."""
-    split = datasets.load("digits", "test")
-    folder = tmp_path / "pictures"
-    (folder / "more").mkdir(parents=True)
-    for label, target in zip(LABELS, (folder, folder / "more", folder / "more"), strict=True):
-        digit = split.images[np.flatnonzero(split.labels == label)[0]]
-        picture = Image.fromarray(255 - digit).resize((140, 140), Image.Resampling.BICUBIC)
-        picture.save(target / f"{label}_digit.png")
-    return folder
-
-
-@pytest.fixture
-def number(pictures: Path) -> Path:
-    """A picture of the number 370."""
-    paths = [next(pictures.rglob(f"{label}_digit.png")) for label in LABELS]
-    paper = Image.new("L", (3 * 160, 160), 255)
-    for index, path in enumerate(paths):
-        paper.paste(Image.open(path), (160 * index + 10, 10))
-    paper.save(pictures.parent / "number.png")
-    return pictures.parent / "number.png"
 
 
 def end_process(requests: object) -> None:
@@ -85,6 +57,9 @@ def test_predict_accepts_patterns_and_a_file_of_names(
         ((), "no pictures: name some, or try 'mnistctl predict --example'"),
         (("--from-file", "gone.txt"), "gone.txt: No such file"),
         (("x.png", "--jsonl", "--csv"), "choose one"),
+        (("x.png", "--labels", "x.csv", "--labels-from-names"), "choose one"),
+        (("x.png", "--numbers", "--no-reject"), "choose one"),
+        (("x.png", "--numbers-model", "mine"), "--numbers-model needs --numbers"),
     ],
 )
 def test_predict_rejects_missing_and_conflicting_arguments(
@@ -121,43 +96,12 @@ def test_predict_scores_against_labels_in_names(cli: Cli, onnx_path: Path, pictu
     answer = cli("predict", labelled, "-r", "--labels-from-names", "--model", onnx_path, "-q")
     rows = cli("predict", labelled, "-r", "--labels-from-names", "--model", onnx_path, "--csv", "-q")
 
-    line = "accuracy 50.00% on 2 pictures; 1 without a label in the name could not be scored"
+    line = "accuracy 50.00% on 2 pictures; 1 without a label could not be scored"
     assert line in answer.out
     assert line in rows.err
     assert answer.code == rows.code == 0
     answers = [(row["truth"], row["label"]) for row in csv.DictReader(io.StringIO(rows.out))]
     assert sorted(answers) == [("", "3"), ("3", "3"), ("7", "3")]
-
-
-def test_predict_splits_a_number_into_digits(cli: Cli, onnx_path: Path, number: Path) -> None:
-    answer = cli("predict", number, "--split", "--model", onnx_path, "--json", "-q")
-    text = cli("predict", number, "--split", "--model", onnx_path, "-q").out
-    rows = list(
-        csv.DictReader(
-            io.StringIO(cli("predict", number, "--split", "--model", onnx_path, "--csv", "-q").out)
-        )
-    )
-
-    (result,) = json.loads(answer.out)
-    assert result["text"] == "370"
-    assert [digit["label"] for digit in result["digits"]] == ["3", "7", "0"]
-    for index, digit in enumerate(result["digits"]):
-        left, top, width, height = digit["box"]
-        assert 160 * index <= left
-        assert left + width <= 160 * (index + 1)
-        assert 0 < top < top + height < 160
-    assert text.splitlines()[0].split() == [str(number), "370"]
-    assert [row["label"] for row in rows] == ["3", "7", "0"]
-    assert [int(row["left"]) for row in rows] == [digit["box"][0] for digit in result["digits"]]
-
-
-def test_predict_finds_no_digits_in_a_blank_picture(cli: Cli, onnx_path: Path) -> None:
-    Image.new("L", (90, 90), 255).save("blank.png")
-
-    answer = cli("predict", "blank.png", "--split", "--model", onnx_path, "--json", "-q")
-
-    assert json.loads(answer.out) == [{"file": "blank.png", "text": "", "digits": []}]
-    assert "blank.png  blank" in cli("predict", "blank.png", "--split", "--model", onnx_path, "-q").out
 
 
 @pytest.mark.parametrize("option", ["--annotate", "--explain"])
@@ -178,15 +122,6 @@ def test_predict_writes_annotated_and_explained_pictures(
     assert (again.code, too_many.code) == (2, 2)
     assert "one.png" in again.err
     assert "name a folder" in too_many.err
-
-
-def test_annotate_draws_boxes_around_digits(cli: Cli, onnx_path: Path, number: Path) -> None:
-    cli("predict", number, "--split", "--annotate", "boxes.png", "--model", onnx_path, "-q")
-
-    with Image.open("boxes.png") as written:
-        colours = np.asarray(written.convert("RGB")).reshape(-1, 3).astype(int)
-    blue = (colours[:, 2] - colours[:, 0] > 80).sum()
-    assert blue > 500
 
 
 def test_explain_shows_saliency_for_a_checkpoint(
@@ -255,15 +190,6 @@ def test_pictures_of_the_same_name_keep_their_folders(
     assert written == {"a/x.png", "b/x.png", "b/x-2.png"}
 
 
-def test_explain_plots_each_digit_of_a_number(cli: Cli, onnx_path: Path, number: Path) -> None:
-    one = cli("predict", number, "--explain", "one.png", "--model", onnx_path)
-    three = cli("predict", number, "--split", "--explain", "three.png", "--model", onnx_path)
-
-    assert one.code == three.code == 0
-    with Image.open("one.png") as single, Image.open("three.png") as rows:
-        assert 2.5 < rows.height / single.height < 3.5
-
-
 def test_explain_shows_saliency_for_the_bundled_model(cli: Cli, pictures: Path) -> None:
     answer = cli("predict", pictures / "3_digit.png", "--explain", "x.png", "--model", "bundled")
 
@@ -281,11 +207,11 @@ def test_the_example_is_read_and_its_place_is_shown(cli: Cli) -> None:
     assert answer.out.splitlines()[1].split()[:2] == [str(path), "7"]
 
 
-def test_predict_suggests_split_for_several_digits(cli: Cli, onnx_path: Path, number: Path) -> None:
+def test_predict_suggests_numbers_for_several_digits(cli: Cli, onnx_path: Path, number: Path) -> None:
     answer = cli("predict", number, "--model", onnx_path, "--threshold", "1")
     single = cli("predict", number.parent / "pictures/3_digit.png", "--threshold", "1")
 
-    assert answer.out.splitlines()[1].endswith("several digits: use --split")
+    assert answer.out.splitlines()[1].endswith("several digits: use --numbers")
     assert "not a digit; best guess 3" in single.out
     assert "--explain" in single.err
 
@@ -298,12 +224,12 @@ def test_a_blank_picture_has_no_best_guess(cli: Cli, onnx_path: Path) -> None:
     assert answer.out.splitlines()[1].endswith("blank")
 
 
-@pytest.mark.parametrize("split", [(), ("--split",)], ids=["single", "split"])
+@pytest.mark.parametrize("numbers", [(), ("--numbers",)], ids=["single", "numbers"])
 def test_jobs_change_no_byte_of_the_result(
-    cli: Cli, onnx_path: Path, pictures: Path, number: Path, split: tuple[str, ...]
+    cli: Cli, onnx_path: Path, pictures: Path, number: Path, numbers: tuple[str, ...]
 ) -> None:
     (pictures / "damaged.png").write_bytes(b"\x89PNG")
-    command = ("predict", pictures, "-r", number, "gone.png", *split, "--model", onnx_path, "--json")
+    command = ("predict", pictures, "-r", number, "gone.png", *numbers, "--model", onnx_path, "--json")
 
     one = cli(*command)
     several = cli(*command, "--jobs", "2", "--annotate", "boxes")

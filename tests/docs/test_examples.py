@@ -10,14 +10,19 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from mnistctl import datasets
 from mnistctl.api import models
+from mnistctl.models import formats
+from mnistctl.models.onnx_page_predictor import OnnxPagePredictor
+from mnistctl.pages import compose, glyphs
+from mnistctl.settings import architectures
 from tests.helpers import ROOT
 
 TEXT = (ROOT / "docs" / "using-exports.md").read_text(encoding="utf-8")
 
 
-def example(language: str) -> str:
-    return TEXT.split(f"```{language}\n")[1].split("```")[0]
+def example(language: str, *, number: int = 1) -> str:
+    return TEXT.split(f"```{language}\n")[number].split("```")[0]
 
 
 @pytest.fixture
@@ -57,6 +62,24 @@ def test_the_python_example_has_five_lines_and_runs(folder: Path) -> None:
 
     assert len([line for line in code.splitlines() if line]) == 5
     check(run(sys.executable, "-c", code, folder=folder), folder)
+
+
+def test_the_example_for_numbers_prints_the_digits_of_the_page(tmp_path: Path) -> None:
+    model = models.bundled(formats.ONNX, task=architectures.NUMBERS)
+    train = datasets.load("digits", "train")
+    bank = glyphs.build_bank(train.images, train.labels, size=100, seed=0)
+    page = compose.compose(bank, (0, 1)).image
+    page.tofile(tmp_path / "page.raw")
+    shutil.copy(model, tmp_path / "numbers.onnx")
+
+    lines = run(sys.executable, "-c", example("python", number=2), folder=tmp_path).splitlines()
+
+    outputs = OnnxPagePredictor(model)(page[None])
+    likely = outputs.scores[0].max(axis=0) > 0.3
+    assert len(lines) == likely.sum() > 0
+    assert [int(line.split()[0]) for line in lines] == outputs.scores[0].argmax(axis=0)[likely].tolist()
+    boxes = [[float(side) for side in line.split()[2:]] for line in lines]
+    np.testing.assert_allclose(boxes, outputs.boxes[0][:, likely].T, atol=1e-2)
 
 
 @pytest.mark.slow

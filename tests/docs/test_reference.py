@@ -83,7 +83,7 @@ def test_the_documented_json_keys_are_those_of_the_output(cli: Cli, command: str
     assert set(all_keys(result)) == {key.name for key in build_reference.keys_of(cls)}
 
 
-@pytest.mark.parametrize("options", [(), ("--split",)])
+@pytest.mark.parametrize("options", [(), ("--numbers",)])
 def test_the_documented_keys_of_predict_are_those_of_the_output(
     cli: Cli, picture: Path, options: tuple[str, ...]
 ) -> None:
@@ -92,8 +92,9 @@ def test_the_documented_keys_of_predict_are_those_of_the_output(
 
     (result,) = json.loads(cli("predict", picture, *options, "--json", "--labels-from-names").out)
 
-    digits = result.get("digits", [])
-    assert {*result, *all_keys(digits)} <= documented
+    lines = result.get("lines", [])
+    digits = [digit for line in lines for digit in line["digits"]]
+    assert {*result, *all_keys(lines), *all_keys(digits)} <= documented
 
 
 def test_every_exception_is_on_the_page_of_exit_codes() -> None:

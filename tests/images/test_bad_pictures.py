@@ -158,16 +158,12 @@ def dot() -> Image.Image:
     return field
 
 
-def uniform_score(candidates: np.ndarray) -> np.ndarray:
-    return np.full(len(candidates), -1.0)
-
-
 def check_read_or_rejected(content: bytes) -> bool:
-    """Whether a picture can be read, as one digit and as several. Otherwise its error is one line."""
+    """Whether a picture can be read. Otherwise its error is one line."""
     try:
         image = images.read(content, name="picture")
         picture = decode.read(content, name="picture")
-        images.find_digits(picture, images.find_ink(picture, name="picture"), score=uniform_score)
+        images.find_digit(picture, images.find_ink(picture, name="picture"))
     except PictureError as error:
         message = str(error)
     else:

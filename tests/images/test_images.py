@@ -238,3 +238,16 @@ def test_ink_of_any_shape_fits_into_the_image(shape: tuple[int, int]) -> None:
 
     assert field.shape == (28, 28)
     assert max(np.ptp(np.flatnonzero(field.any(axis=axis))) + 1 for axis in (0, 1)) == 20
+
+
+def test_the_box_of_a_digit_is_in_the_pixels_of_the_file(digit: Digit) -> None:
+    small, scale = large(digit), 3
+    picture = small.resize((scale * small.width, scale * small.height), Image.Resampling.NEAREST)
+
+    boxes = []
+    for field in (small, picture):
+        decoded = decode.read(as_png(field), name="picture")
+        boxes.append(images.find_digit(decoded, images.find_ink(decoded, name="picture")).box)
+
+    assert decoded.scale > 1  # it is read at a smaller size
+    assert np.abs(np.array(boxes[1]) - scale * np.array(boxes[0])).max() <= 3 * scale

@@ -46,6 +46,7 @@ def accepted_and_right(predictor: PicturePredictor, kind: str, count: int) -> np
 
     with ThreadPoolExecutor(2) as pool:
         stacked = np.stack(list(pool.map(read, range(count))))
+    assert predictor.predictor is not None
     outputs = predict_all(predictor.predictor, stacked, batch_size=100)
     assert predictor.threshold is not None
     right = outputs.logits.argmax(axis=1) == split.labels[rows]
@@ -89,6 +90,7 @@ def test_clean_drawings_of_mnist_images_give_those_images(predictor: PicturePred
     fitted = np.stack([read(digit) for digit in originals])
 
     difference = np.abs(fitted.astype(int) - originals).mean()
+    assert predictor.predictor is not None
     labels = [
         predict_all(predictor.predictor, batch, batch_size=100).logits.argmax(axis=1)
         for batch in (fitted, originals)
@@ -157,7 +159,7 @@ def test_numbers_in_pictures_are_read(tmp_path: Path, touching: bool, count: int
     for index, (picture, _) in enumerate(numbers):
         Image.fromarray(picture).save(tmp_path / f"{index:03}.png")
 
-    results = mnistctl.predict(tmp_path, model="bundled", split=True, reject=False)
+    results = mnistctl.predict(tmp_path, model="bundled", numbers=True, numbers_model="bundled-numbers")
 
     right = [result.text == text for result, (_, text) in zip(results, numbers, strict=True)]
     print(f"{np.mean(right):.1%} of {count} numbers, {'touching' if touching else 'spaced'}")

@@ -9,12 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mnistctl.exports import Source, build
+from mnistctl.exports import PageSource, Source, build
 from mnistctl.exports.onnx import OnnxFile
 from mnistctl.models import onnx_safety
 from mnistctl.models.metadata import Metadata
 from mnistctl.nn import calibration, nets
 from mnistctl.nn.classifier import Classifier, Ensemble, familiarity_head
+from mnistctl.nn.detector import PageDetector
+from mnistctl.nn.torch_page_predictor import TorchPagePredictor
 from mnistctl.nn.torch_predictor import TorchPredictor
 from mnistctl.settings import architectures
 from tests.nn.test_torchvision_nets import FAMILIES
@@ -81,7 +83,7 @@ def operators_of(
 
 
 def nets_without_torchvision() -> Iterator[nn.Module]:
-    for name in architectures.ARCHITECTURES:
+    for name in architectures.of_task(architectures.DIGIT):
         yield nets.build(name, arch_args=architectures.resolve(name, {}), classes=10)
     yield Assortment()
 
@@ -111,5 +113,8 @@ def test_every_allowed_operator_is_one_of_an_export() -> None:
     )
     ensemble = Ensemble([classifier(net) for net in nets_without_torchvision()][:2])
     used |= operators_of(ensemble)
+    detector = PageDetector(nets.build("detector", arch_args={"widths": (8, 8, 8, 8)}, classes=10))
+    source = PageSource(TorchPagePredictor(detector, METADATA, device=torch.device("cpu")))
+    used |= {node.op_type for node in source.graph.graph.node}
 
     assert used == onnx_safety.OPERATORS

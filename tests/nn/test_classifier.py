@@ -72,7 +72,7 @@ def test_an_ensembles_logits_are_finite_if_all_members_are_certain() -> None:
     assert logits.isfinite().all()
 
 
-@pytest.mark.parametrize("arch", [*architectures.of_task(architectures.DIGIT), "torchvision:squeezenet1_1"])
+@pytest.mark.parametrize("arch", [*architectures.of_task("digit"), "torchvision:squeezenet1_1"])
 def test_calibration_does_not_change_the_logits_of_a_net(arch: str) -> None:
     train, validation = small_splits(validation_images=calibration.MIN_IMAGES)
     net = fresh_net(arch)

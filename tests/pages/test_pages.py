@@ -35,6 +35,15 @@ def test_every_template_of_a_digit_can_be_drawn(digit: int) -> None:
         assert all((line > -0.6).all() and (line < 1.6).all() for line in lines)
 
 
+@pytest.mark.parametrize("mark", strokes.MARKS)
+def test_every_mark_can_be_drawn(mark: str) -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        field = glyphs.draw_lines(*strokes.draw_mark(mark, generator))
+
+        assert 1 <= (field == 0).sum() < 500  # a thin line
+
+
 def test_a_smooth_curve_passes_through_its_points_and_keeps_corners() -> None:
     points = np.array([[0, 0], [1, 0], [1, 0], [1, 1], [0, 2]], dtype=float)
 
@@ -82,6 +91,37 @@ def test_pages_have_any_size(bank: GlyphBank, height: int, width: int) -> None:
 
         assert page.image.shape == (height, width)
         assert page.image.dtype == np.uint8
+
+
+def test_some_pictures_are_smaller_than_their_page(pages: list[Page]) -> None:
+    is_surrounded = [not page.image[:4].any() and not page.image[:, :4].any() for page in pages]
+
+    assert 15 <= sum(is_surrounded) <= 50
+    for page in np.array(pages, dtype=object)[is_surrounded]:
+        assert (page[1][:, :2] >= 4).all()
+
+
+def test_large_pages_have_more_and_larger_digits(bank: GlyphBank) -> None:
+    large = [compose.compose(bank, (2, number), height=480, width=640) for number in range(12)]
+
+    counts = [len(page.labels) for page in large]
+    heights = np.concatenate([page.boxes[:, 3] - page.boxes[:, 1] for page in large])
+    assert 40 <= max(counts) <= 400
+    assert np.median(heights) > 28
+
+
+def test_cropping_moves_the_boxes_with_the_digits() -> None:
+    ink = np.zeros((60, 150), dtype=np.float32)
+    ink[20:40, 50:60] = 1
+    canvas = compose._Canvas(ink, [(50, 20, 60, 40)], [3])
+
+    compose._crop(canvas, np.random.default_rng(0))
+
+    left, top, right, bottom = map(int, canvas.boxes[0])
+    assert canvas.ink.shape[0] < 40
+    assert canvas.ink.shape[1] < 30
+    assert canvas.ink[top:bottom, left:right].all()
+    assert canvas.ink.sum() == (bottom - top) * (right - left)
 
 
 def test_boxes_are_on_the_page_and_have_labels(pages: list[Page]) -> None:

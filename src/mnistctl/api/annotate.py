@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from mnistctl.api import models
-from mnistctl.api.predict import PicturePredictor, PictureResult
+from mnistctl.api.picture_results import PictureResult
+from mnistctl.api.predict import PicturePredictor
 from mnistctl.errors import UsageError
 from mnistctl.models import formats
+from mnistctl.models.predictor import Predictor
 from mnistctl.system import files
 
 _log = logging.getLogger(__name__)
 
+_SALIENCY_NOTE = "orange: pixels that\nmattered for the answer"
+_SALIENCY_NOTE_OF_NUMBERS = "orange: pixels that mattered\nfor the model of single digits"
 _SUFFIXES = (".png", ".svg", ".pdf")
 
 
@@ -54,9 +58,10 @@ def annotate(
     if explain is not None:
         draw = partial(
             overlays.draw_explanation,
-            class_names=predictor.predictor.metadata.class_names,
+            class_names=predictor.metadata.class_names,
             threshold=predictor.threshold,
             saliency=_saliency(predictor),
+            saliency_note=_SALIENCY_NOTE if predictor.detector is None else _SALIENCY_NOTE_OF_NUMBERS,
         )
         drawings.append(_Drawing(explain, draw))
     return _write(results, drawings)
@@ -126,9 +131,11 @@ def _write(results: Iterable[PictureResult], drawings: list[_Drawing]) -> Iterat
 
 def _saliency(predictor: PicturePredictor) -> Any:
     """The function for the saliency of images; None: an exported model does not have one."""
-    source = predictor.predictor
+    source: Predictor | None = predictor.predictor
     if predictor.path == models.bundled(formats.ONNX):
         source = models.open_predictor(models.bundled(formats.SAFETENSORS))
+    elif source is None:
+        source = models.open_predictor(predictor.path, arch=predictor.arch)
     saliency = getattr(source, "saliency", None)
     if saliency is None:
         _log.info(

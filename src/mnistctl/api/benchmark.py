@@ -28,6 +28,7 @@ from mnistctl.errors import (
     CheckFailedError,
     MissingExtraError,
     MnistctlError,
+    ModelError,
     UsageError,
     look_up,
     one_line,
@@ -36,6 +37,7 @@ from mnistctl.evaluation import figures, plots
 from mnistctl.evaluation.report import check_split
 from mnistctl.models import checkpoint, formats
 from mnistctl.run import progress, run_folder
+from mnistctl.settings.architectures import DIGIT
 from mnistctl.system import processes, provenance
 from mnistctl.types import Images, Labels, Result
 
@@ -127,6 +129,11 @@ def benchmark(
         datasets.check_split(dataset, "test")
     path = models.find_model(model)
     kind, metadata = models.describe(path)
+    if metadata.task != DIGIT:
+        raise ModelError(
+            f"{path}: a model for the task '{metadata.task}'; only models for single digits can be "
+            "benchmarked"
+        )
     is_named = names != list(formats.BENCHMARKED)
     if kind != formats.SAFETENSORS and is_named:
         raise UsageError(

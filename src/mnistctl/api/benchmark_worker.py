@@ -6,7 +6,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -97,7 +97,7 @@ def _export_and_open(path: Path, name: str, arch: str | None) -> tuple[Predictor
         file = Path(folder) / f"model{formats.FORMATS[name].suffix}"
         exported.save(file, metadata)
         start = time.perf_counter()
-        return exported.open(file), file.stat().st_size, start
+        return cast("Predictor", exported.open(file)), file.stat().st_size, start
 
 
 def _peak_mb() -> float | None:

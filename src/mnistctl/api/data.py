@@ -1,4 +1,4 @@
-"""`data` and `list_datasets`: what a dataset contains, and which datasets there are."""
+"""`data`, `data_pages` and `list_datasets`: what datasets and composed pages contain."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,10 +8,14 @@ import numpy as np
 
 from mnistctl import datasets
 from mnistctl.datasets import catalog
-from mnistctl.evaluation import figures, plots
+from mnistctl.errors import UsageError
+from mnistctl.evaluation import figures, page_plots, plots
+from mnistctl.pages import stream
+from mnistctl.settings import architectures, recipes
 from mnistctl.types import Images, Result
 
 SAMPLES = 12  # per class, on the plot
+SHOWN_PAGES = 36  # on the plot of pages
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,80 @@ def data(
         duplicates=sum(image.tobytes() in training_images for image in test.images),
         plots=[] if output is None else [str(output)],
         samples=samples,
+    )
+
+
+@dataclass(frozen=True)
+class PagesSummary(Result):
+    """What the pages contain that a recipe for numbers trains on."""
+
+    dataset: str  # of whose training images the pages are composed
+    recipe: str  # that trains on such pages
+    seed: int  # decides the pages
+    pages: int  # number of pages
+    height: int  # of a page in pixels
+    width: int  # of a page in pixels
+    digits: dict[str, int]  # class name -> number of digits
+    cut_off: int  # digits that are only partly on their page; the detector may find them or not
+    empty_pages: int  # pages without digits: letters, drawings, or nothing
+    median_digit_height: float  # in pixels
+    plots: list[str]  # path of the plot of pages; empty: no --output
+
+
+def data_pages(
+    dataset: str = "mnist",
+    recipe: str = "numbers",
+    *,
+    pages: int = 300,
+    seed: int = 0,
+    output: Path | None = None,
+    data_dir: Path | None = None,
+) -> PagesSummary:
+    """Compose pages as a recipe for numbers does, count what is on them, and plot some if asked to.
+
+    Args:
+        dataset: a name in `datasets.catalog.DATASETS`, or a folder of pictures; its classes are digits.
+        recipe: a recipe for numbers.
+        pages: number of pages, 1 or more.
+        seed: decides the pages.
+        output: a new file for the plot, .png, .svg or .pdf; None: no plot.
+        data_dir: the data folder; None: the default.
+
+    Raises:
+        UsageError: the recipe trains on images and not on pages, the dataset has other classes than
+            digits, or `output` exists.
+        DataError: the dataset is damaged or unavailable.
+        WriteError: the plot cannot be written.
+    """
+    figures.check_output(output)
+    if architectures.task_of(recipes.find_recipe(recipe).arch) != architectures.NUMBERS:
+        raise UsageError(
+            f"--recipe {recipe}: trains on the images of the dataset, which 'mnistctl data {dataset}' "
+            "shows; only recipes for numbers compose pages"
+        )
+    train, _ = datasets.load_for_training(dataset, data_dir=data_dir)
+    stream.check_classes(train.dataset, train.class_names)
+    composed = stream.compose_pages(train, seed=seed, pages=range(pages))
+    if output is not None:
+        title = f"{dataset}: pages for the recipe '{recipe}'"
+        figures.save(
+            page_plots.composed(composed[:SHOWN_PAGES], train.class_names, title=title), output
+        )
+    labels = np.concatenate([page.labels for page in composed])
+    boxes = np.concatenate([page.boxes for page in composed])
+    height, width = composed[0].image.shape
+    return PagesSummary(
+        dataset=dataset,
+        recipe=recipe,
+        seed=seed,
+        pages=pages,
+        height=height,
+        width=width,
+        digits={name: int((labels == label).sum()) for label, name in enumerate(train.class_names)},
+        cut_off=int((labels < 0).sum()),
+        empty_pages=sum(not len(page.labels) for page in composed),
+        median_digit_height=float(np.median(boxes[labels >= 0, 3] - boxes[labels >= 0, 1])),
+        plots=[] if output is None else [str(output)],
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -16,15 +16,17 @@ from mnistctl.api.picture_requests import Request
 from mnistctl.errors import BlankPictureError, PictureError
 from mnistctl.images import decode
 from mnistctl.images.decode import Grey, Picture
-from mnistctl.images.segment import Box, Digit, Scores
-from mnistctl.models.predictor import Predictor, predict_all
-from mnistctl.types import IMAGE_SIZE, Images
+from mnistctl.images.digit import Box, Digit
+from mnistctl.models.predictor import PagePredictor
+from mnistctl.types import IMAGE_SIZE
+
+if TYPE_CHECKING:
+    from mnistctl.pages.read import FoundDigit
 
 BATCH_SIZE = 128  # images per call of the model
 
 _THREADS = min(4, os.cpu_count() or 1)
 _LARGE_FILE = 50_000  # bytes: larger files are decoded in parallel; for smaller ones threads do not pay
-_MIN_LIKELIHOOD = 1e-6  # lower limit of the likelihood that a piece of ink is a digit
 _MIN_HEIGHT = 0.5  # height of another digit in the same picture / height of the highest
 
 
@@ -36,12 +38,13 @@ class DecodedPicture(NamedTuple):
 
 
 class PictureDigits(NamedTuple):
-    """The digits of one picture before they are classified, or the reason why there are none."""
+    """The digits of one picture, or the reason why there are none."""
 
     request: Request
-    digits: Sequence[Digit] = ()
+    single: Digit | None = None  # not classified yet; None: the picture was read as numbers
+    numbers: "Sequence[FoundDigit]" = ()
     error: str | None = None
-    are_several: bool = False  # whether a picture that was not split seems to show several digits
+    are_several: bool = False  # whether a picture of a single digit seems to show several
     decoded: DecodedPicture | None = None
 
 
@@ -49,8 +52,8 @@ class PictureDigits(NamedTuple):
 class DigitFinder:
     """Decodes pictures and finds their digits."""
 
-    predictor: Predictor | None  # scores pieces of ink; None: each picture is one digit
-    threshold: float | None  # of the familiarity
+    detector: PagePredictor | None  # reads numbers; None: each picture is one digit
+    threshold: float | None  # of the detector: the lowest familiarity of a digit
     keep_pictures: bool  # whether results keep the decoded picture
 
     def find_all(self, requests: Sequence[Request]) -> list[PictureDigits]:
@@ -62,33 +65,32 @@ class DigitFinder:
             return PictureDigits(request, error=request.error)
         try:
             picture = decode.read(request.source, name=request.file, page=request.page)
+            if self.detector is not None:
+                return self._read_numbers(request, picture, self.detector)
             ink = _find_ink(picture, request.file)
         except PictureError as error:
             return PictureDigits(request, error=str(error))
+        if ink is None:
+            digit = Digit(Box(0, 0, 0, 0), np.zeros((IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8))
+        else:
+            digit = images.find_digit(picture, ink)
         return PictureDigits(
             request,
-            self._split(picture, ink),
-            are_several=self.predictor is None and ink is not None and _are_several(ink),
+            digit,
+            are_several=ink is not None and _are_several(ink),
             decoded=DecodedPicture(picture, ink) if self.keep_pictures else None,
         )
 
-    def _split(self, picture: Picture, ink: Grey | None) -> list[Digit]:
-        if ink is None:
-            blank = np.zeros((IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8)
-            return [] if self.predictor else [Digit(Box(0, 0, 0, 0), blank, 0)]
-        if self.predictor:
-            return images.find_digits(picture, ink, score=self._score)
-        return [images.find_digit(picture, ink)]
+    def _read_numbers(
+        self, request: Request, picture: Picture, detector: PagePredictor
+    ) -> PictureDigits:
+        from mnistctl.pages import read  # OpenCV, 0.1 s
 
-    def _score(self, candidates: Images) -> Scores:
-        """The log-likelihood that each of N images is one whole digit."""
-        assert self.predictor is not None  # noqa: S101 - for the type checker
-        outputs = predict_all(self.predictor, candidates, batch_size=BATCH_SIZE)
-        likelihoods = outputs.probabilities.max(axis=1)
-        if self.threshold is not None:  # without a threshold `familiarity` has no meaning
-            likelihoods = likelihoods * outputs.familiarity
-        scores: Scores = np.log(np.maximum(likelihoods, _MIN_LIKELIHOOD))
-        return scores
+        digits = read.read(picture, detector, threshold=self.threshold)
+        decoded = None
+        if self.keep_pictures:
+            decoded = DecodedPicture(picture, _find_ink(picture, request.file))
+        return PictureDigits(request, numbers=digits, decoded=decoded)
 
 
 def _find_ink(picture: Picture, name: str) -> Grey | None:
@@ -116,11 +118,10 @@ class FinderPool:
     Args:
         finder: what runs.
         jobs: number of processes, 1 or more; 1: threads of this process.
-        model: the file of the finder's model, which every process opens; None: it has none.
-        arch: FILE.py:CLASS, for a model of a custom architecture.
+        detector_path: the file of the finder's detector, which every process opens; None: it has none.
     """
 
-    def __init__(self, finder: DigitFinder, *, jobs: int, model: Path | None, arch: str | None) -> None:
+    def __init__(self, finder: DigitFinder, *, jobs: int, detector_path: Path | None) -> None:
         self._finder = finder
         self._jobs = jobs
         self._pool: Executor
@@ -137,7 +138,7 @@ class FinderPool:
                     jobs,
                     multiprocessing.get_context("spawn"),
                     _start_worker,
-                    (model, arch, finder.threshold, finder.keep_pictures),
+                    (detector_path, finder.threshold, finder.keep_pictures),
                 )
 
     def __enter__(self) -> "FinderPool":
@@ -164,14 +165,12 @@ class FinderPool:
 _worker: DigitFinder  # of a process of a `FinderPool`
 
 
-def _start_worker(
-    model: Path | None, arch: str | None, threshold: float | None, keep_pictures: bool
-) -> None:
+def _start_worker(detector_path: Path | None, threshold: float | None, keep_pictures: bool) -> None:
     from mnistctl.system import processes
 
     global _worker
-    predictor = models.open_predictor(model, arch=arch) if model else None
-    _worker = DigitFinder(predictor, threshold, keep_pictures)
+    detector = models.open_page_predictor(detector_path) if detector_path else None
+    _worker = DigitFinder(detector, threshold, keep_pictures)
     processes.exit_with_parent()
 
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mnistctl.api import models
-from mnistctl.errors import UsageError
+from mnistctl.errors import ModelError, UsageError
 from mnistctl.evaluation.report import Report, measure
 from mnistctl.models import checkpoint, formats
 from mnistctl.models.checkpoint import Checkpoint
 from mnistctl.models.metadata import Metadata
+from mnistctl.settings.architectures import DIGIT
 from mnistctl.system import provenance
 from mnistctl.types import Result
 
@@ -68,6 +69,12 @@ def ensemble(
     if output.exists() and not force:
         raise UsageError(f"{output} exists; replace it with --force, or choose another --output")
     checkpoints = [checkpoint.load(path) for path in paths]
+    for member in checkpoints:
+        if member.metadata.task != DIGIT:
+            raise ModelError(
+                f"{member.path}: a model for the task '{member.metadata.task}'; only models for single "
+                "digits can be combined"
+            )
     for member in checkpoints[1:]:
         _check_same_images(checkpoints[0], member)
     tensors = {

@@ -19,13 +19,13 @@ from mnistctl.models import checkpoint, formats
 from mnistctl.models.checkpoint import Checkpoint
 from mnistctl.models.formats import Format
 from mnistctl.models.metadata import Metadata
-from mnistctl.models.predictor import Predictor
 from mnistctl.run import progress
+from mnistctl.settings.architectures import NUMBERS
 from mnistctl.system import files, processes, temporary
 from mnistctl.types import Images, Result
 
 if TYPE_CHECKING:
-    from mnistctl.exports import Export, Source
+    from mnistctl.exports import Export, PageSource, Source
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +58,8 @@ def export(
     data_dir: Path | None = None,
 ) -> list[ExportedModel]:
     """Export a model to other formats, each checked against PyTorch on all test images.
+
+    A model for numbers can be exported as onnx only; it is checked on pages of test images.
 
     Args:
         model: a checkpoint, a run folder or a run's name; None: the newest run here, else the bundled
@@ -95,6 +97,8 @@ def export(
     for name, target in targets.items():
         _check_target(target, path, kinds[name], force=force)
     loaded = checkpoint.load(path)
+    if loaded.metadata.task == NUMBERS:
+        _check_numbers(names, input)
     split = models.load_split(loaded.metadata, "test", dataset, data_dir)
     check_split(loaded.metadata.class_names, split)
     _prepare(targets)
@@ -104,6 +108,14 @@ def export(
         exported.append(write_checked(source, name, target, split))
         _log.info(f"{target}: checked and written")
     return exported
+
+
+def _check_numbers(names: Sequence[str], input_kind: str) -> None:
+    """Check the options of the export of a model for numbers."""
+    if others := [name for name in names if name != formats.ONNX]:
+        raise UsageError(f"--format {others[0]}: models for numbers can be exported as onnx only")
+    if input_kind != formats.UINT8:
+        raise UsageError(f"--input {input_kind}: models for numbers take uint8 only")
 
 
 def _targets(path: Path, kinds: Mapping[str, Format], output: Path | None) -> dict[str, Path]:
@@ -159,12 +171,17 @@ def open_source(
     *,
     opset: int = formats.OPSET,
     input_kind: str = formats.UINT8,
-) -> "Source":
+) -> "Source | PageSource":
     """A checkpoint as the source of exports; for the arguments see `export`."""
     import torch  # 1.2 s
 
-    from mnistctl.exports import Source
-    from mnistctl.nn import torch_predictor
+    from mnistctl.exports import PageSource, Source
+    from mnistctl.nn import torch_page_predictor, torch_predictor
+
+    if model.metadata.task == NUMBERS:
+        model.named_architecture(model.metadata.arch, arch)
+        detector = torch_page_predictor.from_checkpoint(model, device=torch.device("cpu"))
+        return PageSource(detector, opset)
 
     def training_images() -> Images:
         images = models.load_split(model.metadata, "train", None, data_dir).images
@@ -175,7 +192,9 @@ def open_source(
     return Source(predictor, opset, input_kind, training_images)
 
 
-def write_checked(source: "Source", name: str, target: Path, split: datasets.Split) -> ExportedModel:
+def write_checked(
+    source: "Source | PageSource", name: str, target: Path, split: datasets.Split
+) -> ExportedModel:
     """Build one export, check it on the images of a split, and write it.
 
     Raises:
@@ -191,7 +210,7 @@ def write_checked(source: "Source", name: str, target: Path, split: datasets.Spl
     try:
         export = exports.build(name, source)
         report(1)
-        return _write(export, target, metadata, source.predictor, split, report)
+        return _write(export, target, metadata, source, split, report)
     except (MnistctlError, OSError, MemoryError):
         raise
     except Exception as error:  # exporters and runtimes raise errors of any type
@@ -204,12 +223,12 @@ def _write(
     export: "Export",
     target: Path,
     metadata: Metadata,
-    reference: Predictor,
+    source: "Source | PageSource",
     split: datasets.Split,
     report: Callable[[int], None],
 ) -> ExportedModel:
     """Save an export, check it, save it again with the result of the check, and verify that file."""
-    from mnistctl.exports import parity
+    from mnistctl import exports
 
     name = metadata.export["format"]
     kind = formats.FORMATS[name]
@@ -220,9 +239,11 @@ def _write(
             _check_opens(new)
         predictor = export.open(new)
         report(2)
-        result = parity.compare(reference, predictor, split, kind=kind)
+        result = exports.compare(source, predictor, split, kind=kind)
         result.require(str(target))
         images = split.images[:_COMPARED_AGAIN]
+        if metadata.task == NUMBERS:
+            images = np.pad(images, ((0, 0), (2, 2), (2, 2)))  # as pages of 32×32 pixels
         outputs = predictor(images)
         check = {"graph_sha256": predictor.graph_sha256, "parity": result.to_json()}
         metadata = dataclasses.replace(metadata, export=metadata.export | check)

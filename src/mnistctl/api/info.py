@@ -7,7 +7,8 @@ from typing import Any
 from mnistctl.api import models
 from mnistctl.models import formats
 from mnistctl.models.metadata import Metadata
-from mnistctl.models.predictor import Outputs
+from mnistctl.models.predictor import Outputs, PageOutputs
+from mnistctl.settings.architectures import NUMBERS
 from mnistctl.types import Result
 
 
@@ -40,9 +41,21 @@ def info(model: str | Path | None = None) -> ModelInfo:
     """
     path = models.find_model(model)
     format_name, metadata = models.describe(path)
-    classes = f"float32 (batch, {len(metadata.class_names)})"
-    outputs = dict(zip(Outputs._fields, (classes, classes, "float32 (batch,)"), strict=True))
-    signature = {"images": formats.INPUTS[models.input_of(metadata)][0], **outputs}
     return ModelInfo(
-        models.name_of(path), str(path), format_name, models.size_of(path), signature, metadata
+        models.name_of(path),
+        str(path),
+        format_name,
+        models.size_of(path),
+        _signature(metadata),
+        metadata,
     )
+
+
+def _signature(metadata: Metadata) -> dict[str, str]:
+    classes = len(metadata.class_names)
+    if metadata.task == NUMBERS:
+        layouts = [f"float32 (batch, {size}, height / 4, width / 4)" for size in (classes, 4)]
+        return {"pages": formats.PAGES[0], **dict(zip(PageOutputs._fields, layouts, strict=True))}
+    layouts = [*[f"float32 (batch, {classes})"] * 2, "float32 (batch,)"]
+    inputs = formats.INPUTS[models.input_of(metadata)][0]
+    return {"images": inputs, **dict(zip(Outputs._fields, layouts, strict=True))}

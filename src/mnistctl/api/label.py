@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from mnistctl import images
-from mnistctl.api.predict import PictureResult, open_model
+from mnistctl.api.picture_results import PictureResult
+from mnistctl.api.predict import open_model
 from mnistctl.errors import PictureError, UsageError, printable
 from mnistctl.system import files
 from mnistctl.types import Result
@@ -94,7 +95,7 @@ def label(
     if not folder.is_dir():
         raise UsageError(f"{folder}: not a folder")
     predictor = open_model(model, reject=False, arch=arch)
-    model_classes = predictor.predictor.metadata.class_names
+    model_classes = predictor.metadata.class_names
     class_names = tuple(dict.fromkeys(classes or (*model_classes, *_list_classes(output))))
     for name in class_names:
         check_class(name)

@@ -200,9 +200,10 @@ class ArchInfo(Result):
     name: str  # as in --arch
     summary: str  # one line; empty for torchvision's nets
     arguments: dict[str, Any]  # name -> default
-    input_size: int  # height and width in pixels; the model enlarges its images to it
+    task: str  # digit: classifies an image; numbers: finds the digits on a page
+    input_size: int  # height and width in pixels; the model enlarges its images to it; of a page: any
     parameters: int  # number of parameters
-    multiply_adds: int  # for one image
+    multiply_adds: int  # for one image of the input size
 
 
 def archs() -> list[ArchInfo]:
@@ -212,5 +213,5 @@ def archs() -> list[ArchInfo]:
         net = architectures.ARCHITECTURES.get(name)
         summary = net.summary if net else ""
         arguments = architectures.to_json(net.arguments) if net else {}
-        rows.append(ArchInfo(name, summary, arguments, *size))
+        rows.append(ArchInfo(name, summary, arguments, architectures.task_of(name), *size))
     return rows

@@ -5,15 +5,15 @@ import logging
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from mnistctl.errors import DataError, ModelError, shorten
 from mnistctl.models import checkpoint
 from mnistctl.models.formats import ONNX, OPENVINO, OPENVINO_FILE, SAFETENSORS, TRITON_FILE, UINT8
 from mnistctl.models.metadata import Metadata
-from mnistctl.models.predictor import Predictor
+from mnistctl.models.predictor import PagePredictor, Predictor
 from mnistctl.run import run_folder
-from mnistctl.settings.architectures import Architecture
+from mnistctl.settings.architectures import DIGIT, NUMBERS, Architecture, task_of
 from mnistctl.system import files
 
 if TYPE_CHECKING:
@@ -21,33 +21,38 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-BUNDLED = "bundled"  # the name of the model inside the package
+BUNDLED = "bundled"  # the name of the model inside the package that reads single digits
+BUNDLED_NUMBERS = "bundled-numbers"  # the name of the one that finds digits on pages
+_BUNDLED_NAMES = {DIGIT: BUNDLED, NUMBERS: BUNDLED_NUMBERS}
+_BUNDLED_STEMS = {DIGIT: "model", NUMBERS: "numbers"}
 _BUNDLED_FOLDER = Path(__file__).parents[1] / "bundled"
 
 
-def bundled(format_name: str) -> Path:
-    """The bundled model's file in this format, safetensors or onnx."""
-    return _BUNDLED_FOLDER / f"model.{format_name}"
+def bundled(format_name: str, *, task: str = DIGIT) -> Path:
+    """The file of the bundled model for a task, in this format: safetensors or onnx."""
+    return _BUNDLED_FOLDER / f"{_BUNDLED_STEMS[task]}.{format_name}"
 
 
-def find_model(name: str | Path | None, *, prefer: str = SAFETENSORS) -> Path:
+def find_model(name: str | Path | None, *, prefer: str = SAFETENSORS, task: str = DIGIT) -> Path:
     """Find the file of a model.
 
     Args:
-        name: a file, a run folder, a run's name, or "bundled"; None: the newest run here, else the
-            bundled model.
+        name: a file, a run folder, a run's name, "bundled" or "bundled-numbers"; None: the newest run
+            here whose model is for the task, else the bundled model for it.
         prefer: the format of the bundled model: ONNX can be used without importing torch.
+        task: what the model is for, if `name` is None.
 
     Raises:
         ModelError: not found.
     """
     if name is None:
-        return _default_model(prefer)
+        return _default_model(prefer, task)
     if not str(name):
         raise ModelError("the model's name is empty")
     path = Path(name)
-    if str(name) == BUNDLED and not (run_folder.ROOT / name).exists():
-        return bundled(prefer)
+    for bundled_task, bundled_name in _BUNDLED_NAMES.items():
+        if str(name) == bundled_name and not (run_folder.ROOT / name).exists():
+            return bundled(prefer, task=bundled_task)
     for candidate in (path, run_folder.ROOT / path):
         with files.os_errors_as(ModelError, shorten(str(name))):  # a name that is too long
             paths = (run_folder.Run(candidate).model_path, candidate / OPENVINO_FILE)
@@ -56,7 +61,7 @@ def find_model(name: str | Path | None, *, prefer: str = SAFETENSORS) -> Path:
                     return file
     if path.is_dir():
         raise ModelError(f"{path}: a folder without {run_folder.MODEL_NAME} or an exported model")
-    names = [*(run.folder.name for run in run_folder.find_all()), BUNDLED]
+    names = [*(run.folder.name for run in run_folder.find_all()), *_BUNDLED_NAMES.values()]
     matches = get_close_matches(str(name), names, n=1)
     hint = f"did you mean '{matches[0]}'?" if matches else f"available: {', '.join(names)}"
     raise ModelError(f"{name}: no such file, run folder or run; {hint}")
@@ -81,21 +86,35 @@ def expand(names: Sequence[str | Path]) -> list[str | Path]:
 
 
 def name_of(path: Path) -> str:
-    """What a user calls a model: the name of its run, "bundled", or its path."""
+    """What a user calls a model: the name of its run or of a bundled model, or its path."""
     run = run_folder.run_of_model(path)
     if run is not None and run.folder.parent == run_folder.ROOT:
         return run.folder.name
-    return BUNDLED if path.parent == _BUNDLED_FOLDER else str(path)
+    for task, bundled_name in _BUNDLED_NAMES.items():
+        if path.with_suffix("") == bundled(SAFETENSORS, task=task).with_suffix(""):
+            return bundled_name
+    return str(path)
 
 
-def _default_model(prefer: str) -> Path:
-    runs = run_folder.find_all()
+def _default_model(prefer: str, task: str) -> Path:
+    runs = [run for run in run_folder.find_all() if _task_of(run) == task]
     if not runs:
-        _log.info("using the bundled model: no runs in runs/")
-        return bundled(prefer)
+        place = "no runs in runs/" if task == DIGIT else "no runs of 'numbers' in runs/"
+        _log.info(f"using the {_BUNDLED_NAMES[task].replace('-', ' ')} model: {place}")
+        return bundled(prefer, task=task)
     path = runs[-1].model_path
-    _log.info(f"using {path}, your newest run; '{BUNDLED}' is the model that comes with mnistctl")
+    _log.info(
+        f"using {path}, your newest run; '{_BUNDLED_NAMES[task]}' is the model that comes with mnistctl"
+    )
     return path
+
+
+def _task_of(run: run_folder.Run) -> str:
+    """The task of a run, by its settings; without readable settings, that of most runs."""
+    try:
+        return task_of(str(run.read_config().get("arch")))
+    except ModelError:
+        return DIGIT
 
 
 def format_of(path: Path) -> str:
@@ -132,19 +151,56 @@ def open_predictor(path: Path, *, arch: str | None = None) -> Predictor:
         arch: FILE.py:CLASS, for a checkpoint with a custom architecture.
 
     Raises:
-        ModelError: the file cannot be read, is damaged, or was not written by mnistctl.
+        ModelError: the file cannot be read, is damaged, was not written by mnistctl, or is a model for
+            another task.
         UsageError: `arch` is not the model's.
     """
     kind = format_of(path)
     if kind != SAFETENSORS:
-        return _open_export(path, kind)
+        predictor = _open_export(path, kind)
+        _check_task(predictor.metadata, DIGIT, path)
+        return cast(Predictor, predictor)
     model = checkpoint.load(path)
+    _check_task(model.metadata, DIGIT, path)
     import torch  # 1.2 s, so only after the file was verified
 
     from mnistctl.nn import torch_predictor
 
     warn_if_source_changed(model, arch)
     return torch_predictor.from_checkpoint(model, device=torch.device("cpu"), arch=arch)
+
+
+def open_page_predictor(path: Path) -> PagePredictor:
+    """Open the file of a model for numbers on the CPU. Only a checkpoint needs torch.
+
+    Raises:
+        ModelError: the file cannot be read, is damaged, was not written by mnistctl, or is a model for
+            another task.
+    """
+    kind = format_of(path)
+    if kind != SAFETENSORS:
+        predictor = _open_export(path, kind)
+        _check_task(predictor.metadata, NUMBERS, path)
+        return cast(PagePredictor, predictor)
+    model = checkpoint.load(path)
+    _check_task(model.metadata, NUMBERS, path)
+    import torch  # 1.2 s, so only after the file was verified
+
+    from mnistctl.nn import torch_page_predictor
+
+    return torch_page_predictor.from_checkpoint(model, device=torch.device("cpu"))
+
+
+def _check_task(metadata: Metadata, task: str, path: Path) -> None:
+    if metadata.task == task:
+        return
+    expected = "single digits" if task == DIGIT else "numbers"
+    advice = ""
+    if metadata.task == NUMBERS:
+        advice = (
+            f"; read numbers with: mnistctl predict PICTURE --numbers --numbers-model {name_of(path)}"
+        )
+    raise ModelError(f"{path}: a model for the task '{metadata.task}', not for {expected}{advice}")
 
 
 def matching_arch(metadata: Metadata, archs: str | Sequence[str]) -> str | None:
@@ -203,14 +259,21 @@ def size_of(path: Path) -> int:
     return path.stat().st_size + (weights.stat().st_size if weights else 0)
 
 
-def _open_export(path: Path, kind: str) -> Predictor:
+def _open_export(path: Path, kind: str) -> Predictor | PagePredictor:
     if kind == OPENVINO:
         from mnistctl.models.openvino_predictor import OpenVinoPredictor  # 0.3 s
 
         return OpenVinoPredictor(path)
-    from mnistctl.models.onnx_predictor import OnnxPredictor  # 0.1 s
+    from mnistctl.models.onnx_session import OnnxSession  # 0.1 s
 
-    return OnnxPredictor(path, trusted=path == bundled(ONNX))
+    session = OnnxSession(path, trusted=path in (bundled(ONNX), bundled(ONNX, task=NUMBERS)))
+    if session.metadata.task == NUMBERS:
+        from mnistctl.models.onnx_page_predictor import OnnxPagePredictor
+
+        return OnnxPagePredictor(session)
+    from mnistctl.models.onnx_predictor import OnnxPredictor
+
+    return OnnxPredictor(session)
 
 
 def load_split(

@@ -1,9 +1,11 @@
 """Which pictures `predict` reads: files, folders, patterns, lists of names, and standard input."""
 
 import contextlib
+import csv
+import io
 import json
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -126,6 +128,56 @@ def read_finished(file: Path) -> Finished:
     return Finished(names, complete_bytes)
 
 
+class TrueLabels:
+    """The true labels of pictures, from a CSV file. See `read_labels`."""
+
+    def __init__(self, by_path: Mapping[str, str]) -> None:
+        self._by_path = by_path  # absolute path, with "#page=2" for a page
+
+    def of(self, file: str) -> str | None:
+        """The label of a picture, named as in `Request.file`; None: it has none."""
+        return self._by_path.get(os.path.abspath(file))
+
+
+def read_labels(file: Path, class_names: Sequence[str], *, numbers: bool) -> TrueLabels:
+    """Read true labels from a CSV file with the columns `file` and `label`; others are ignored.
+
+    A relative path is relative to the folder of the CSV file. A row without a label is ignored.
+
+    Args:
+        file: the CSV file.
+        class_names: the possible labels.
+        numbers: whether labels are strings of class names. Spaces in them do not count.
+
+    Raises:
+        DataError: the file cannot be read, lacks a column, or has a label that is not possible or two
+            labels for a picture.
+    """
+    text = files.read_bytes(file, DataError).decode("utf-8-sig", errors="surrogateescape")
+    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    by_path: dict[str, str] = {}
+    try:
+        if not {"file", "label"} <= {*(rows.fieldnames or ())}:
+            raise DataError(f"{file}: expected the columns 'file' and 'label'")
+        for row in rows:
+            label = (row["label"] or "").strip()
+            if numbers:
+                label = "".join(label.split())
+            if not label:
+                continue
+            if not ({*label} <= {*class_names} if numbers else label in class_names):
+                expected = "a number" if numbers else f"one of {', '.join(class_names)}"
+                raise DataError(
+                    f"{file}: line {rows.line_num}: label '{shorten(label)}': expected {expected}"
+                )
+            path = os.path.abspath(file.parent / (row["file"] or ""))
+            if by_path.setdefault(path, label) != label:
+                raise DataError(f"{file}: line {rows.line_num}: another label for {row['file']}")
+    except csv.Error as error:
+        raise DataError(f"{file}: not CSV ({error})") from error
+    return TrueLabels(by_path)
+
+
 def label_in_name(path: Path, class_names: Sequence[str]) -> str | None:
     """The class in the name of a picture's folder, or at the start or end of the picture's own name.
 
@@ -133,5 +185,15 @@ def label_in_name(path: Path, class_names: Sequence[str]) -> str | None:
     """
     if path.parent.name in class_names:
         return path.parent.name
+    return next((word for word in _outer_words(path) if word in class_names), None)
+
+
+def number_in_name(path: Path) -> str | None:
+    """The number at the start or end of a picture's own name: "1984_0001", "cheque-250", or "42"."""
+    return next((word for word in _outer_words(path) if word.isascii() and word.isdecimal()), None)
+
+
+def _outer_words(path: Path) -> tuple[str, ...]:
+    """The first and the last word of a file's name."""
     words = "".join(char if char.isalnum() else " " for char in path.stem).split()
-    return next((word for word in (*words[:1], *words[-1:]) if word in class_names), None)
+    return (*words[:1], *words[-1:])

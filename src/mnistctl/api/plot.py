@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +12,14 @@ import numpy.typing as npt
 from mnistctl.api import models
 from mnistctl.datasets import Split
 from mnistctl.errors import DataError, ModelError, UsageError, WriteError
-from mnistctl.evaluation import figures, learning_curves, plots
+from mnistctl.evaluation import detection, figures, learning_curves, page_plots, plots
+from mnistctl.evaluation.detection import NumbersReport, ReadPage
 from mnistctl.evaluation.report import Report, measure
-from mnistctl.models.predictor import Outputs, Predictor
+from mnistctl.models.predictor import Outputs, PagePredictor, Predictor
 from mnistctl.run import run_folder
 from mnistctl.run.run_folder import Run
+from mnistctl.settings import architectures
+from mnistctl.settings.architectures import DIGIT, NUMBERS
 from mnistctl.system import files
 from mnistctl.types import Result
 
@@ -26,7 +29,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 SHOWN = 40  # images on a sheet
+PAGES_SHOWN = 24  # pages on a sheet
 CURVES = "curves.png"
+_LOSSES = {DIGIT: learning_curves.CROSS_ENTROPY, NUMBERS: "loss (per digit)"}  # by task
 OVERLAY = run_folder.ROOT / "curves.png"  # the curves of several runs
 
 
@@ -86,9 +91,8 @@ def _redraw(run: Run, curves: "Figure", arch: str | Sequence[str], data_dir: Pat
     """Draw a run into its folder; only its curves if its model or its data cannot be opened."""
     paths = _write({run.folder / CURVES: curves})
     try:
-        _, metadata = models.describe(run.model_path)
-        predictor = models.open_predictor(run.model_path, arch=models.matching_arch(metadata, arch))
-        split = models.load_split(metadata, "validation", None, data_dir)
+        predictor = open_model(run.model_path, arch=arch)
+        split = models.load_split(predictor.metadata, "validation", None, data_dir)
     except (DataError, ModelError, UsageError) as error:
         _log.warning(f"only the curves of {run.folder}: {error}")
         return paths
@@ -105,16 +109,82 @@ def check_folder(plots: bool | Path) -> None:
         raise UsageError(f"--plots {plots}: not a folder")
 
 
-def draw_run(run: Run, predictor: Predictor, split: Split, *, folder: Path) -> list[Path]:
-    """Draw the learning curves of a run and its results on the validation images, if it has any."""
+def open_model(path: Path, *, arch: str | Sequence[str]) -> Predictor | PagePredictor:
+    """Open the model of a run, whatever its task.
+
+    Args:
+        path: the file.
+        arch: FILE.py:CLASS, for a run with a custom architecture; or several of them.
+    """
+    _, metadata = models.describe(path)
+    if metadata.task == NUMBERS:
+        return models.open_page_predictor(path)
+    return models.open_predictor(path, arch=models.matching_arch(metadata, arch))
+
+
+def draw_run(
+    run: Run, predictor: Predictor | PagePredictor, split: Split, *, folder: Path
+) -> list[Path]:
+    """Draw the learning curves of a run and its results on the validation images, if it has any.
+
+    Args:
+        run: with metrics and a model.
+        predictor: the model of the run; a `PagePredictor` for a run of the task "numbers".
+        split: the validation images.
+        folder: for the plots.
+    """
     return _write({folder / CURVES: _curves([run])}) + _draw_validation(run, predictor, split, folder)
 
 
-def _draw_validation(run: Run, predictor: Predictor, split: Split, folder: Path) -> list[Path]:
+def _draw_validation(
+    run: Run, predictor: Predictor | PagePredictor, split: Split, folder: Path
+) -> list[Path]:
     if not len(split.images):
         return []
-    report, outputs = measure(predictor, split, model=str(run.folder), batch_size=256)
+    if predictor.metadata.task == NUMBERS:
+        numbers_report, pages = detection.measure(
+            cast("PagePredictor", predictor), split, model=str(run.folder)
+        )
+        return draw_pages(folder, numbers_report, pages)
+    report, outputs = measure(
+        cast("Predictor", predictor), split, model=str(run.folder), batch_size=256
+    )
     return draw_results(folder, report, split, outputs)
+
+
+def draw_pages(
+    folder: Path, report: NumbersReport, pages: Sequence[ReadPage], *, prefix: str = ""
+) -> list[Path]:
+    """Draw what a model for numbers found: confusion matrix, sample pages, and pages with errors.
+
+    An older plot of pages with errors is removed if there are none now.
+
+    Args:
+        folder: for the plots; created if necessary.
+        report: of the pages.
+        pages: one or more.
+        prefix: of the file names.
+    """
+    title = f"{Path(report.dataset).name} {report.split} pages"
+    wrong = sorted((page for page in pages if page.mistakes), key=lambda page: -page.mistakes)
+    count = f"{len(wrong):,}"
+    shown = f"the worst {PAGES_SHOWN} of {count}" if len(wrong) > PAGES_SHOWN else f"all {count}"
+    names = [row["label"] for row in report.per_class]
+    drawings: dict[str, Figure | None] = {
+        "confusion": plots.confusion(
+            np.array(report.confusion),
+            [*names, detection.NO_DIGIT],
+            [*names, detection.MISSED],
+            title=f"{title}: accuracy {100 * report.accuracy:.2f}% on {report.digits:,} digits",
+        ),
+        "predictions": page_plots.sheet(pages[:PAGES_SHOWN], names, title=f"{title}: samples"),
+        "mistakes": page_plots.sheet(
+            wrong[:PAGES_SHOWN], names, title=f"{title}: with errors ({shown})"
+        )
+        if wrong
+        else None,
+    }
+    return _write({folder / f"{prefix}{name}.png": figure for name, figure in drawings.items()})
 
 
 def draw_results(
@@ -179,9 +249,10 @@ def _curves(runs: Sequence[Run], *, title: str | None = None, labels: Sequence[s
     names = labels or [run.folder.name for run in runs]
     if title is None:
         title = names[0] if len(runs) == 1 else f"{len(runs)} runs"
-    return learning_curves.curves(
-        [*zip(names, (run.read_metrics() for run in runs), strict=True)], title=title
-    )
+    tasks = {architectures.task_of(str(run.read_config().get("arch"))) for run in runs}
+    loss = _LOSSES[tasks.pop()] if len(tasks) == 1 else "loss"
+    metrics = (run.read_metrics() for run in runs)
+    return learning_curves.curves([*zip(names, metrics, strict=True)], title=title, loss=loss)
 
 
 def _write(drawings: Mapping[Path, "Figure | None"]) -> list[Path]:

@@ -1,22 +1,29 @@
-"""The `predict` command: classify the digits in pictures."""
+"""The `predict` command: classify the digits in pictures, or read the numbers in them."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnistctl.api import models
-from mnistctl.api.digit_finder import BATCH_SIZE, DecodedPicture, DigitFinder, FinderPool, PictureDigits
-from mnistctl.api.picture_requests import Request, label_in_name, list_requests
+from mnistctl.api import models, picture_requests
+from mnistctl.api.digit_finder import (
+    BATCH_SIZE,
+    DigitFinder,
+    FinderPool,
+    PictureDigits,
+)
+from mnistctl.api.picture_requests import Request
+from mnistctl.api.picture_results import Detection, PictureResult
 from mnistctl.errors import LostProcessError, UsageError
-from mnistctl.images.segment import Box, Digit
+from mnistctl.images.digit import Digit
 from mnistctl.models import formats
+from mnistctl.models.metadata import Metadata
 from mnistctl.models.predictor import (
     SEVERAL_DIGITS,
+    PagePredictor,
     Prediction,
     Predictor,
     are_digits,
@@ -24,78 +31,25 @@ from mnistctl.models.predictor import (
     predict_all,
 )
 from mnistctl.run import progress
-from mnistctl.types import Floats, Images, Result
+from mnistctl.settings.architectures import NUMBERS
 
-REJECTED = "?"  # stands for a rejected digit in the text of a picture
+if TYPE_CHECKING:
+    from mnistctl.pages.read import FoundDigit
 
-_MAX_KEPT_BATCH = 8  # pictures, if their decoded pixels are kept: up to 17 MB each
-
-
-@dataclass(frozen=True)
-class Detection(Result):
-    """One digit of a picture, and its prediction."""
-
-    box: Box  # left, top, width and height, in pixels of the upright picture
-    line: int  # index of the digit's line, from the top; only with --split
-    image: Images = field(repr=False)  # uint8 (28, 28), the model's input; not in the JSON
-    prediction: Prediction  # its fields are keys of their own
-    probabilities: Floats = field(
-        repr=False
-    )  # (classes,), in the order of the classes; not in the JSON
-
-    def to_json(self) -> dict[str, Any]:
-        """The box and the fields of the prediction."""
-        return {"box": list(self.box)} | self.prediction.to_json()
-
-
-@dataclass(frozen=True)
-class PictureResult(Result):
-    """The digits of one picture with their predictions, or the reason why it cannot be read."""
-
-    file: str  # the picture's path; "FILE#page=2" for a page of a TIFF or PDF; "-" for standard input
-    digits: tuple[Detection, ...] = ()  # in reading order; without --split, a single one
-    is_split: bool = False  # whether the picture was split into digits; not in the JSON
-    error: str | None = None  # why the picture cannot be read
-    truth: str | None = None  # the class in the file's or folder's name; only with --labels-from-names
-    place: Path = Path()  # the picture's path below the folder that all share; not in the JSON
-    decoded: DecodedPicture | None = field(default=None, repr=False)  # not in the JSON
-
-    @property
-    def prediction(self) -> Prediction | None:
-        """The prediction for the first digit; None: the picture has no digits."""
-        return self.digits[0].prediction if self.digits else None
-
-    @property
-    def text(self) -> str:
-        """The labels in reading order, a line of text for each line; ? for a rejected digit."""
-        lines: dict[int, str] = {}
-        for digit in self.digits:
-            label = REJECTED if digit.prediction.rejected else digit.prediction.label
-            lines[digit.line] = lines.get(digit.line, "") + label
-        return "\n".join(lines.values())
-
-    def to_json(self) -> dict[str, Any]:
-        """The file and the fields of its digit; with --split the text and all digits; or the error."""
-        values: dict[str, Any] = {"file": self.file}
-        if self.truth is not None:
-            values["truth"] = self.truth
-        if self.error is not None:
-            return values | {"error": self.error}
-        if self.is_split:
-            digits = [{"line": digit.line} | digit.to_json() for digit in self.digits]
-            return values | {"text": self.text, "digits": digits}
-        return values | self.digits[0].to_json()
+_MAX_SMALL_BATCH = 8  # pictures, if each result has up to 17 MB of pixels, or comes slowly
 
 
 def predict(
     pictures: str | Path | Sequence[str | Path],
     *,
     model: str | Path | None = None,
+    numbers: bool = False,
+    numbers_model: str | Path | None = None,
     top: int = 3,
     threshold: float | None = None,
     reject: bool = True,
-    split: bool = False,
     recursive: bool = False,
+    labels: Path | None = None,
     labels_from_names: bool = False,
     jobs: int = 1,
     arch: str | None = None,
@@ -104,41 +58,61 @@ def predict(
 
     Args:
         pictures: one or more of: a file, a folder, a pattern, or "-" for a picture on standard input.
-        model: see `models.find_model`.
+        model: the classifier of single digits; see `models.find_model`. With `numbers` it explains
+            digits, but does not read them.
+        numbers: whether to read whole numbers: every digit of each picture, line by line.
+        numbers_model: the detector that finds the digits of numbers; see `models.find_model`.
         top: the number of most likely classes in each prediction, 1 or more.
-        threshold: in [0, 1]: a digit whose `familiarity` is below it is rejected; None: the model's
-            own threshold.
+        threshold: in [0, 1]: a digit whose `familiarity` is below it is rejected; with `numbers`, what
+            is below it is not a digit. None: the model's own threshold.
         reject: whether digits can be rejected, because they are blank or have a low `familiarity`. A
             rejected digit still has its most likely classes.
-        split: whether to split a picture into several digits.
         recursive: whether to search a folder's sub-folders too.
-        labels_from_names: whether to take true labels from names; see `label_in_name`.
+        labels: a CSV file with true labels; see `picture_requests.read_labels`.
+        labels_from_names: whether to take true labels from names; see `picture_requests.label_in_name`
+            and, for `numbers`, `picture_requests.number_in_name`.
         jobs: number of processes that decode pictures. More than 1 pays for some hundred pictures. As
             always with `multiprocessing`, a script must then call this below `if __name__ ==
             "__main__"`.
         arch: FILE.py:CLASS, for a model of a custom architecture.
 
     Raises:
-        UsageError: `top` or `jobs` is below 1, `threshold` is not in [0, 1], or both `threshold` and
-            `reject=False` are given.
-        ModelError: the model is not found, or cannot be opened.
+        UsageError: `top` or `jobs` is below 1, `threshold` is not in [0, 1], or arguments exclude one
+            another.
+        DataError: `labels` cannot be read, or has a label that the model does not know.
+        ModelError: a model is not found, or cannot be opened.
         LostProcessError: a process that reads pictures has ended.
     """
-    predictor = open_model(model, top=top, threshold=threshold, reject=reject, split=split, arch=arch)
+    predictor = open_model(
+        model,
+        numbers=numbers,
+        numbers_model=numbers_model,
+        top=top,
+        threshold=threshold,
+        reject=reject,
+        arch=arch,
+    )
     if isinstance(pictures, str | Path):
         pictures = [pictures]
     return list(
-        predictor.read(pictures, recursive=recursive, labels_from_names=labels_from_names, jobs=jobs)
+        predictor.read(
+            pictures,
+            recursive=recursive,
+            labels=labels,
+            labels_from_names=labels_from_names,
+            jobs=jobs,
+        )
     )
 
 
 def open_model(
     model: str | Path | None = None,
     *,
+    numbers: bool = False,
+    numbers_model: str | Path | None = None,
     top: int = 3,
     threshold: float | None = None,
     reject: bool = True,
-    split: bool = False,
     arch: str | None = None,
 ) -> "PicturePredictor":
     """Open a model to classify pictures one by one. Arguments and errors are those of `predict`."""
@@ -148,31 +122,51 @@ def open_model(
         raise UsageError(f"--threshold {threshold}: expected a value between 0 and 1")
     if threshold is not None and not reject:
         raise UsageError("--threshold and --no-reject: choose one")
+    if numbers and not reject:
+        raise UsageError("--numbers and --no-reject: choose one; a lower --threshold finds more digits")
+    if numbers_model is not None and not numbers:
+        raise UsageError("--numbers-model needs --numbers")
     path = models.find_model(model, prefer=formats.ONNX)
-    predictor = models.open_predictor(path, arch=arch)
-    if threshold is None:
-        threshold = predictor.metadata.threshold
-    top = min(top, len(predictor.metadata.class_names))
-    return PicturePredictor(predictor, path, arch, top, threshold, reject, split)
+    detector_path = (
+        models.find_model(numbers_model, prefer=formats.ONNX, task=NUMBERS) if numbers else None
+    )
+    detector = models.open_page_predictor(detector_path) if detector_path else None
+    predictor = None if detector else models.open_predictor(path, arch=arch)
+    opened = PicturePredictor(predictor, path, arch, top, threshold, reject, detector, detector_path)
+    metadata = opened.metadata
+    return replace(
+        opened,
+        top=min(top, len(metadata.class_names)),
+        threshold=metadata.threshold if threshold is None else threshold,
+    )
 
 
 @dataclass(frozen=True)
 class PicturePredictor:
     """An open model that classifies pictures one by one. See `open_model`."""
 
-    predictor: Predictor
-    path: Path  # of the model
+    predictor: Predictor | None  # of single digits; None: there is a detector
+    path: Path  # of the model of single digits
     arch: str | None
     top: int
     threshold: float | None
     reject: bool
-    split: bool
+    detector: PagePredictor | None = None  # finds the digits of numbers; None: a picture is one digit
+    detector_path: Path | None = None
+
+    @property
+    def metadata(self) -> Metadata:
+        """The metadata of the open model."""
+        opened = self.detector or self.predictor
+        assert opened is not None  # noqa: S101 - for the type checker
+        return opened.metadata
 
     def read(
         self,
         pictures: Sequence[str | Path],
         *,
         recursive: bool = False,
+        labels: Path | None = None,
         labels_from_names: bool = False,
         keep_pictures: bool = False,
         jobs: int = 1,
@@ -183,31 +177,53 @@ class PicturePredictor:
         Args:
             pictures: see `predict`.
             recursive: see `predict`.
+            labels: see `predict`.
             labels_from_names: see `predict`.
             keep_pictures: whether each result keeps its decoded picture, up to 17 MB, for `annotate`.
             jobs: see `predict`.
             skip: files to leave out, as in `PictureResult.file`.
 
         Raises:
-            UsageError: `jobs` is below 1.
+            UsageError: `jobs` is below 1, or both `labels` and `labels_from_names` are given.
+            DataError: `labels` cannot be read, or has a label that the model does not know.
             MissingExtraError: the only picture needs an optional package.
             LostProcessError: a process that reads pictures has ended.
         """
         if jobs < 1:
             raise UsageError(f"--jobs {jobs}: expected 1 or more")
-        requests = list_requests(pictures, recursive=recursive, skip=skip)
-        finder = DigitFinder(self.predictor if self.split else None, self.threshold, keep_pictures)
-        model = self.path if self.split else None
-        pool = FinderPool(finder, jobs=min(jobs, len(requests) or 1), model=model, arch=self.arch)
-        return self._read(
-            requests,
-            pool,
-            max_batch=_MAX_KEPT_BATCH if keep_pictures else BATCH_SIZE,
-            labels_from_names=labels_from_names,
-        )
+        if labels is not None and labels_from_names:
+            raise UsageError("--labels and --labels-from-names: choose one")
+        find_label = self._label_finder(labels, labels_from_names=labels_from_names)
+        requests = picture_requests.list_requests(pictures, recursive=recursive, skip=skip)
+        finder = DigitFinder(self.detector, self.threshold, keep_pictures)
+        pool = FinderPool(finder, jobs=min(jobs, len(requests) or 1), detector_path=self.detector_path)
+        is_small = keep_pictures or self.detector is not None
+        max_batch = _MAX_SMALL_BATCH if is_small else BATCH_SIZE
+        return self._read(requests, pool, max_batch=max_batch, find_label=find_label)
+
+    def _label_finder(
+        self, labels: Path | None, *, labels_from_names: bool
+    ) -> Callable[[str], str | None]:
+        """A function that returns the true label of a file, or None."""
+        class_names = self.metadata.class_names
+        if labels is not None:
+            true_labels = picture_requests.read_labels(
+                labels, class_names, numbers=self.detector is not None
+            )
+            return true_labels.of
+        if not labels_from_names:
+            return lambda file: None
+        if self.detector is not None:
+            return lambda file: picture_requests.number_in_name(Path(file))
+        return lambda file: picture_requests.label_in_name(Path(file), class_names)
 
     def _read(
-        self, requests: Sequence[Request], pool: FinderPool, *, max_batch: int, labels_from_names: bool
+        self,
+        requests: Sequence[Request],
+        pool: FinderPool,
+        *,
+        max_batch: int,
+        find_label: Callable[[str], str | None],
     ) -> Iterator[PictureResult]:
         done, size = 0, 1
         with pool:
@@ -224,49 +240,59 @@ class PicturePredictor:
                 size = min(2 * size, max_batch)
                 # The next batch is decoded while the model classifies this one.
                 futures = pool.submit(requests[done : done + size])
-                yield from self._classify(batch, labels_from_names=labels_from_names)
+                for picture, digits in zip(batch, self._classify(batch), strict=True):
+                    yield PictureResult(
+                        picture.request.file,
+                        digits,
+                        has_numbers=self.detector is not None,
+                        error=picture.error,
+                        truth=find_label(picture.request.file),
+                        place=picture.request.place,
+                        decoded=picture.decoded,
+                    )
                 progress.current().advance("reading", done, len(requests))
 
-    def _classify(
-        self, pictures: Sequence[PictureDigits], *, labels_from_names: bool
-    ) -> Iterator[PictureResult]:
-        class_names = self.predictor.metadata.class_names
-        detections = self._detections([digit for picture in pictures for digit in picture.digits])
+    def _classify(self, pictures: Sequence[PictureDigits]) -> Iterator[tuple[Detection, ...]]:
+        """Yield the digits of each picture with their predictions."""
+        class_names = self.metadata.class_names
+        singles = self._detections([picture.single for picture in pictures if picture.single])
         for picture in pictures:
-            digits = tuple(islice(detections, len(picture.digits)))
+            if picture.single is None:
+                yield tuple(self._number_digit(digit) for digit in picture.numbers)
+                continue
+            digit = next(singles)
             if picture.are_several and are_digits(class_names):
-                digits = tuple(map(_suggest_split, digits))
-            file = picture.request.file
-            yield PictureResult(
-                file,
-                digits,
-                is_split=self.split,
-                error=picture.error,
-                truth=label_in_name(Path(file), class_names) if labels_from_names else None,
-                place=picture.request.place,
-                decoded=picture.decoded,
-            )
+                digit = _suggest_numbers(digit)
+            yield (digit,)
 
     def _detections(self, digits: Sequence[Digit]) -> Iterator[Detection]:
         if not digits:
             return
         stacked = np.stack([digit.image for digit in digits])
+        assert self.predictor is not None  # noqa: S101 - without a detector
         outputs = predict_all(self.predictor, stacked, batch_size=BATCH_SIZE)
         predictions = interpret(
             stacked,
             outputs,
-            self.predictor.metadata.class_names,
+            self.metadata.class_names,
             top=self.top,
             threshold=self.threshold,
             reject=self.reject,
         )
-        for (box, image, line), prediction, row in zip(
-            digits, predictions, outputs.probabilities, strict=True
-        ):
-            yield Detection(box, line, image, prediction, row)
+        for digit, prediction, row in zip(digits, predictions, outputs.probabilities, strict=True):
+            yield Detection(digit.box, 0, 0, digit.image, prediction, row)
+
+    def _number_digit(self, digit: "FoundDigit") -> Detection:
+        class_names = self.metadata.class_names
+        ranking = np.argsort(-digit.probabilities, kind="stable")[: self.top]
+        best = tuple((class_names[index], float(digit.probabilities[index])) for index in ranking)
+        prediction = Prediction(*best[0], best, float(digit.familiarity), None)
+        return Detection(
+            digit.box, digit.line, digit.word, digit.image, prediction, digit.probabilities
+        )
 
 
-def _suggest_split(digit: Detection) -> Detection:
+def _suggest_numbers(digit: Detection) -> Detection:
     """A rejected digit whose reason is that the picture shows several."""
     if not digit.prediction.rejected:
         return digit

@@ -19,7 +19,7 @@ from mnistctl.models import checkpoint
 from mnistctl.run import run_folder, tracking
 from mnistctl.run.epoch import Epoch
 from mnistctl.run.run_folder import Run
-from mnistctl.settings import train_settings
+from mnistctl.settings import architectures, train_settings
 from mnistctl.system import files, torchrun
 from mnistctl.types import Result
 
@@ -51,7 +51,7 @@ class TrainResult(Result):
     validation_accuracy: float | None  # in [0, 1]; None: no validation images
     chance_accuracy: (
         float | None
-    )  # of always predicting the most frequent class of the validation images
+    )  # of always predicting the most frequent class of the validation images; None for numbers
     plots: list[str]  # the files that were drawn
     processes: int  # that trained together
     threads: int  # of the CPU, per process
@@ -219,7 +219,7 @@ def _draw(session: Session, plots: bool | Path) -> list[Path]:
     """Draw the plots of a run that was trained, as the user asked."""
     if not plots:
         return []
-    predictor = models.open_predictor(session.run.model_path, arch=session.settings.arch)
+    predictor = plot.open_model(session.run.model_path, arch=session.settings.arch)
     folder = session.run.folder if plots is True else plots
     return plot.draw_run(session.run, predictor, session.validation, folder=folder)
 
@@ -232,6 +232,7 @@ def _result(
     from mnistctl.nn import devices, nets
 
     settings = session.settings
+    is_digit = architectures.task_of(settings.arch) == architectures.DIGIT
     metrics = checkpoint.load(session.run.model_path).metadata.metrics
     return TrainResult(
         run=str(session.run.folder),
@@ -251,7 +252,7 @@ def _result(
         validation_loss=best.validation_loss,
         calibrated_validation_loss=metrics.get("calibrated_validation_loss"),
         validation_accuracy=best.validation_accuracy,
-        chance_accuracy=session.validation.largest_share(),
+        chance_accuracy=session.validation.largest_share() if is_digit else None,
         plots=[str(path) for path in plot_files],
         processes=session.group.count,
         threads=torch.get_num_threads(),

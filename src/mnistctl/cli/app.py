@@ -85,7 +85,7 @@ _COMMANDS: dict[str, list[tuple[str, Callable[..., None], list[str]]]] = {
             [
                 "mnistctl predict --example",
                 "mnistctl predict digit.png",
-                "mnistctl predict number.jpg --split --annotate boxes.png",
+                "mnistctl predict number.jpg --numbers --annotate boxes.png",
                 "mnistctl predict photos/ --recursive --csv > answers.csv",
             ],
         ),

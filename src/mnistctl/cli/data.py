@@ -11,23 +11,37 @@ from rich.table import Table
 from rich.text import Text
 
 from mnistctl.cli import display, render, terminal_art
+from mnistctl.cli.completion import complete_recipes
 from mnistctl.cli.options import DataDirOption, DatasetArgument, JsonOption, QuietOption
+from mnistctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from mnistctl.api.data import DatasetSummary
+    from mnistctl.api.data import DatasetSummary, PagesSummary
 
 _MAX_CLASSES, _MAX_SAMPLES = 12, 5  # shown in a terminal; the plot has all classes
 
 
 def data(
     dataset: DatasetArgument = "mnist",
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Show the pages that this recipe for numbers composes of the dataset's images.",
+            show_default="the images themselves",
+            autocompletion=complete_recipes,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the pages, for --recipe.", show_default="0")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
             metavar="FILE",
-            help="File for the plot of samples: .png, .svg or .pdf.",
+            help="File for the plot of samples or pages: .png, .svg or .pdf.",
             show_default="no plot",
         ),
     ] = None,
@@ -38,6 +52,15 @@ def data(
     """Show samples, class counts and duplicates of a dataset."""
     import mnistctl
 
+    if recipe is not None:
+        with display.live(quiet=quiet):
+            pages = mnistctl.data_pages(
+                dataset, recipe, seed=seed or 0, output=output, data_dir=data_dir
+            )
+        render.show(pages, _render_pages, as_json=as_json)
+        return
+    if seed is not None:
+        raise UsageError("--seed: only for --recipe, which composes pages")
     with display.live(quiet=quiet):
         summary = mnistctl.data(dataset, output=output, data_dir=data_dir)
     render.show(summary, _render, as_json=as_json)
@@ -58,6 +81,25 @@ def _render(summary: "DatasetSummary") -> Iterator[RenderableType]:
     yield f"\ntest images that are also in train or validation: {summary.duplicates:,}"
     for plot in summary.plots:
         yield Text.assemble("plot: ", (plot, "bold"))
+
+
+def _render_pages(summary: "PagesSummary") -> Iterator[RenderableType]:
+    yield (
+        f"{summary.pages} pages of {summary.width}×{summary.height} pixels, composed of the training "
+        f"images of {summary.dataset} with seed {summary.seed}\n"
+    )
+    counts = render.table("digit", "on the pages")
+    for name, count in summary.digits.items():
+        counts.add_row(name, f"{count:,}")
+    counts.add_row("all", f"{sum(summary.digits.values()):,}", style="bold")
+    yield counts
+    yield f"\nmedian height of a digit: {summary.median_digit_height:.0f} pixels"
+    yield f"digits that are cut off by the edge: {summary.cut_off:,}"
+    yield f"pages without digits: {summary.empty_pages:,}"
+    for plot in summary.plots:
+        yield Text.assemble("plot: ", (plot, "bold"))
+    if not summary.plots:
+        yield "see some of them with: --output pages.png"
 
 
 def _samples(summary: "DatasetSummary", width: int) -> Table:

@@ -1,6 +1,6 @@
 """`mnistctl eval`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mnistctl.cli import display, render
+from mnistctl.cli import display, numbers_report, render
 from mnistctl.cli.completion import complete_splits
 from mnistctl.cli.options import (
     CustomClassOption,
@@ -79,8 +79,11 @@ def evaluate(
 
     Prints accuracy, calibration error, metrics per class and the confusion matrix. For several splits
     it prints one table of accuracy, loss, calibration error and rejected images.
+
+    A model for numbers is evaluated on 2,000 pages that are composed of the split's images.
     """
     import mnistctl
+    from mnistctl.evaluation.detection import NumbersReport  # NumPy and OpenCV, 0.1 s
 
     names = split.split(",")
     with display.live(quiet=quiet):
@@ -95,10 +98,14 @@ def evaluate(
             arch=arch,
             data_dir=data_dir,
         )
+    one: Callable[[Any], Iterator[RenderableType]] = _render
+    several: Callable[[Any], Iterator[RenderableType]] = _render_side_by_side
+    if isinstance(reports[0], NumbersReport):
+        one, several = numbers_report.render_report, numbers_report.render_side_by_side
     if len(names) == 1:
-        render.show(reports[0], _render, as_json=as_json)
+        render.show(reports[0], one, as_json=as_json)
     else:
-        render.show(reports, _render_side_by_side, as_json=as_json)
+        render.show(reports, several, as_json=as_json)
     for report in reports:
         report.check_min_accuracy(min_accuracy)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import RenderableType
 from rich.filesize import decimal
+from rich.table import Table
 
 from mnistctl.cli import display, render
 from mnistctl.cli.completion import complete_formats
@@ -32,6 +33,23 @@ _HEADINGS = (
     "other\npredictions",
     "other\nrejections",
 )
+_NUMBERS_HEADINGS = (
+    "\nformat",
+    "\nsize",
+    "digits\nfound",
+    "largest difference\nof scores",
+    "of boxes,\npixels",
+    "pages with\nother digits",
+)
+_NUMBERS_USAGE = (
+    "mnistctl predict numbers.png --numbers --numbers-model {path}",
+    "mnistctl eval {path}",
+)
+_NUMBERS_DIFFERENCES = {  # key of `PageParity` -> format
+    "max_score_difference": ".1e",
+    "max_box_difference": ".1e",
+    "disagreements": ",",
+}
 _DIFFERENCES = {  # key of `Parity` -> format
     "max_logit_difference": ".1e",
     "disagreements": ",",
@@ -106,19 +124,36 @@ def export(
 
 def _render(exported: "Sequence[ExportedModel]") -> Iterator[RenderableType]:
     parity = exported[0].parity
+    is_for_numbers = "digits" in parity
     batch_sizes = ", ".join(str(size) for size in parity["batch_sizes"])
+    pages = "pages composed of " if is_for_numbers else ""
     yield (
-        f"compared with PyTorch on {parity['images']:,} {parity['split']} images of "
+        f"compared with PyTorch on {parity['images']:,} {pages}{parity['split']} images of "
         f"{parity['dataset']}, in batches of {batch_sizes}:\n"
     )
+    yield _numbers_table(exported) if is_for_numbers else _table(exported)
+    yield render.NEXT
+    for model in exported:
+        usage = _NUMBERS_USAGE if is_for_numbers else formats.FORMATS[model.format].usage
+        for line in usage:
+            yield "  " + line.format(path=render.quoted(model.path), path_literal=repr(model.path))
+
+
+def _table(exported: "Sequence[ExportedModel]") -> Table:
     table = render.table(*_HEADINGS, left=(0,))
-    table.add_row("PyTorch", "", render.percent(parity["reference_accuracy"]))
+    table.add_row("PyTorch", "", render.percent(exported[0].parity["reference_accuracy"]))
     for model in exported:
         values = (f"{model.parity[name]:{spec}}" for name, spec in _DIFFERENCES.items())
         accuracy = render.percent(model.parity["exported_accuracy"])
         table.add_row(model.format, decimal(model.bytes), accuracy, *values)
-    yield table
-    yield render.NEXT
+    return table
+
+
+def _numbers_table(exported: "Sequence[ExportedModel]") -> Table:
+    table = render.table(*_NUMBERS_HEADINGS, left=(0,))
+    table.add_row("PyTorch", "", f"{exported[0].parity['digits']:,}")
     for model in exported:
-        for line in formats.FORMATS[model.format].usage:
-            yield "  " + line.format(path=render.quoted(model.path), path_literal=repr(model.path))
+        values = (f"{model.parity[name]:{spec}}" for name, spec in _NUMBERS_DIFFERENCES.items())
+        digits = f"{model.parity['exported_digits']:,}"
+        table.add_row(model.format, decimal(model.bytes), digits, *values)
+    return table

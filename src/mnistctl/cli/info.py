@@ -13,10 +13,13 @@ from mnistctl.cli import display, render
 from mnistctl.cli.options import JsonOption, ModelArgument, QuietOption
 from mnistctl.errors import UsageError
 from mnistctl.models import formats
+from mnistctl.settings.architectures import DIGIT, NUMBERS
 
 if TYPE_CHECKING:
     from mnistctl.api.info import ModelInfo
     from mnistctl.models.metadata import Metadata
+
+_TASKS = {DIGIT: "classify images of single digits", NUMBERS: "find the digits of numbers on pages"}
 
 
 def info(
@@ -43,20 +46,22 @@ def _render_card(info: "ModelInfo") -> Iterator[RenderableType]:
 
 def _render(info: "ModelInfo") -> Iterator[RenderableType]:
     metadata = info.metadata
+    is_for_numbers = metadata.task == NUMBERS
     inputs = formats.INPUTS[metadata.export.get("input", formats.UINT8)]
-    outputs = (f"{name}: {kind}" for name, kind in info.signature.items() if name != "images")
+    input_name, *outputs = info.signature
     versions = ", ".join(f"{name} {version}" for name, version in metadata.versions.items())
     rows = {
         "file": f"{info.model} ({info.format}, {decimal(info.bytes)})",
+        "task": _TASKS.get(metadata.task, metadata.task),
         "architecture": f"{_architecture(metadata)}; {_parameters(metadata)}",
         "trained on": f"{metadata.dataset['name']} (SHA-256 {metadata.dataset['sha256'][:12]}…)",
         "classes": ", ".join(metadata.class_names),
         "metrics": ", ".join(_metrics(metadata.metrics)),
-        "calibration": _calibration(metadata),
+        "calibration": _numbers_calibration(metadata) if is_for_numbers else _calibration(metadata),
         "created": f"{metadata.created} with {versions}",
         "git commit": metadata.git_commit or "–",
-        "input": f"images: {', '.join(inputs)}",
-        "outputs": ", ".join(outputs),
+        "input": f"{input_name}: {', '.join(formats.PAGES if is_for_numbers else inputs)}",
+        "outputs": ", ".join(f"{name}: {info.signature[name]}" for name in outputs),
     }
     if metadata.export:
         rows["export"] = ", ".join(_export(metadata.export))
@@ -91,6 +96,15 @@ def _calibration(metadata: "Metadata") -> str:
     )
 
 
+def _numbers_calibration(metadata: "Metadata") -> str:
+    if metadata.threshold is None:
+        return f"none ({metadata.not_calibrated})"
+    return (
+        f"temperature {metadata.temperature:.4g}; ignores digits with a score below "
+        f"{metadata.threshold:.4g}; fitted on {metadata.calibration_images:,} validation pages"
+    )
+
+
 def _metrics(metrics: dict[str, Any]) -> Iterator[str]:
     for name, value in metrics.items():
         if value is not None and name.endswith(("_accuracy", "_loss", "_seconds")):
@@ -105,7 +119,9 @@ def _export(export: dict[str, Any]) -> Iterator[str]:
     parity = export.get("parity")
     if parity:
         yield f"graph SHA-256 {export.get('graph_sha256', '–')[:12]}…"
+        is_for_numbers = "digits" in parity
+        inputs, answers = ("pages of ", "pages") if is_for_numbers else ("", "predictions")
         yield (
-            f"verified against PyTorch on {parity['images']:,} {parity['split']} images of "
-            f"{parity['dataset']}: {parity['disagreements']} predictions differ"
+            f"verified against PyTorch on {parity['images']:,} {inputs}{parity['split']} images of "
+            f"{parity['dataset']}: {parity['disagreements']} {answers} differ"
         )

@@ -4,14 +4,13 @@ import contextlib
 import logging
 import os
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from mnistctl.cli import display, predict_output, render
+from mnistctl.cli import display, predict_output
+from mnistctl.cli.completion import complete_models
 from mnistctl.cli.options import (
     CustomClassOption,
     JsonOption,
@@ -19,14 +18,10 @@ from mnistctl.cli.options import (
     QuietOption,
     share_option,
 )
-from mnistctl.errors import PictureError, UsageError
-
-if TYPE_CHECKING:
-    from mnistctl.api.predict import PictureResult
+from mnistctl.cli.predict_summary import Summary
+from mnistctl.errors import UsageError
 
 _log = logging.getLogger(__name__)
-
-_REJECTED = "rejected"  # the column of pictures without an answer
 
 
 def predict(
@@ -39,13 +34,20 @@ def predict(
         ),
     ] = None,
     model: ModelOption = None,
-    split: Annotated[
+    numbers: Annotated[
         bool,
-        typer.Option(
-            "--split",
-            help="Detect all digits in each picture and read them as numbers, line by line.",
-        ),
+        typer.Option("--numbers", help="Read whole numbers: every digit of the picture, line by line."),
     ] = False,
+    numbers_model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Model that finds the digits, for --numbers: a file, a run folder, the name of a run, "
+            "or 'bundled-numbers'.",
+            autocompletion=complete_models,
+            show_default="the newest run for numbers, or bundled-numbers",
+        ),
+    ] = None,
     top: Annotated[
         int,
         typer.Option(metavar="N", help="Number of most probable classes to show, 1 or more."),
@@ -55,7 +57,8 @@ def predict(
         share_option(
             "--threshold",
             metavar="VALUE",
-            help="Reject pictures with a familiarity below this. From 0 to 1.",
+            help="Reject pictures with a familiarity below this; with --numbers, ignore digits "
+            "below it. From 0 to 1.",
             show_default="the model's",
         ),
     ] = None,
@@ -94,12 +97,20 @@ def predict(
             metavar="FILE", help="File with names of pictures, one per line; - for standard input."
         ),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="CSV file with the true labels of pictures, in the columns file and label. Report the "
+            "accuracy. Paths are relative to the CSV file.",
+        ),
+    ] = None,
     labels_from_names: Annotated[
         bool,
         typer.Option(
             "--labels-from-names",
-            help="Take true labels from file or folder names (3/photo.png, 3_a.png, a-3.png) and "
-            "report the accuracy.",
+            help="Take true labels from file or folder names (3/photo.png, 3_a.png, a-3.png; with "
+            "--numbers 1984_a.png, a-1984.png) and report the accuracy.",
         ),
     ] = False,
     jobs: Annotated[
@@ -138,7 +149,8 @@ def predict(
     names = [*(pictures or []), *(picture_requests.read_names(from_file) if from_file else [])]
     if not (names or example):
         raise UsageError("no pictures: name some, or try 'mnistctl predict --example'")
-    summary = _Summary()
+    summary = Summary()
+    is_scored = labels_from_names or labels is not None
     # Results on a terminal show the progress themselves, and a bar would break their lines.
     with display.live(quiet=quiet, bars=not sys.stdout.isatty()):
         if example:
@@ -146,11 +158,18 @@ def predict(
             _log.info(f"the example picture is {picture_requests.EXAMPLE}")
         finished = _read_finished(skip_done, as_jsonl=as_jsonl) if skip_done else set()
         predictor = mnistctl.open_model(
-            model, top=top, threshold=threshold, reject=not no_reject, split=split, arch=arch
+            model,
+            numbers=numbers,
+            numbers_model=numbers_model,
+            top=top,
+            threshold=threshold,
+            reject=not no_reject,
+            arch=arch,
         )
         results = predictor.read(
             names,
             recursive=recursive,
+            labels=labels,
             labels_from_names=labels_from_names,
             keep_pictures=annotate is not None or explain is not None,
             jobs=jobs,
@@ -163,18 +182,19 @@ def predict(
         elif as_jsonl:
             predict_output.write_json_lines(results)
         elif as_csv:
-            predict_output.write_csv(
-                results, top=predictor.top, split=split, with_truth=labels_from_names
-            )
+            predict_output.write_csv(results, top=predictor.top, numbers=numbers, with_truth=is_scored)
         else:
             predict_output.write_text(results, preview=preview)
             if explain is None and summary.rejected:
                 _log.info(
                     "--explain why.png shows why a picture was rejected, --explain why/ for several"
                 )
-    if labels_from_names:
-        class_names = predictor.predictor.metadata.class_names
-        summary.show_accuracy(class_names, only_line=as_json or as_jsonl or as_csv)
+    if is_scored:
+        only_line = as_json or as_jsonl or as_csv
+        if numbers:
+            summary.show_number_scores(only_line=only_line)
+        else:
+            summary.show_accuracy(predictor.metadata.class_names, only_line=only_line)
     summary.require()
 
 
@@ -190,68 +210,3 @@ def _read_finished(file: Path, *, as_jsonl: bool) -> set[str]:
                 raise UsageError(f"--skip-done {file}: the results are appended to it, so use --jsonl")
             os.truncate(file, finished.complete_bytes)
     return finished.files
-
-
-class _Summary:
-    """Counts of pictures, errors and answers."""
-
-    def __init__(self) -> None:
-        self._pictures = 0
-        self._errors = 0
-        self._without_label = 0
-        self.rejected = 0
-        self._answers: Counter[tuple[str, str]] = Counter()  # (true label, answer)
-
-    def count(self, results: "Iterable[PictureResult]") -> "Iterator[PictureResult]":
-        """Yield results as they come, count them, and print their errors."""
-        for result in results:
-            self._pictures += 1
-            if result.error is not None:
-                self._errors += 1
-                render.show_error(result.error)
-            prediction = result.prediction
-            has_answer = prediction is not None and not prediction.rejected
-            self.rejected += any(digit.prediction.rejected for digit in result.digits)
-            if result.truth is None:
-                self._without_label += 1
-            else:
-                self._answers[result.truth, result.text if has_answer else _REJECTED] += 1
-            yield result
-
-    def show_accuracy(self, class_names: Sequence[str], *, only_line: bool) -> None:
-        """Print the accuracy and the confusion matrix.
-
-        Args:
-            class_names: of the model.
-            only_line: print the accuracy alone, on stderr, because stdout has the results.
-        """
-        total = self._answers.total()
-        right = sum(count for (truth, answer), count in self._answers.items() if truth == answer)
-        line = f"accuracy {render.percent(right / total if total else None)} on {total:,} pictures"
-        if self._without_label:
-            line += f"; {self._without_label:,} without a label in the name could not be scored"
-        if only_line:
-            render.console(stderr=True).print(line)
-            return
-        answers = [*class_names, *sorted({answer for _, answer in self._answers} - set(class_names))]
-        table = render.table("true \\ predicted", *answers)
-        for truth in class_names:
-            counts = [self._answers[truth, answer] for answer in answers]
-            if any(counts):
-                cells = [
-                    render.bold(count) if answer == truth else str(count or "·")
-                    for answer, count in zip(answers, counts, strict=True)
-                ]
-                table.add_row(truth, *cells)
-        render.show_text([f"\n{line}\n", table])
-
-    def require(self) -> None:
-        """Fail if a picture has an error.
-
-        Raises:
-            PictureError: one of several pictures has; the error of a single picture is printed already.
-        """
-        if self._errors and self._pictures > 1:
-            raise PictureError(f"{self._errors} of {self._pictures} pictures could not be read")
-        if self._errors:
-            raise typer.Exit(PictureError.exit_code)

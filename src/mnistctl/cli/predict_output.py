@@ -13,9 +13,10 @@ from mnistctl.cli import render, terminal_art
 from mnistctl.errors import printable
 
 if TYPE_CHECKING:
-    from mnistctl.api.predict import Detection, PictureResult
+    from mnistctl.api.picture_results import Detection, PictureResult
     from mnistctl.models.predictor import Prediction
 
+_NO_DIGITS = "no digits"
 _FILE_WIDTH = 40  # columns for the file name; a longer name moves the rest to the right
 
 
@@ -34,16 +35,16 @@ def write_json_lines(results: "Iterable[PictureResult]") -> None:
         print(json.dumps(result.to_json(), ensure_ascii=False), flush=True)
 
 
-def write_csv(results: "Iterable[PictureResult]", *, top: int, split: bool, with_truth: bool) -> None:
+def write_csv(results: "Iterable[PictureResult]", *, top: int, numbers: bool, with_truth: bool) -> None:
     """Print CSV: one row per digit, or per picture without digits.
 
     Args:
         results: of the pictures.
         top: number of pairs of columns for labels and probabilities.
-        split: whether there are columns for the place of a digit in its picture.
+        numbers: whether there are columns for the text of a digit's line, and for its place.
         with_truth: whether there is a column for the true label.
     """
-    places = ["line", "left", "top", "width", "height"] if split else []
+    places = ["text", "line", "word", "left", "top", "width", "height"] if numbers else []
     ranks = ["", *(f"_{rank}" for rank in range(2, top + 1))]
     answers = [name + rank for rank in ranks for name in ("label", "probability")]
     truth = ["truth"] if with_truth else []
@@ -58,22 +59,24 @@ def write_csv(results: "Iterable[PictureResult]", *, top: int, split: bool, with
         # Only a terminal acts on control characters.
         file = printable(result.file) if sys.stdout.isatty() else result.file
         row = {"file": file, "error": result.error, "truth": result.truth}
-        for digit in result.digits:
-            prediction = digit.prediction
-            cells = [cell for answer in prediction.top for cell in answer]
-            writer.writerow(
-                row
-                | dict(zip(places, [digit.line, *digit.box], strict=False))
-                | dict(zip(answers, cells, strict=False))
-                | {"familiarity": prediction.familiarity, "reason": prediction.reason}
-            )
+        for line in result.lines:
+            for digit in line.digits:
+                prediction = digit.prediction
+                place = [line.text, digit.line, digit.word, *digit.box]
+                cells = [cell for answer in prediction.top for cell in answer]
+                writer.writerow(
+                    row
+                    | dict(zip(places, place, strict=False))
+                    | dict(zip(answers, cells, strict=False))
+                    | {"familiarity": prediction.familiarity, "reason": prediction.reason}
+                )
         if not result.digits:
-            writer.writerow(row | {"reason": "" if result.error else "blank"})
+            writer.writerow(row | {"reason": "" if result.error else _NO_DIGITS})
         sys.stdout.flush()
 
 
 def write_text(results: "Iterable[PictureResult]", *, preview: bool) -> None:
-    """Print one line per picture, or per digit of a picture that was split.
+    """Print one line per picture; for numbers, one per line of digits and one per digit.
 
     Args:
         results: of the pictures; those with an error are skipped.
@@ -86,7 +89,7 @@ def write_text(results: "Iterable[PictureResult]", *, preview: bool) -> None:
         if preview:
             for digit in result.digits:
                 render.show_text([f"{printable(result.file)}\n{terminal_art.block_art(digit.image)}"])
-        if result.is_split:
+        if result.has_numbers:
             render.show_text(_number_lines(result))
             continue
         if not has_heading:
@@ -120,13 +123,19 @@ def _rejection(prediction: "Prediction") -> str:
 
 
 def _number_lines(result: "PictureResult") -> Iterator[Text]:
-    """The number, then a line for each digit."""
-    number = result.text.replace("\n", " / ") or "blank"
-    yield Text.assemble(printable(result.file), "  ", (number, "bold"))
-    for digit in result.digits:
-        prediction, box = digit.prediction, digit.box
-        place = f"{box.width}×{box.height} at {box.left}, {box.top}"
-        answer = f"{prediction.label}  {render.percent(prediction.probability)}"
-        if prediction.rejected:
-            answer = f"?  {_rejection(prediction)}"
-        yield Text(f"  {answer:<12} {place}", style="" if prediction.rejected else "dim")
+    """Each line of digits with its probability, followed by its digits."""
+    file = printable(result.file)
+    if not result.digits:
+        yield Text.assemble(file, "  ", (_NO_DIGITS, "bold"))
+    for number, line in enumerate(result.lines, 1):
+        place = f"  line {number}" if len(result.lines) > 1 else ""
+        probability = render.percent(line.probability)
+        yield Text.assemble(file, place, "  ", (line.text, "bold"), f"  {probability}")
+        for digit in line.digits:
+            prediction, box = digit.prediction, digit.box
+            yield Text(
+                f"  {prediction.label}  {render.percent(prediction.probability):>7}  "
+                f"familiarity {prediction.familiarity:.2f}  "
+                f"{box.width}×{box.height} at {box.left}, {box.top}",
+                style="dim",
+            )

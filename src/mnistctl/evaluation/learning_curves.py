@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+CROSS_ENTROPY = "loss (cross-entropy, nats)"
 _MAX_MARKERS = 20  # of a curve
 _MARKERS = "os^Dv"
 _STYLES: dict[str, dict[str, Any]] = {
@@ -18,7 +19,9 @@ _STYLES: dict[str, dict[str, Any]] = {
 }
 
 
-def curves(runs: Sequence[tuple[str, Sequence[Epoch]]], *, title: str) -> "Figure":
+def curves(
+    runs: Sequence[tuple[str, Sequence[Epoch]]], *, title: str, loss: str = CROSS_ENTROPY
+) -> "Figure":
     """Loss and accuracy per epoch, of train and of validation, for one run or several.
 
     A single run has a colour for train and one for validation; of several runs each has its colour.
@@ -26,6 +29,7 @@ def curves(runs: Sequence[tuple[str, Sequence[Epoch]]], *, title: str) -> "Figur
     Args:
         runs: name and epochs of each run, at least one of each.
         title: of the plot.
+        loss: what the losses are.
     """
     figure = new_figure(10, 4.4, title)
     panels = figure.subplots(1, 2)
@@ -47,7 +51,7 @@ def curves(runs: Sequence[tuple[str, Sequence[Epoch]]], *, title: str) -> "Figur
     if len(runs) > 1:
         handles += _grey_lines()
         labels += _STYLES
-    _label_curves(panels, [epoch.epoch for _, epochs in runs for epoch in epochs])
+    _label_curves(panels, [epoch.epoch for _, epochs in runs for epoch in epochs], loss=loss)
     figure.legend(
         handles,
         labels,
@@ -73,10 +77,10 @@ def _plot_epochs(
     return lines
 
 
-def _label_curves(panels: Sequence["Axes"], epochs: Sequence[int]) -> None:
+def _label_curves(panels: Sequence["Axes"], epochs: Sequence[int], *, loss: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    for axes, label in zip(panels, ("loss (cross-entropy, nats)", "accuracy (%)"), strict=True):
+    for axes, label in zip(panels, (loss, "accuracy (%)"), strict=True):
         axes.set_xlabel("epoch", fontsize=FONT_SIZE)
         axes.set_ylabel(label, fontsize=FONT_SIZE)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mnistctl.evaluation import figures
 from mnistctl.images.decode import Grey, Picture
-from mnistctl.images.segment import Box
+from mnistctl.images.digit import Box
 from mnistctl.models.predictor import Prediction
 from mnistctl.types import Floats, Images
 
@@ -94,6 +94,7 @@ def draw_explanation(
     class_names: Sequence[str],
     threshold: float | None,
     saliency: Callable[[Images], Floats] | None,
+    saliency_note: str,
     title: str,
     suffix: str,
 ) -> bytes:
@@ -107,6 +108,7 @@ def draw_explanation(
         threshold: digits with a lower familiarity are rejected; None: none is.
         saliency: returns how much each pixel of images mattered, float32 (N, 28, 28) in [0, 1]; None:
             not shown.
+        saliency_note: below the saliency.
         title: of the plot.
         suffix: of the file: .png, .svg or .pdf.
     """
@@ -126,7 +128,7 @@ def draw_explanation(
         figures.show_ink(axes[2], digit.image)
         axes[2].set_title("model input")
         if maps is not None:
-            _show_saliency(axes[3], digit.image, maps[number])
+            _show_saliency(axes[3], digit.image, maps[number], saliency_note)
         _plot_probabilities(axes[-1], digit, class_names, threshold)
     if not rows:
         _show_picture(grid[0], _as_rgb(picture), ink, np.s_[:, :])
@@ -164,11 +166,11 @@ def _show_picture(
         axes[1].imshow(ink[part], cmap="gray_r", vmin=0, vmax=1)
 
 
-def _show_saliency(axes: "Axes", image: Images, saliency: Floats) -> None:
+def _show_saliency(axes: "Axes", image: Images, saliency: Floats, note: str) -> None:
     figures.show_ink(axes, image // 3)
     axes.imshow(saliency, cmap="Oranges", alpha=(saliency / max(saliency.max(), 1e-9)) ** 0.7)
     axes.set_title("saliency")
-    axes.set_xlabel("orange: pixels that\nmattered for the answer")
+    axes.set_xlabel(note)
 
 
 def _plot_probabilities(

@@ -47,12 +47,19 @@ def samples(images: Sequence[tuple[str, Images]], *, title: str) -> "Figure":
     return figure
 
 
-def confusion(counts: Counts, class_names: Sequence[str], *, title: str) -> "Figure":
+def confusion(
+    counts: Counts,
+    class_names: Sequence[str],
+    predicted_names: Sequence[str] | None = None,
+    *,
+    title: str,
+) -> "Figure":
     """A confusion matrix: each cell has the number of images and its share of the true class.
 
     Args:
         counts: (C, C), rows are the true class, columns the predicted class.
-        class_names: C names.
+        class_names: C names, of the rows.
+        predicted_names: C names, of the columns; None: those of the rows.
         title: of the plot.
     """
     classes = len(class_names)
@@ -75,11 +82,12 @@ def confusion(counts: Counts, class_names: Sequence[str], *, title: str) -> "Fig
             fontsize=FONT_SIZE - 2,
             color="white" if norm(shares[row, column]) > 0.55 else "black",
         )
-    names = [short(name) for name in class_names]
-    is_long = max(map(len, names)) > 3
+    rows = [short(name) for name in class_names]
+    columns = [short(name) for name in predicted_names or class_names]
+    is_long = sum(len(name) > 3 for name in columns) > 1
     rotation, alignment = (45, "right") if is_long else (0, "center")
-    axes.set_xticks(range(classes), names, parse_math=False, rotation=rotation, ha=alignment)
-    axes.set_yticks(range(classes), names, parse_math=False)
+    axes.set_xticks(range(classes), columns, parse_math=False, rotation=rotation, ha=alignment)
+    axes.set_yticks(range(classes), rows, parse_math=False)
     axes.tick_params(labelsize=FONT_SIZE)
     axes.set_xlabel("predicted label", fontsize=FONT_SIZE)
     axes.set_ylabel("true label", fontsize=FONT_SIZE)

@@ -4,9 +4,10 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import onnx
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from mnistctl.errors import InterruptedRunError
 from mnistctl.models import formats
+from mnistctl.models.metadata import Metadata
 from mnistctl.models.onnx_predictor import INPUT_NAME
 from mnistctl.models.predictor import Outputs
 from mnistctl.nn.classifier import Classifier, Ensemble
@@ -81,15 +83,50 @@ def to_onnx(source: Source, classifier: Classifier | Ensemble) -> onnx.ModelProt
         classifier: that of the source, or a copy in another precision.
     """
     module, example = with_input(classifier, source.input_kind)
+    return trace(
+        module,
+        example,
+        input_name=INPUT_NAME,
+        output_names=Outputs._fields,
+        free_sizes={0: torch.export.Dim("batch")},
+        opset=source.opset,
+        metadata=source.predictor.metadata,
+        input_text=formats.INPUTS[source.input_kind],
+    )
+
+
+def trace(
+    module: nn.Module,
+    example: Tensor,
+    *,
+    input_name: str,
+    output_names: Sequence[str],
+    free_sizes: Mapping[int, Any],
+    opset: int,
+    metadata: Metadata,
+    input_text: tuple[str, str],
+) -> onnx.ModelProto:
+    """Export a module with one input as an ONNX model that contains all its data.
+
+    Args:
+        module: in evaluation mode.
+        example: of its input.
+        input_name: of the graph.
+        output_names: of the graph.
+        free_sizes: axis of the input -> the `torch.export.Dim` of its size.
+        opset: one of `formats.IR_VERSIONS`.
+        metadata: of the model.
+        input_text: the input's type and shape, and what its values mean.
+    """
     # Otherwise Ctrl-C during the export would be reported as an error of the exporter.
     with signals.deferred() as interrupt, silenced():
         program = torch.onnx.export(
             module,
             (example,),
-            input_names=[INPUT_NAME],
-            output_names=Outputs._fields,
-            dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
-            opset_version=source.opset,
+            input_names=[input_name],
+            output_names=output_names,
+            dynamic_shapes=(dict(free_sizes),),
+            opset_version=opset,
             dynamo=True,
             external_data=False,
             verbose=False,
@@ -98,10 +135,10 @@ def to_onnx(source: Source, classifier: Classifier | Ensemble) -> onnx.ModelProt
         raise InterruptedRunError("interrupted", exit_code=interrupt.exit_code)
     assert program is not None  # noqa: S101 - the exporter returns a program when no path is given
     model = program.model_proto
-    model.ir_version = formats.IR_VERSIONS[source.opset]
+    model.ir_version = formats.IR_VERSIONS[opset]
     model.producer_name = "mnistctl"
-    model.producer_version = source.predictor.metadata.versions.get("mnistctl", "")
-    model.doc_string = f"{INPUT_NAME}: {', '.join(formats.INPUTS[source.input_kind])}"
+    model.producer_version = metadata.versions.get("mnistctl", "")
+    model.doc_string = f"{input_name}: {', '.join(input_text)}"
     return cleaned(model)
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import onnx
 
 from mnistctl.exports.graph import Source
+from mnistctl.exports.page_graph import PageSource
 from mnistctl.models.metadata import KEY, Metadata
+from mnistctl.models.onnx_page_predictor import OnnxPagePredictor
 from mnistctl.models.onnx_predictor import OnnxPredictor
 
 
@@ -31,6 +33,28 @@ class OnnxFile:
         return OnnxPredictor(path)
 
 
-def build(source: Source) -> OnnxFile:
+class OnnxPageFile:
+    """An ONNX file of a model for numbers; see `exports.Export`."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._file = OnnxFile(model)
+
+    @property
+    def details(self) -> dict[str, int]:
+        """See `exports.Export`."""
+        return self._file.details
+
+    def save(self, path: Path, metadata: Metadata) -> None:
+        """See `exports.Export`."""
+        self._file.save(path, metadata)
+
+    def open(self, path: Path) -> OnnxPagePredictor:
+        """See `exports.Export`."""
+        return OnnxPagePredictor(path)
+
+
+def build(source: Source | PageSource) -> OnnxFile | OnnxPageFile:
     """Build the export."""
+    if isinstance(source, PageSource):
+        return OnnxPageFile(source.graph)
     return OnnxFile(source.graph)

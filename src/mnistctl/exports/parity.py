@@ -1,8 +1,8 @@
 """Parity: whether an exported model gives the same outputs as the PyTorch model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -46,17 +46,11 @@ class Parity:
     @property
     def holds(self) -> bool:
         """Whether every value is finite and no limit is exceeded."""
-        return self.is_finite and not self._exceeded()
-
-    def _exceeded(self) -> list[str]:
-        return [name for name, limit in self.limits.items() if not getattr(self, name) <= limit]
+        return self.is_finite and not exceeded(self, self.limits)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, and whether parity holds. Infinity and NaN become strings."""
-        values = {
-            name: str(value) if isinstance(value, float) and not np.isfinite(value) else value
-            for name, value in asdict(self).items()
-        }
+        values = plain(asdict(self))
         return values | {"batch_sizes": list(self.batch_sizes), "holds": self.holds}
 
     def require(self, path: str) -> None:
@@ -65,19 +59,44 @@ class Parity:
         Raises:
             CheckFailedError: it does not.
         """
-        if self.holds:
-            return
-        reasons = [
-            f"{name.replace('_', ' ')} {getattr(self, name):.2g} "
-            f"(at most {self.limits[name]:.2g} is allowed)"
-            for name in self._exceeded()
-        ]
-        if not self.is_finite:
-            reasons.append("values that are not finite")
-        raise CheckFailedError(
-            f"{path}: not written: on {self.images:,} images, compared with PyTorch: "
-            f"{', '.join(reasons)}"
-        )
+        if not self.holds:
+            fail(self, self.limits, path=path, inputs=f"{self.images:,} images")
+
+
+def exceeded(result: Any, limits: Mapping[str, float]) -> list[str]:
+    """The metrics of a comparison that are above their limit."""
+    return [name for name, limit in limits.items() if not getattr(result, name) <= limit]
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same values, with text in place of infinity and NaN."""
+    return {
+        name: str(value) if isinstance(value, float) and not np.isfinite(value) else value
+        for name, value in values.items()
+    }
+
+
+def fail(result: Any, limits: Mapping[str, float], *, path: str, inputs: str) -> NoReturn:
+    """Report a comparison that does not hold.
+
+    Args:
+        result: of the comparison.
+        limits: metric -> the largest value allowed.
+        path: of the export.
+        inputs: what both models were run on.
+
+    Raises:
+        CheckFailedError: always.
+    """
+    reasons = [
+        f"{name.replace('_', ' ')} {getattr(result, name):.2g} (at most {limits[name]:.2g} is allowed)"
+        for name in exceeded(result, limits)
+    ]
+    if not result.is_finite:
+        reasons.append("values that are not finite")
+    raise CheckFailedError(
+        f"{path}: not written: on {inputs}, compared with PyTorch: {', '.join(reasons)}"
+    )
 
 
 def compare(
@@ -95,21 +114,20 @@ def compare(
     exported_accuracy = min(
         float((outputs.logits.argmax(axis=1) == split.labels).mean()) for outputs in actual
     )
-    logit_differences = [_difference(outputs.logits, expected.logits) for outputs in actual]
+    logit_differences = [difference(outputs.logits, expected.logits) for outputs in actual]
     return Parity(
         dataset=split.dataset,
         split=split.name,
         images=len(split.images),
         batch_sizes=BATCH_SIZES,
         limits=_limits(kind, tolerance=tolerance, images=len(split.images)),
-        max_logit_difference=max(float(difference.max()) for difference in logit_differences),
-        mean_logit_difference=max(float(difference.mean()) for difference in logit_differences),
+        max_logit_difference=max(float(values.max()) for values in logit_differences),
+        mean_logit_difference=max(float(values.mean()) for values in logit_differences),
         max_probability_difference=max(
-            float(_difference(outputs.probabilities, expected.probabilities).max())
-            for outputs in actual
+            float(difference(outputs.probabilities, expected.probabilities).max()) for outputs in actual
         ),
         max_familiarity_difference=max(
-            float(_difference(outputs.familiarity, expected.familiarity).max()) for outputs in actual
+            float(difference(outputs.familiarity, expected.familiarity).max()) for outputs in actual
         ),
         argmax_agreement=float(1 - has_other_label.mean()),
         disagreements=int(has_other_label.sum()),
@@ -150,7 +168,7 @@ def _rejections_changed(expected: Outputs, actual: Sequence[Outputs], threshold:
     return max(int(((item.familiarity < threshold) != is_rejected).sum()) for item in actual)
 
 
-def _difference(actual: Floats, expected: Floats) -> npt.NDArray[np.float64]:
+def difference(actual: Floats, expected: Floats) -> npt.NDArray[np.float64]:
     """Absolute differences; infinite where a value is not finite."""
-    difference = np.abs(actual.astype(np.float64) - expected)
-    return np.nan_to_num(difference, nan=np.inf, posinf=np.inf)
+    absolute = np.abs(actual.astype(np.float64) - expected)
+    return np.nan_to_num(absolute, nan=np.inf, posinf=np.inf)

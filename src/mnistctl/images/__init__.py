@@ -1,13 +1,12 @@
 """Convert pictures to the 28×28 images that models take. Every command uses this conversion."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-from mnistctl.images import center, decode, segment
+from mnistctl.images import center, decode
 from mnistctl.images.decode import Grey, Picture
+from mnistctl.images.digit import Box, Digit, box_of
 from mnistctl.images.find import find_files as find_files
 from mnistctl.images.find import list_pictures as list_pictures
-from mnistctl.images.segment import Box, Digit, Scores
 from mnistctl.types import Images
 
 
@@ -38,20 +37,5 @@ def find_ink(picture: Picture, *, name: str) -> Grey:
 
 def find_digit(picture: Picture, ink: Grey) -> Digit:
     """All the ink of a picture as one digit. Its box is in the pixels of the file."""
-    return Digit(_in_file_pixels(segment.box_of(ink), picture), center.fit(ink), 0)
-
-
-def find_digits(picture: Picture, ink: Grey, *, score: Callable[[Images], Scores]) -> list[Digit]:
-    """The digits of a picture in reading order. Their boxes are in the pixels of the file.
-
-    Args:
-        picture: the decoded picture.
-        ink: its ink, as `find_ink` returns it.
-        score: see `segment.split`.
-    """
-    digits = segment.split(ink, score)
-    return [digit._replace(box=_in_file_pixels(digit.box, picture)) for digit in digits]
-
-
-def _in_file_pixels(box: Box, picture: Picture) -> Box:
-    return Box(*(round(side * picture.scale) for side in box))
+    box = Box(*(round(side * picture.scale) for side in box_of(ink)))
+    return Digit(box, center.fit(ink))

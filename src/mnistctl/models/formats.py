@@ -18,6 +18,11 @@ INPUTS: dict[str, tuple[str, str]] = {
     UINT8: ("uint8 (batch, 28, 28)", "0 = paper, 255 = ink"),
     FLOAT32: ("float32 (batch, 1, 28, 28)", "0 = paper, 1 = ink"),
 }
+# The same for a model for numbers.
+PAGES = (
+    "uint8 (batch, height, width)",
+    "0 = paper, 255 = ink; height and width are multiples of 16",
+)
 
 # Opset -> the oldest IR version (version of the file format) with that opset. Older runtimes read it.
 IR_VERSIONS = {18: 8, 19: 9, 20: 9, 21: 10}

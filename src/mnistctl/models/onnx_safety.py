@@ -12,16 +12,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mnistctl.errors import ModelError, one_line
 from mnistctl.system import files
+from mnistctl.types import IMAGE_SIZE
 
 if TYPE_CHECKING:
     import onnx
 
+PAGES = "pages"  # the input of a graph that takes pages of any size; other graphs take images
 MAX_BYTES = 1_500_000_000  # the largest net of torchvision that ONNX can hold, vit_l_16, has 1.2 GB
 MAX_NODES = 50_000
-MAX_MEMORY = 1 << 30  # bytes of the values that one image needs at the same time
-MAX_OPERATIONS = 1 << 38  # for one image; vit_l_16 takes a quarter of it
+MAX_MEMORY = 1 << 30  # bytes of the values that one image or page needs at the same time
+MAX_OPERATIONS = 1 << 38  # for one image or page; vit_l_16 takes a quarter of it
 _OPERATIONS_PER_ELEMENT = 16  # reading or writing an element takes as long as this many multiply-adds
 _BATCHES = (1, 2, 256)
+_PAGE = (64, 192)  # height and width in pixels at which the batches of pages are measured
+# Between them, and so on all pages of as many pixels, the work is at most that of all three together.
+_LARGEST_PAGES = ((2048, 2048), (16, 1 << 18), (1 << 18, 16))
 _ROUNDS = 20  # of inference: sizes may depend on sizes
 _SMALL = 1024  # elements; larger constants cannot be the shape of anything
 _DOMAINS = ("", "ai.onnx")  # of ONNX's standard operators
@@ -32,7 +37,7 @@ _ITEM_SIZES = {"BOOL": 1, "INT8": 1, "UINT8": 1, "FLOAT16": 2, "FLOAT": 4, "INT3
 OPERATORS = frozenset(  # as text, since a name a line would fill a page
     """
     Abs Add And AveragePool BatchNormalization Cast Celu Clip Concat Conv Cos DequantizeLinear Div
-    Einsum Elu Erf Exp Expand Floor Gather GatherND Gelu Gemm Greater HardSigmoid HardSwish
+    Einsum Elu Equal Erf Exp Expand Floor Gather GatherND Gelu Gemm Greater HardSigmoid HardSwish
     InstanceNormalization LayerNormalization LeakyRelu LessOrEqual Log LogSoftmax MatMul Max
     MaxPool Min Mish Mul Neg PRelu Pad Pow QuantizeLinear Range Reciprocal ReduceL2 ReduceLogSumExp
     ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape Resize Selu Shape Sigmoid Sign Sin Slice
@@ -42,7 +47,7 @@ OPERATORS = frozenset(  # as text, since a name a line would fill a page
 
 
 class Work(NamedTuple):
-    """What a graph takes for a batch of images."""
+    """What a graph takes for a batch of images or pages."""
 
     memory: int  # bytes of the values that are needed at the same time, without the weights
     operations: int  # multiply-adds, and the reading and writing of elements
@@ -52,7 +57,7 @@ class Checked(NamedTuple):
     """What the check of a file found out about it."""
 
     graph_sha256: str
-    memory_per_image: int  # bytes
+    max_pixels: int  # of all images or pages of one call, so that its work stays bounded
 
 
 def read(path: Path) -> bytes:
@@ -84,16 +89,14 @@ def check(content: bytes, *, name: Path) -> Checked:
         digest = graph_sha256(model)
         _remove_weights(model.graph)
         onnx.checker.check_model(model)
-        work = [measure(model, batch) for batch in _BATCHES]
-        _check_work(work)
+        max_pixels = _max_pixels(model)
     except DecodeError as error:
         raise ModelError(f"{name}: damaged or truncated: not a complete ONNX file") from error
     except ModelError as error:
         raise ModelError(f"{name}: {error}; mnistctl does not run it") from error
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
         raise ModelError(f"{name}: not valid ONNX ({one_line(error)})") from error
-    growth = (work[2].memory - work[0].memory) // (_BATCHES[2] - _BATCHES[0])
-    return Checked(digest, max(growth, 1))
+    return Checked(digest, max_pixels)
 
 
 def graph_sha256(model: "onnx.ModelProto") -> str:
@@ -151,29 +154,57 @@ def _remove_weights(graph: "onnx.GraphProto") -> None:
     graph.initializer.extend(kept)
 
 
-def _check_work(work: Sequence[Work]) -> None:
+def _max_pixels(model: "onnx.ModelProto") -> int:
+    """The pixels of one call, after a check that the work is bounded and linear in the batch.
+
+    Raises:
+        ModelError: it is not, or a single image or a page of the size `_PAGE` takes too much.
+    """
+    takes_pages = [value.name for value in model.graph.input[:1]] == [PAGES]
+    sides = _PAGE if takes_pages else ()
+    work = [measure(model, (batch, *sides)) for batch in _BATCHES]
+    _check_work(work, "page" if takes_pages else "image")
+    if not takes_pages:
+        growth = (work[2].memory - work[0].memory) // (_BATCHES[2] - _BATCHES[0])
+        return IMAGE_SIZE**2 * max(1, MAX_MEMORY // max(growth, 1))
+    limits = [prod(_LARGEST_PAGES[0])]
+    for height, width in _LARGEST_PAGES:
+        memory, operations = measure(model, (1, height, width))
+        limits.append(height * width * MAX_MEMORY // max(memory, 1))
+        limits.append(height * width * MAX_OPERATIONS // max(operations, 1))
+    if min(limits) < prod(_PAGE):
+        raise ModelError("its work grows faster than the pages")
+    return min(limits)
+
+
+def _check_work(work: Sequence[Work], unit: str) -> None:
     """Check the work for the batches `_BATCHES`: bounded for one image, and linear in the images."""
     one, two, many = work
     if one.memory > MAX_MEMORY:
-        raise ModelError(f"one image needs {one.memory:,} bytes; at most {MAX_MEMORY:,} are allowed")
+        raise ModelError(f"one {unit} needs {one.memory:,} bytes; at most {MAX_MEMORY:,} are allowed")
     if one.operations > MAX_OPERATIONS:
         raise ModelError(
-            f"one image takes {one.operations:,} operations; at most {MAX_OPERATIONS:,} are allowed"
+            f"one {unit} takes {one.operations:,} operations; at most {MAX_OPERATIONS:,} are allowed"
         )
     if many.memory > _BATCHES[2] * one.memory or many.operations - one.operations != (
         _BATCHES[2] - 1
     ) * (two.operations - one.operations):
-        raise ModelError("its work is not proportional to the number of images")
+        raise ModelError(f"its work is not proportional to the number of {unit}s")
 
 
-def measure(model: "onnx.ModelProto", batch: int) -> Work:
-    """Count what a graph takes for a batch.
+def measure(model: "onnx.ModelProto", sizes: Sequence[int]) -> Work:
+    """Count what a graph takes.
+
+    Args:
+        model: without large constants.
+        sizes: of the first axes of the input, where the graph leaves them free: the batch, and of
+            pages the height and the width.
 
     Raises:
         ModelError: a size is known only when the graph runs, or a type is not allowed.
         onnx.shape_inference.InferenceError: the graph is not valid.
     """
-    graph, shapes, item_sizes = _infer(model, batch)
+    graph, shapes, item_sizes = _infer(model, sizes)
     last_use = {name: index for index, node in enumerate(graph.node) for name in node.input}
     released: Counter[int] = Counter()  # index of a node -> bytes that are not needed after it
     memory = peak = operations = 0
@@ -194,16 +225,17 @@ def measure(model: "onnx.ModelProto", batch: int) -> Work:
 
 
 def _infer(
-    model: "onnx.ModelProto", batch: int
+    model: "onnx.ModelProto", sizes: Sequence[int]
 ) -> tuple["onnx.GraphProto", dict[str, list[int]], dict[str, int]]:
-    """The graph for a batch, the shapes of its values, and the bytes of an element of each value."""
+    """The graph for an input, the shapes of its values, and the bytes of an element of each value."""
     import onnx
 
     sized = onnx.ModelProto()
     sized.CopyFrom(model)
-    for value in (sized.graph.input[0], *sized.graph.output):
-        for size in value.type.tensor_type.shape.dim[:1]:
-            size.dim_value = size.dim_value or batch
+    free_sizes = [(value, sizes[:1]) for value in sized.graph.output]
+    for value, values in ((sized.graph.input[0], sizes), *free_sizes):
+        for size, number in zip(value.type.tensor_type.shape.dim, values, strict=False):
+            size.dim_value = size.dim_value or number
     # ONNX's own `data_prop` follows sizes through a graph too, but takes memory for every value.
     for _ in range(_ROUNDS):
         graph = onnx.shape_inference.infer_shapes(sized, strict_mode=True).graph

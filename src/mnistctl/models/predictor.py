@@ -11,7 +11,7 @@ from mnistctl.models.metadata import Metadata
 from mnistctl.types import Floats, Images, Result
 
 BLANK = "blank"  # a reason for a rejection
-SEVERAL_DIGITS = "several digits: use --split"  # another one
+SEVERAL_DIGITS = "several digits: use --numbers"  # another one
 
 
 class Outputs(NamedTuple):
@@ -133,3 +133,35 @@ def interpret(
 def are_digits(class_names: Sequence[str]) -> bool:
     """Whether all classes are single digits, so that letters are outliers."""
     return all(len(name) == 1 and name.isdecimal() for name in class_names)
+
+
+class PageOutputs(NamedTuple):
+    """The output of a detector of digits for N pages and C classes, on a grid of 4×4 pixels."""
+
+    scores: Floats  # (N, C, H / 4, W / 4) in [0, 1]: how likely a cell is the centre of such a digit
+    boxes: Floats  # (N, 4, H / 4, W / 4): left, top, right and bottom in pixels of the page
+
+
+class PagePredictor(Protocol):
+    """A detector of digits that is ready to use. It takes raw pixels."""
+
+    @property
+    def metadata(self) -> Metadata:
+        """The model's metadata; the task is "numbers"."""
+        ...
+
+    @property
+    def threads(self) -> int:
+        """Number of CPU threads that the runtime uses."""
+        ...
+
+    def __call__(self, pages: Images) -> PageOutputs:
+        """Find digits on pages of equal size.
+
+        Args:
+            pages: uint8 (N, H, W), 0 = paper, 255 = ink; N at least 1, H and W multiples of 16.
+
+        Raises:
+            ModelError: the runtime cannot run the model.
+        """
+        ...

@@ -166,8 +166,8 @@ def decode(grid: Tensor, *, classes: int) -> tuple[Tensor, Tensor]:
 
     Returns:
         Scores, float32 (N, classes, H, W) in [0, 1]: how likely a cell is the centre of such a digit;
-        0 for all classes where a neighbouring cell is more likely to be one. Boxes, float32 (N, 4, H, W): left, top, right and
-        bottom in pixels of the page.
+        0 for all classes where a neighbouring cell is more likely to be one. Boxes, float32
+        (N, 4, H, W): left, top, right and bottom in pixels of the page.
     """
     likelihood = grid[:, :classes].sigmoid()
     strongest = likelihood.amax(dim=1, keepdim=True)

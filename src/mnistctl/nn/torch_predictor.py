@@ -167,9 +167,7 @@ def _build_shapes(
     )
 
 
-def load_initial_weights(
-    net: nn.Module, checkpoint: Checkpoint, class_names: Sequence[str]
-) -> None:
+def load_initial_weights(net: nn.Module, checkpoint: Checkpoint, class_names: Sequence[str]) -> None:
     """Copy a checkpoint's weights into a fresh net; if the classes differ, the head stays fresh.
 
     Args:

@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -107,7 +107,9 @@ class Trainer:
             optimizer, settings, steps=self.plan.steps, steps_per_epoch=self.plan.steps_per_epoch
         )
         self.task = tasks.build(settings, train, validation, device=device, group=group)
-        is_graphed = use_graph and device.type == "cuda" and group.count == 1 and self.task.can_be_graphed
+        is_graphed = (
+            use_graph and device.type == "cuda" and group.count == 1 and self.task.can_be_graphed
+        )
         self._step = self._build_step(is_graphed=is_graphed)
         _synchronize(device)
         self._started = time.perf_counter()
@@ -133,7 +135,7 @@ class Trainer:
         """Whether the steps are replayed as a CUDA graph, which starts after a few steps."""
         return isinstance(self._step, cuda_graphs.GraphedStep) and self._step.is_recorded
 
-    def run(self) -> Iterator[int]:
+    def run(self) -> Generator[int, None, None]:
         """Train to the end of the plan; after each step, yield the number of steps done.
 
         Between two steps the caller may use the other methods, or stop early by breaking out of
@@ -240,7 +242,9 @@ class TrainStep:
         learner.optimizer.step()
         if learner.average is not None:
             learner.average.update_parameters(learner.net)
-        for total, value in zip((learner.loss_sum, learner.correct, learner.answers), sums, strict=True):
+        for total, value in zip(
+            (learner.loss_sum, learner.correct, learner.answers), sums, strict=True
+        ):
             total.add_(value)
 
 

@@ -12,7 +12,7 @@ def photograph(ink: Ink, paper: Ink, generator: np.random.Generator) -> Pixels:
     """The picture that a camera or a scanner takes of a page."""
     rows, columns = ink.shape
     strength = float(generator.uniform(0.35, 1.0)) if generator.random() < 0.7 else 1.0
-    if generator.random() < 0.4:  # a pen that runs dry, a pencil on rough paper
+    if generator.random() < 0.3:  # a pen that runs dry, a pencil on rough paper
         coarse = generator.uniform(0.3, 1.0, (max(2, rows // 3), max(2, columns // 3))).astype(
             np.float32
         )
@@ -31,10 +31,11 @@ def photograph(ink: Ink, paper: Ink, generator: np.random.Generator) -> Pixels:
     white, black = generator.uniform(0.6, 1.0), generator.uniform(0, 0.35)
     bright = white - dark * (white - black * white)
     if generator.random() < 0.5:  # uneven light
-        coarse = 1 + generator.normal(0, 0.1, (3, 5)).astype(np.float32)
+        unevenness = 0.03 if generator.random() < 0.8 else 0.1
+        coarse = 1 + generator.normal(0, unevenness, (3, 5)).astype(np.float32)
         bright = bright * cv2.resize(coarse, (columns, rows), interpolation=cv2.INTER_CUBIC)
-    if generator.random() < 0.6:
-        bright = bright + generator.normal(0, generator.uniform(0.003, 0.04), bright.shape)
+    if generator.random() < 0.5:
+        bright = bright + generator.normal(0, generator.uniform(0.003, 0.03), bright.shape)
     pixels = np.clip(bright * 255, 0, 255).astype(np.uint8)
     if generator.random() < 0.3:
         quality = int(generator.integers(25, 95))

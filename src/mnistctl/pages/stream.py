@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from typing import NamedTuple, Protocol
 
@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mnistctl.errors import LostProcessError
+from mnistctl.errors import LostProcessError, UsageError
 from mnistctl.pages import compose, glyphs, targets
+from mnistctl.pages.compose import Page
 from mnistctl.pages.glyphs import GlyphBank
 from mnistctl.system import processes
 from mnistctl.types import Images, Labels
@@ -52,6 +53,25 @@ def build_bank(source: DigitImages, *, seed: int) -> GlyphBank:
     return glyphs.build_bank(source.images, source.labels, size=_GLYPHS, seed=seed)
 
 
+def check_classes(dataset: str, class_names: Sequence[str]) -> None:
+    """Check that pages of numbers can be composed of the images of a dataset.
+
+    Raises:
+        UsageError: its classes are not the ten digits in their order.
+    """
+    if list(class_names) != list("0123456789"):
+        raise UsageError(
+            f"--dataset {dataset}: pages of numbers are composed of the ten digits, and the dataset "
+            "has other classes"
+        )
+
+
+def compose_pages(source: DigitImages, *, seed: int, pages: Sequence[int]) -> list[Page]:
+    """Pages without their targets, composed in this process; for the arguments see `compose_batch`."""
+    bank = build_bank(source, seed=seed)
+    return [compose.compose(bank, (seed, number), height=HEIGHT, width=WIDTH) for number in pages]
+
+
 def compose_batch(source: DigitImages, *, seed: int, pages: Sequence[int]) -> PageBatch:
     """Pages composed in this process.
 
@@ -60,13 +80,12 @@ def compose_batch(source: DigitImages, *, seed: int, pages: Sequence[int]) -> Pa
         seed: selects the shapes and decides all pages.
         pages: the numbers of the pages.
     """
-    bank = build_bank(source, seed=seed)
-    return _compose(bank, [(seed, number) for number in pages])
+    return _with_targets(compose_pages(source, seed=seed, pages=pages))
 
 
 def compose_batches(
     source: DigitImages, *, seed: int, batches: Iterator[int], pages: Sequence[int]
-) -> Iterator[PageBatch]:
+) -> Generator[PageBatch, None, None]:
     """Yield batches of pages that other processes compose. Close the iterator to end the processes.
 
     A page is decided by the seed, the number of its batch and its own number, so the number of
@@ -123,10 +142,9 @@ def _start_worker(images: Images, labels: Labels, seed: int) -> None:
 
 
 def _compose_in_worker(seeds: Sequence[tuple[int, ...]]) -> PageBatch:
-    return _compose(_bank, seeds)
+    return _with_targets([compose.compose(_bank, seed, height=HEIGHT, width=WIDTH) for seed in seeds])
 
 
-def _compose(bank: GlyphBank, seeds: Sequence[tuple[int, ...]]) -> PageBatch:
-    composed = [compose.compose(bank, seed, height=HEIGHT, width=WIDTH) for seed in seeds]
+def _with_targets(composed: Sequence[Page]) -> PageBatch:
     arrays = zip(*(targets.of_page(page) for page in composed), strict=True)
     return PageBatch(np.stack([page.image for page in composed]), *map(np.stack, arrays))

@@ -24,11 +24,13 @@ from mnistctl.models.metadata import Metadata
 from mnistctl.run import progress
 from mnistctl.run.epoch import Epoch
 from mnistctl.run.run_folder import Run
+from mnistctl.settings import architectures
 from mnistctl.system import provenance
 
 if TYPE_CHECKING:
     import torch
 
+    from mnistctl.nn.tasks import Task
     from mnistctl.nn.trainer import StepPlan, Trainer
 
 _log = logging.getLogger(__name__)
@@ -68,7 +70,7 @@ def fit(session: Session) -> tuple[Epoch, Epoch]:
         plan = trainer.plan
         epochs = math.ceil(plan.steps / plan.steps_per_epoch)
         progress.current().training(plan.steps * plan.batch_size, epochs)
-        writer = RunWriter(session, plan)
+        writer = RunWriter(session, plan, trainer.task)
         if trainer.steps_done == plan.steps or writer.is_patience_over():
             # The run was interrupted after its last step, so only the calibration is left.
             writer.record_again(trainer.measure(), trainer.model)
@@ -77,7 +79,7 @@ def fit(session: Session) -> tuple[Epoch, Epoch]:
         progress.current().trained()
         last, best = writer.results()
         if not session.should_stop() and session.is_leader:
-            _calibrate(session, images_seen=last.steps * plan.batch_size)
+            _calibrate(session, trainer.task, images_seen=last.steps * plan.batch_size)
     # No process may end before the leader has saved: torchrun would stop the others.
     if session.should_stop():
         raise InterruptedRunError(
@@ -114,8 +116,8 @@ class RunWriter:
     In a process that is not the leader it only keeps track of the best epoch.
     """
 
-    def __init__(self, session: Session, plan: "StepPlan") -> None:
-        self._session, self._plan = session, plan
+    def __init__(self, session: Session, plan: "StepPlan", task: "Task") -> None:
+        self._session, self._plan, self._task = session, plan, task
         self._interval = parse_interval(session.save_every)
         self._last_save = time.monotonic()
         self._environment = state_file.environment(session.device)
@@ -189,10 +191,11 @@ class RunWriter:
         self._last_save = time.monotonic()
 
     def _save_model(self, epoch: Epoch, model: "torch.nn.Module") -> None:
-        from mnistctl.nn import classifier, nets, torch_predictor
+        from mnistctl.nn import nets, torch_predictor
 
         session = self._session
         metadata = Metadata(
+            task=architectures.task_of(session.settings.arch),
             arch=session.settings.arch,
             arch_args=dict(session.settings.arch_args),
             parameters=nets.count_parameters(session.net),
@@ -204,7 +207,7 @@ class RunWriter:
             created=provenance.now(),
             git_commit=provenance.git_commit(),
         )
-        arrays = torch_predictor.to_arrays(classifier.Classifier(model))
+        arrays = torch_predictor.to_arrays(self._task.as_saved(model))
         checkpoint.save(session.run.model_path, arrays, metadata)
 
 
@@ -243,22 +246,11 @@ def _check_finite(epoch: Epoch, model: "torch.nn.Module", run: Run) -> None:
     )
 
 
-def _calibrate(session: Session, *, images_seen: int) -> None:
-    """Add the temperature, the familiarity and its threshold to the saved model."""
-    from mnistctl.nn import calibration, torch_predictor
-
+def _calibrate(session: Session, task: "Task", *, images_seen: int) -> None:
+    """Add the temperature and the threshold to the saved model, with all that belongs to them."""
     path = session.run.model_path
-    predictor = torch_predictor.from_checkpoint(
-        checkpoint.load(path), device=session.device, arch=session.settings.arch
-    )
-    classifier, metadata = calibration.calibrate(
-        predictor.classifier.get_submodule("net"),
-        predictor.metadata,
-        session.train,
-        session.validation,
-        images_seen=images_seen,
-    )
-    checkpoint.save(path, torch_predictor.to_arrays(classifier), metadata)
+    model = task.calibrate(checkpoint.load(path), images_seen=images_seen)
+    checkpoint.save(path, model.tensors, model.metadata)
 
 
 @contextlib.contextmanager

@@ -191,5 +191,5 @@ def build_net(
         torch.manual_seed(settings.seed)
         net = nets.build(settings.arch, arch_args=dict(settings.arch_args), classes=len(class_names))
     if initial_model is not None:
-        torch_predictor.load_initial_weights(net, initial_model, class_names, arch=settings.arch)
+        torch_predictor.load_initial_weights(net, initial_model, class_names)
     return net

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from mnistctl.nn.training_state import TrainingState
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _THREADS = "number of threads"  # a key of `SavedState.environment`
 
 

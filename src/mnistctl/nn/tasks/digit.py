@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +39,9 @@ class DigitTask:
         self._validation_images, self._validation_labels = _to_device(validation, device)
         self._precision = devices.resolve_precision(settings.precision, device)
 
-    def batches(self, *, batch_size: int, steps_per_epoch: int, step: int) -> Iterator[tuple[Tensor, ...]]:
+    def batches(
+        self, *, batch_size: int, steps_per_epoch: int, step: int
+    ) -> Generator[tuple[Tensor, ...], None, None]:
         """Yield the rows of the images of each batch, int64 (batch_size,); see `Task`."""
         first_epoch, done = divmod(step, steps_per_epoch)
         for epoch in itertools.count(first_epoch):
@@ -62,9 +64,7 @@ class DigitTask:
         labels = self._labels[rows[shard]]
         images = self._images.index_select(0, rows[shard])  # several times faster than images[rows]
         pixels = augment.apply(nets.scale_pixels(images), settings, parameters)
-        with torch.autocast(
-            rows.device.type, torch.bfloat16, enabled=self._precision == devices.BF16
-        ):
+        with torch.autocast(rows.device.type, torch.bfloat16, enabled=self._precision == devices.BF16):
             logits = _forward(net, nets.normalise(pixels))
         logits = logits.float()
         share = len(labels) / len(rows)

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import cached_property
 
 import numpy as np
@@ -11,10 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from mnistctl.datasets import Split
-from mnistctl.errors import UsageError
 from mnistctl.evaluation import metrics
 from mnistctl.models.checkpoint import Checkpoint
-from mnistctl.models.predictor import are_digits
 from mnistctl.nn import detector, devices, distributed, torch_page_predictor
 from mnistctl.nn.detector import PageDetector
 from mnistctl.nn.tasks.task import StepLoss
@@ -46,16 +44,14 @@ class NumbersTask:
         device: torch.device,
         group: distributed.ProcessGroup,
     ) -> None:
-        if not are_digits(train.class_names) or len(train.class_names) != 10:
-            raise UsageError(
-                f"--dataset {train.dataset}: pages of numbers are composed of the ten digits, and the "
-                "dataset has other classes"
-            )
+        stream.check_classes(train.dataset, train.class_names)
         self._settings, self._device, self._group = settings, device, group
         self._train, self._validation = train, validation
         self._precision = devices.resolve_precision(settings.precision, device)
 
-    def batches(self, *, batch_size: int, steps_per_epoch: int, step: int) -> Iterator[tuple[Tensor, ...]]:
+    def batches(
+        self, *, batch_size: int, steps_per_epoch: int, step: int
+    ) -> Generator[tuple[Tensor, ...], None, None]:
         """Yield this process's pages of each batch and their targets; see `Task`."""
         shard = self._group.shard(batch_size)
         pages = range(batch_size)[shard]
@@ -71,9 +67,7 @@ class NumbersTask:
         pages, *targets = batch
         if dropout_seed is not None:
             devices.seed(pages.device, dropout_seed)
-        with torch.autocast(
-            pages.device.type, torch.bfloat16, enabled=self._precision == devices.BF16
-        ):
+        with torch.autocast(pages.device.type, torch.bfloat16, enabled=self._precision == devices.BF16):
             grid = net(detector.scale_pixels(pages))
         grid = grid.float()
         share = 1 / self._group.count
@@ -128,7 +122,10 @@ class NumbersTask:
             part = slice(start, start + _EVALUATION_BATCH)
             grid = net(detector.scale_pixels(pages[part]))
             counts += [
-                [int(count) for count in detector.count_correct(grid, heat[part], weight[part], score=score)]
+                [
+                    int(count)
+                    for count in detector.count_correct(grid, heat[part], weight[part], score=score)
+                ]
                 for score in _THRESHOLDS
             ]
             page, label, row, column = torch.nonzero(heat[part] == 1, as_tuple=True)
@@ -150,7 +147,9 @@ class NumbersTask:
         count = min(VALIDATION_PAGES, len(self._validation.images))
         if not count:
             return None
-        batch = stream.compose_batch(self._validation, seed=self._settings.split_seed, pages=range(count))
+        batch = stream.compose_batch(
+            self._validation, seed=self._settings.split_seed, pages=range(count)
+        )
         return _to_device(batch, self._device)
 
 

@@ -1,6 +1,6 @@
 """What the trainer needs to know about a task: its batches, its loss, and how it is measured."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import NamedTuple, Protocol
 
 from torch import Tensor, nn
@@ -22,8 +22,10 @@ class Task(Protocol):
 
     can_be_graphed: bool  # whether a step always takes tensors of the same shape from the device
 
-    def batches(self, *, batch_size: int, steps_per_epoch: int, step: int) -> Iterator[tuple[Tensor, ...]]:
-        """Yield the batches from this step of a run on, without an end; they depend on the seed alone."""
+    def batches(
+        self, *, batch_size: int, steps_per_epoch: int, step: int
+    ) -> Generator[tuple[Tensor, ...], None, None]:
+        """Yield the batches from this step of a run on, endlessly; they depend on the seed alone."""
         ...
 
     def loss(self, net: nn.Module, *batch: Tensor, dropout_seed: int | None) -> StepLoss:
