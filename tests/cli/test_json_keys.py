@@ -26,6 +26,7 @@ COMMANDS = {
     "train": f"{TRAIN} --epochs 1",
     "train --seeds": f"{TRAIN} --epochs 0.1 --seeds 2 --no-plots",
     "eval": "eval {run} --robustness --plots plots",
+    "eval, numbers": "eval bundled-numbers --dataset digits --split test",
     "predict": "predict 3_digit.png --model {onnx} --labels-from-names",
     "predict --numbers": "predict 3_digit.png --model {onnx} --numbers",
     "predict, damaged picture": "predict damaged.png --model {onnx}",
@@ -39,6 +40,7 @@ COMMANDS = {
     "plot": "plot runs/a",
     "runs": "runs",
     "data": "data digits --output sheet.png",
+    "data --recipe": "data digits --recipe numbers --output sheet.png",
     "download": "download tiny --from source",
     "download --list": "download --list",
     "recipes": "recipes",
@@ -128,6 +130,15 @@ KEYS: dict[str, str] = {
         [].arch [].best_epoch [].dataset [].epochs [].folder [].name [].planned_epochs [].recipe [].seed
         [].settings.* [].status [].train_seconds [].validation_accuracy [].validation_loss
     """,
+    "data --recipe": """
+    cut_off dataset digits.* empty_pages height median_digit_height pages plots[] recipe seed width
+""",
+    "eval, numbers": """
+    accuracy confusion[][] dataset detection_precision detection_recall digits f1 found model
+    most_confused[].digits most_confused[].label most_confused[].predicted not_calibrated
+    page_accuracy page_accuracy_interval[] pages per_class[].digits per_class[].f1
+    per_class[].label per_class[].precision per_class[].recall plots[] precision recall split threshold
+""",
     "data": "class_names[] dataset duplicates images.* plots[]",
     "download": "[].bytes [].file [].path [].source [].status",
     "download --list": """

@@ -1,9 +1,8 @@
 """Accuracy on realistic pictures, made from MNIST's test images."""
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -13,17 +12,13 @@ import mnistctl
 from mnistctl import datasets, images
 from mnistctl.api.predict import PicturePredictor
 from mnistctl.errors import BlankPictureError
+from mnistctl.evaluation import number_scores
 from mnistctl.models.predictor import predict_all
 from mnistctl.types import Images
+from tests.helpers import load_script
 from tests.images import realistic
 
 SEED = 2_026
-DIGITS_IN_A_ROW = (2, 8)
-ROW_HEIGHT = 64  # pixels: height of a digit in a row
-GAP = (0.1, 0.5)  # share of that height, between spaced digits
-TOUCHING = (1, 8)  # pixels of ink that touching digits share
-
-Rows = list[tuple[npt.NDArray[np.uint8], str]]
 
 
 @pytest.fixture(scope="module")
@@ -101,66 +96,39 @@ def test_clean_drawings_of_mnist_images_give_those_images(predictor: PicturePred
     assert same >= 0.995
 
 
-def rows_of_digits(count: int, *, touching: bool) -> Rows:
-    """Numbers of 2 to 8 digits in a row, black on white, with their true text."""
-    split = datasets.load("mnist", "test")
-    random = np.random.default_rng((SEED, touching))
-    numbers = []
-    for _ in range(count):
-        rows = random.integers(
-            len(split.images), size=random.integers(DIGITS_IN_A_ROW[0], DIGITS_IN_A_ROW[1] + 1)
-        )
-        field = np.zeros((2 * ROW_HEIGHT, 2 * ROW_HEIGHT * (len(rows) + 1)), dtype=np.float32)
-        right = 20
-        for number, row in enumerate(rows):
-            digit = scaled_ink(split.images[row], ROW_HEIGHT * random.uniform(0.9, 1.1))
-            top = round(ROW_HEIGHT - len(digit) / 2 + random.uniform(-4, 4))
-            if touching and number:
-                overlap = random.integers(*TOUCHING)
-                while right > 20 and common_ink(field, digit, top, right) < overlap:
-                    right -= 1
-            area = field[top : top + len(digit), right : right + digit.shape[1]]
-            np.maximum(area, digit, out=area)
-            right += digit.shape[1] + (0 if touching else round(ROW_HEIGHT * random.uniform(*GAP)))
-        picture = np.rint(255 * (1 - field[:, : right + 20])).astype(np.uint8)
-        numbers.append((picture, "".join(str(label) for label in split.labels[rows])))
-    return numbers
+@pytest.mark.mnist
+@pytest.mark.parametrize(
+    ("kind", "count", "least"),
+    [
+        pytest.param("spaced", 300, 0.95, marks=pytest.mark.slow),
+        pytest.param("touching", 300, 0.75, marks=pytest.mark.slow),
+        pytest.param("printed", 300, 0.75, marks=pytest.mark.slow),
+        ("spaced", 20, 0.9),
+        ("touching", 20, 0.6),
+        ("printed", 20, 0.6),
+    ],
+)
+def test_numbers_in_pictures_are_read(kind: str, count: int, least: float) -> None:
+    script = load_script("measure_numbers")
+    samples = script.make(getattr(script, kind), datasets.load("mnist", "test"), count)
 
+    texts = script.read(samples, "bundled-numbers")
 
-def scaled_ink(image: Images, height: float) -> npt.NDArray[np.float32]:
-    """An image's ink, scaled so that 20 pixels become `height` pixels."""
-    rows, columns = np.nonzero(image)
-    box = image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-    scale = height / 20
-    resized = cv2.resize(box, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    ink: npt.NDArray[np.float32] = resized.astype(np.float32) / 255
-    return ink
-
-
-def common_ink(
-    field: npt.NDArray[np.float32], digit: npt.NDArray[np.float32], top: int, left: int
-) -> int:
-    area = field[top : top + len(digit), left : left + digit.shape[1]]
-    return int(((area > 0.3) & (digit > 0.3)).sum())
+    right = [text == sample.text for text, sample in zip(texts, samples, strict=True)]
+    print(f"{np.mean(right):.1%} of {count} numbers, {kind}")
+    assert np.mean(right) >= least
 
 
 @pytest.mark.mnist
-@pytest.mark.parametrize(
-    ("touching", "count", "least"),
-    [
-        pytest.param(False, 300, 0.95, marks=pytest.mark.slow, id="spaced"),
-        pytest.param(True, 300, 0.75, marks=pytest.mark.slow, id="touching"),
-        pytest.param(False, 20, 0.9, id="a few spaced"),
-        pytest.param(True, 20, 0.6, id="a few touching"),
-    ],
-)
-def test_numbers_in_pictures_are_read(tmp_path: Path, touching: bool, count: int, least: float) -> None:
-    numbers = rows_of_digits(count, touching=touching)
-    for index, (picture, _) in enumerate(numbers):
-        Image.fromarray(picture).save(tmp_path / f"{index:03}.png")
+@pytest.mark.slow
+def test_pages_of_many_digits_are_read_in_order() -> None:
+    script = load_script("measure_numbers")
+    samples = script.make(script.page, datasets.load("mnist", "test"), 10)
 
-    results = mnistctl.predict(tmp_path, model="bundled", numbers=True, numbers_model="bundled-numbers")
+    texts = script.read(samples, "bundled-numbers")
 
-    right = [result.text == text for result, (_, text) in zip(results, numbers, strict=True)]
-    print(f"{np.mean(right):.1%} of {count} numbers, {'touching' if touching else 'spaced'}")
-    assert np.mean(right) >= least
+    pairs = Counter(zip((sample.text for sample in samples), texts, strict=True))
+    accuracy = number_scores.score(pairs).digit_accuracy
+    print(f"{accuracy:.2%} of the digits of {len(samples)} pages")
+    assert accuracy is not None
+    assert accuracy >= 0.95

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mnistctl.api import models, plot
+from mnistctl.api import plot
 from mnistctl.api.training import followers, loop, run_settings
 from mnistctl.api.training import resume as resuming
 from mnistctl.api.training.run_settings import Start

@@ -37,7 +37,7 @@ class TerminalConsole(Console):
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console on the current stdout or stderr; no markup, because names may hold [brackets] or :b:."""
+    """A console on the current stdout or stderr; no markup, since names may hold [brackets] or :b:."""
     return TerminalConsole(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
