@@ -105,8 +105,8 @@ def main() -> None:
             f"The {PICTURES:,} PNG files are processed at {PICTURES / many:,.0f} per second, or at "
             f"{PICTURES / (many - start):,.0f} per second without the time of a single picture. The "
             f"photo takes {one_photo - start:.2f} s more than the small picture. With `--numbers`, "
-            f"the page takes {one_page - one_number:.2f} s more than the small picture, and "
-            f"{NUMBERS / (many_numbers - one_number):.0f} pictures of 300×100 pixels are read per second.",
+            f"the page takes {one_page - one_number:.2f} s more than the small picture, and 300×100 "
+            f"pixels are read at {NUMBERS / (many_numbers - one_number):.0f} pictures per second.",
             "",
             f"{arguments.rounds} rounds.",
         ],

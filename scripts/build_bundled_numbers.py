@@ -15,14 +15,18 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
+
 import measure_numbers
 import mnistctl
+from mnistctl import datasets
 from mnistctl.api import models
 from mnistctl.errors import UsageError
 from mnistctl.evaluation.detection import NumbersReport
 from mnistctl.models import checkpoint, formats
 from mnistctl.models.checkpoint import Checkpoint
 from mnistctl.models.metadata import Metadata
+from mnistctl.nn import tasks
 from mnistctl.settings import recipes
 from mnistctl.settings.architectures import NUMBERS
 from mnistctl.system import files
@@ -33,7 +37,7 @@ MAX_BYTES = 6_300_000  # both files; compressed in the wheel, at most 6 MB
 
 
 def train(run: str | None) -> Checkpoint:
-    """The checkpoint of this run, or of a new one."""
+    """The checkpoint of this run, or of a new one, calibrated by this version of mnistctl."""
     settings = recipes.find_recipe(RECIPE).replace(seed=SEED, dataset="mnist").to_json()
     if run is None:
         run = mnistctl.train(recipe=RECIPE, seed=SEED, dataset="mnist", plots=False).run
@@ -41,7 +45,9 @@ def train(run: str | None) -> Checkpoint:
     config = trained.metadata.config
     if differences := [name for name, value in settings.items() if config.get(name) != value]:
         raise UsageError(f"{run}: not the recipe '{RECIPE}' with seed {SEED}: {differences[0]} differs")
-    return trained
+    splits = datasets.load_for_training("mnist")
+    task = tasks.build(recipes.find_recipe(RECIPE), *splits, device=torch.device("cpu"))
+    return task.calibrate(trained, images_seen=0)
 
 
 def card(metadata: Metadata, report: NumbersReport, strings: list[str]) -> Iterator[str]:

@@ -16,6 +16,7 @@ from mnistctl.evaluation.corruptions import CORRUPTIONS, Corruption
 from mnistctl.evaluation.report import measure
 from mnistctl.models import formats
 from mnistctl.settings import recipes
+from mnistctl.settings.architectures import NUMBERS
 from tests.helpers import ROOT, Cli
 
 CARD = (ROOT / "docs" / "model-card.md").read_text(encoding="utf-8")
@@ -36,6 +37,57 @@ def test_the_bundled_model_has_the_settings_of_its_recipe_and_its_card(kind: str
 
 def test_the_bundled_files_are_small() -> None:
     assert sum(models.bundled(kind).stat().st_size for kind in FORMATS) <= 2_500_000
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_the_bundled_model_for_numbers_has_the_settings_of_its_recipe_and_its_card(kind: str) -> None:
+    format_name, metadata = models.describe(models.bundled(kind, task=NUMBERS))
+
+    settings = recipes.find_recipe("numbers").replace(dataset="mnist").to_json()
+    assert format_name == kind
+    assert metadata.task == NUMBERS
+    assert metadata.threshold is not None
+    assert all(settings[name] == value for name, value in metadata.config.items())
+    assert metadata.card == (ROOT / "docs" / "model-card-numbers.md").read_text(encoding="utf-8")
+
+
+def test_the_bundled_files_for_numbers_are_at_most_6_mb_in_the_wheel(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "wheel", "w", zipfile.ZIP_DEFLATED) as wheel:
+        for kind in FORMATS:
+            wheel.write(models.bundled(kind, task=NUMBERS))
+
+    assert (tmp_path / "wheel").stat().st_size <= 6_000_000
+
+
+def test_the_bundled_checkpoint_and_onnx_file_for_numbers_find_the_same_digits() -> None:
+    pages = np.zeros((2, 64, 96), dtype=np.uint8)
+    pages[:, 10:50, 40:46] = 255
+
+    outputs = [
+        models.open_page_predictor(models.bundled(kind, task=NUMBERS))(pages) for kind in FORMATS
+    ]
+
+    np.testing.assert_allclose(outputs[0].scores, outputs[1].scores, atol=1e-4)
+
+
+@pytest.mark.mnist
+@pytest.mark.slow
+def test_the_bundled_model_for_numbers_is_as_accurate_as_its_card_says(cli: Cli) -> None:
+    answer = cli("eval", "bundled-numbers", "--json")
+
+    report = json.loads(answer.out)
+    card = (ROOT / "docs" / "model-card-numbers.md").read_text(encoding="utf-8")
+    assert f"| {100 * report['precision']:.2f}% | {100 * report['recall']:.2f}% |" in card
+
+
+def test_the_newest_run_is_found_by_its_task(cli: Cli) -> None:
+    train = ("train", "--dataset", "digits", "--no-plots", "-q")
+    numbers = ("--recipe", "numbers", "--widths", "8,8,8,8", "--batch-size", "4", "--epochs", "0.01")
+    cli(*train, "--arch", "linear", "--epochs", "1", "--name", "digit")
+    cli(*train, *numbers, "--name", "numbers")
+
+    assert models.find_model(None) == Path("runs/digit/model.safetensors")
+    assert models.find_model(None, task=NUMBERS) == Path("runs/numbers/model.safetensors")
 
 
 def test_the_bundled_checkpoint_and_onnx_file_give_the_same_outputs() -> None:

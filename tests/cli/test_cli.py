@@ -212,7 +212,7 @@ def two_runs() -> None:
         ("mnistctl ev", ["eval"]),
         ("mnistctl help ev", ["eval"]),
         ("mnistctl train --learning", ["--learning-rate"]),
-        ("mnistctl train --arch ", ["cnn", "lenet5", "linear", "mlp", "torchvision:"]),
+        ("mnistctl train --arch ", ["cnn", "detector", "lenet5", "linear", "mlp", "torchvision:"]),
         ("mnistctl train --arch c", ["cnn"]),
         ("mnistctl train --arch torchvision:resnet1", ["resnet101", "resnet152", "resnet18"]),
         ("mnistctl train --arch torchvision:resnet18 --optimizer ada", ["adadelta", "adam", "adamw"]),

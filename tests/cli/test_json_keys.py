@@ -200,7 +200,7 @@ def key_paths(value: Any, path: str = "") -> set[str]:
         return set().union(*nested) or {f"{path}[]"}
     if not isinstance(value, dict):
         return {path}
-    if path.rpartition(".")[2] in DATA:
+    if path.rpartition(".")[2] in DATA or (path == "digits" and isinstance(value, dict)):
         return {f"{path}.*"}
     nested = [key_paths(item, f"{path}.{key}".removeprefix(".")) for key, item in value.items()]
     return set().union(*nested) or {path}

@@ -14,6 +14,7 @@ from mnistctl.evaluation import detection
 from mnistctl.evaluation.detection import NumbersReport, ReadPage
 from mnistctl.models.predictor import PageOutputs
 from mnistctl.pages.compose import Page
+from mnistctl.pages.read import Detections
 from mnistctl.types import Images
 from tests import detectors
 from tests.detectors import Oracle, page
@@ -193,7 +194,7 @@ def test_without_errors_an_older_plot_of_them_is_removed(
 
 
 def test_results_with_another_label_or_place_are_not_equal() -> None:
-    def found(*answers: tuple[int, float, Sequence[float]]) -> detection.PageDigits:
+    def found(*answers: tuple[int, float, Sequence[float]]) -> Detections:
         pages: Images = np.zeros((1, 64, 192), dtype=np.uint8)
         outputs: PageOutputs = detectors.Oracle([answers])(pages)
         return detection.find_digits(outputs, 0.3)[0]

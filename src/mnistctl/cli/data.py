@@ -33,7 +33,8 @@ def data(
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed of the pages, for --recipe.", show_default="0")
+        int | None,
+        typer.Option(min=0, metavar="N", help="Seed of the pages, for --recipe.", show_default="0"),
     ] = None,
     output: Annotated[
         Path | None,

@@ -21,7 +21,7 @@ from mnistctl.cli.options import (
 )
 from mnistctl.cli.train_options import with_settings
 from mnistctl.errors import UsageError
-from mnistctl.settings.architectures import Architecture
+from mnistctl.settings.architectures import NUMBERS, Architecture, task_of
 from mnistctl.system import torchrun
 
 if TYPE_CHECKING:
@@ -166,7 +166,10 @@ def _next_commands(result: "TrainResult") -> Iterator[str]:
     yield "\nnext:"
     yield f"  mnistctl eval {run}{arch}"
     yield f"  mnistctl eval {run}{arch} --split {splits}"
-    yield f"  mnistctl predict digit.png --model {run}{arch}"
+    if task_of(result.arch) == NUMBERS:
+        yield f"  mnistctl predict number.png --numbers --numbers-model {run}"
+    else:
+        yield f"  mnistctl predict digit.png --model {run}{arch}"
     yield f"  mnistctl export {run}{arch}"
 
 

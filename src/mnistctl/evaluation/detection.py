@@ -15,8 +15,9 @@ from mnistctl.evaluation.report import check_split
 from mnistctl.models.predictor import PageOutputs, PagePredictor
 from mnistctl.pages import compose, read, stream
 from mnistctl.pages.compose import Page
+from mnistctl.pages.read import Detections
 from mnistctl.run import progress
-from mnistctl.types import Floats, Labels, Result
+from mnistctl.types import Floats, Result
 
 PAGES = 2_000  # of a split that has as many images or more; else one per image
 MIN_OVERLAP = 0.5  # intersection / union of a digit's box and the one that was found
@@ -25,19 +26,6 @@ NO_DIGIT, MISSED = "no digit", "missed"  # the row and the column of the confusi
 _BATCH = 50  # pages
 _LOWEST_THRESHOLD = 0.1  # for a model that is not calibrated
 _SEED = 0  # of all pages
-
-
-class PageDigits(NamedTuple):
-    """The N digits that were found on a page."""
-
-    boxes: Floats  # (N, 4): left, top, right and bottom in pixels
-    scores: Floats  # (N, classes) in [0, 1]
-
-    @property
-    def labels(self) -> Labels:
-        """The predicted classes, int64 (N,)."""
-        labels: Labels = self.scores.argmax(axis=1)
-        return labels
 
 
 class PageErrors(NamedTuple):
@@ -54,7 +42,7 @@ def threshold_of(predictor: PagePredictor) -> float:
     return _LOWEST_THRESHOLD if threshold is None else threshold
 
 
-def find_digits(outputs: PageOutputs, threshold: float) -> list[PageDigits]:
+def find_digits(outputs: PageOutputs, threshold: float) -> list[Detections]:
     """The digits of N pages.
 
     Args:
@@ -66,18 +54,26 @@ def find_digits(outputs: PageOutputs, threshold: float) -> list[PageDigits]:
         rows, columns = np.nonzero(scores.max(axis=0) >= threshold)
         peaks = read.Detections(boxes[:, rows, columns].T, scores[:, rows, columns].T)
         found, _ = read.suppress(peaks)
-        pages.append(PageDigits(found.boxes, found.scores))
+        pages.append(found)
     return pages
 
 
-def are_equal(first: PageDigits, second: PageDigits) -> bool:
+def are_equal(first: Detections, second: Detections) -> bool:
     """Whether two results for a page have the same digits in the same places."""
     pairs = _pairs(first.boxes, second)
     is_complete = len(first.boxes) == len(second.boxes) == len(pairs)
     return is_complete and bool((first.labels[pairs[:, 0]] == second.labels[pairs[:, 1]]).all())
 
 
-def compare(page: Page, found: PageDigits) -> PageErrors:
+def count_correct(page: Page, found: Detections) -> tuple[int, int]:
+    """The digits of a page that were found with the right label, and the digits and false alarms."""
+    errors = compare(page, found)
+    digits, answers = errors.pairs.T
+    correct = int((page.labels[digits] == found.labels[answers]).sum())
+    return correct, int((page.labels >= 0).sum()) + len(errors.false_alarms)
+
+
+def compare(page: Page, found: Detections) -> PageErrors:
     """Compare what was found on a page with its digits."""
     is_digit = page.labels >= 0
     digits = np.flatnonzero(is_digit)
@@ -90,7 +86,7 @@ def compare(page: Page, found: PageDigits) -> PageErrors:
     return PageErrors(pairs, np.setdiff1d(digits, pairs[:, 0]), extra)
 
 
-def _pairs(boxes: Floats, found: PageDigits) -> npt.NDArray[np.int64]:
+def _pairs(boxes: Floats, found: Detections) -> npt.NDArray[np.int64]:
     """Each box and what was found in its place, (K, 2); the most likely ones choose first."""
     pairs: list[tuple[int, int]] = []
     if len(boxes) and len(found.boxes):
@@ -162,7 +158,7 @@ class ReadPage(NamedTuple):
     """A page, what was found on it, and the errors."""
 
     page: Page
-    found: PageDigits
+    found: Detections
     errors: PageErrors
 
     @property

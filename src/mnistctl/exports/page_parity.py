@@ -12,6 +12,7 @@ from mnistctl.evaluation import detection
 from mnistctl.exports import parity
 from mnistctl.models.predictor import PageOutputs, PagePredictor
 from mnistctl.pages import compose, glyphs
+from mnistctl.pages.read import Detections
 from mnistctl.types import Floats, Images
 
 BATCH_SIZES = (1, 7, 64)
@@ -144,5 +145,5 @@ def _largest(actual: Floats, expected: Floats, where: npt.NDArray[np.bool_]) -> 
     return float(parity.difference(actual[where], expected[where]).max(initial=0))
 
 
-def _count(pages: Sequence[detection.PageDigits]) -> int:
+def _count(pages: Sequence[Detections]) -> int:
     return sum(len(digits.boxes) for digits in pages)

@@ -48,6 +48,25 @@ def remove(colours: Colours) -> Grey:
     return _remove_level_lines(_remove_level_lines(strength).T).T
 
 
+def even_brightness(colours: Colours) -> Grey:
+    """The brightness of a picture as if its paper were bright and evenly lit.
+
+    Args:
+        colours: float32 (H, W, C) in [0, 1], C is 1 or 3.
+
+    Returns:
+        float32 (H, W): about 1 for paper, lower for ink. Light ink on dark paper is inverted.
+    """
+    brightness = colours.mean(axis=-1)
+    paper = _estimate_paper(colours).mean(axis=-1)
+    step = max(1, max(brightness.shape) // _REDUCED_SIDE)
+    darkest, middle, brightest = np.percentile(brightness[::step, ::step], (1, 50, 99))
+    if brightest - middle > middle - darkest:  # most pixels are paper, so the ink is the far end
+        brightness, paper = 1 - brightness, 1 - paper
+    even: Grey = brightness / np.clip(paper, _MIN_LIGHT, 1)
+    return even
+
+
 def _estimate_paper(colours: Colours) -> Colours:
     """The paper's colours without the writing: (H, W, C), or (C,) if the border has one colour."""
     border = (colours[0], colours[-1], colours[:, 0], colours[:, -1])

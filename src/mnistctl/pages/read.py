@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mnistctl.images import center, paper
-from mnistctl.images.decode import Grey, Picture
+from mnistctl.images.decode import Picture
 from mnistctl.images.digit import Box
 from mnistctl.models.predictor import PagePredictor
 from mnistctl.pages import camera
 from mnistctl.pages.arrange import Boxes, arrange
 from mnistctl.pages.camera import Pixels
-from mnistctl.types import IMAGE_SIZE, Floats, Images
+from mnistctl.types import IMAGE_SIZE, Floats, Images, Labels
 
 # Scales. A digit is at most as high as its picture.
 _LARGE_PICTURE = 128  # pixels: height from which a picture is read at its own size too
@@ -61,6 +61,17 @@ class Detections(NamedTuple):
     boxes: Boxes  # (N, 4) in pixels of the picture
     scores: Floats  # (N, classes)
 
+    @property
+    def labels(self) -> Labels:
+        """The most likely classes, int64 (N,)."""
+        labels: Labels = self.scores.argmax(axis=1)
+        return labels
+
+    def at_least(self, threshold: float) -> "Detections":
+        """Those with a score that is not below the threshold."""
+        likely = self.scores.max(axis=1, initial=0) >= threshold
+        return Detections(self.boxes[likely], self.scores[likely])
+
 
 def read(picture: Picture, detector: PagePredictor, *, threshold: float | None) -> list[FoundDigit]:
     """The digits of a picture in reading order: line by line, from left to right.
@@ -73,12 +84,8 @@ def read(picture: Picture, detector: PagePredictor, *, threshold: float | None) 
     Raises:
         ModelError: the runtime cannot run a model.
     """
-    limit = detector.metadata.threshold if threshold is None else threshold
-    strength = paper.remove(picture.colours)
-    pixels = _grey_levels(strength)
-    found = [_detect(pixels, scale, detector) for scale in _scales(*pixels.shape)]
-    digits = _fuse(found)
-    digits = _select(digits, limit or _MIN_SCORE)
+    pixels = _grey_levels(picture)
+    digits = _find(pixels, detector, threshold)
     probabilities = _probabilities(digits.scores, detector.metadata.temperature)
     return [
         FoundDigit(
@@ -87,15 +94,26 @@ def read(picture: Picture, detector: PagePredictor, *, threshold: float | None) 
             word=word,
             probabilities=probabilities[index],
             familiarity=float(digits.scores[index].max()),
-            image=_crop(strength, digits.boxes[index]),
+            image=_crop(pixels, digits.boxes[index]),
         )
         for index, line, word in arrange(digits.boxes)
     ]
 
 
-def _grey_levels(strength: Grey) -> Pixels:
+def find(picture: Picture, detector: PagePredictor, *, threshold: float | None) -> Detections:
+    """The digits of a picture in any order; for the arguments see `read`."""
+    return _find(_grey_levels(picture), detector, threshold)
+
+
+def _find(pixels: Pixels, detector: PagePredictor, threshold: float | None) -> Detections:
+    limit = detector.metadata.threshold if threshold is None else threshold
+    found = [_detect(pixels, scale, detector) for scale in _scales(*pixels.shape)]
+    return _fuse(found).at_least(limit or _MIN_SCORE)
+
+
+def _grey_levels(picture: Picture) -> Pixels:
     """The picture as the detector expects it, uint8 (H, W), 0 = paper, 255 = the darkest ink."""
-    bright = 1 - strength
+    bright = paper.even_brightness(picture.colours)
     return camera.stretch(np.rint(_WHITE * bright.clip(0, 255 / _WHITE)).astype(np.uint8))
 
 
@@ -256,11 +274,6 @@ def _lines(boxes: Boxes, certainty: Floats) -> npt.NDArray[np.intp]:
     return lines[owners]
 
 
-def _select(found: Detections, threshold: float) -> Detections:
-    likely = found.scores.max(axis=1, initial=0) >= threshold
-    return Detections(found.boxes[likely], found.scores[likely])
-
-
 def _probabilities(scores: Floats, temperature: float) -> Floats:
     """The class probabilities of N digits, (N, classes): softmax of the scores' logits."""
     clipped = np.clip(scores, 1e-6, 1 - 1e-6)
@@ -285,9 +298,10 @@ def _picture_box(box: Boxes, picture: Picture) -> Box:
     return Box(left, top, right - left, bottom - top)
 
 
-def _crop(strength: Grey, box: Boxes) -> Images:
-    left, top, right, bottom = _inside(box, *strength.shape)
-    ink = strength[top:bottom, left:right]
+def _crop(pixels: Pixels, box: Boxes) -> Images:
+    """The digit in a box as the single-digit reader wants it, uint8 (28, 28)."""
+    left, top, right, bottom = _inside(box, *pixels.shape)
+    ink = pixels[top:bottom, left:right] / np.float32(255)
     strongest = np.quantile(ink, 0.95)
     if strongest <= 0.02:
         return np.zeros((IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8)

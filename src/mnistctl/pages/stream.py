@@ -67,12 +67,6 @@ def check_classes(dataset: str, class_names: Sequence[str]) -> None:
 
 
 def compose_pages(source: DigitImages, *, seed: int, pages: Sequence[int]) -> list[Page]:
-    """Pages without their targets, composed in this process; for the arguments see `compose_batch`."""
-    bank = build_bank(source, seed=seed)
-    return [compose.compose(bank, (seed, number), height=HEIGHT, width=WIDTH) for number in pages]
-
-
-def compose_batch(source: DigitImages, *, seed: int, pages: Sequence[int]) -> PageBatch:
     """Pages composed in this process.
 
     Args:
@@ -80,7 +74,8 @@ def compose_batch(source: DigitImages, *, seed: int, pages: Sequence[int]) -> Pa
         seed: selects the shapes and decides all pages.
         pages: the numbers of the pages.
     """
-    return _with_targets(compose_pages(source, seed=seed, pages=pages))
+    bank = build_bank(source, seed=seed)
+    return [compose.compose(bank, (seed, number), height=HEIGHT, width=WIDTH) for number in pages]
 
 
 def compose_batches(
@@ -142,9 +137,10 @@ def _start_worker(images: Images, labels: Labels, seed: int) -> None:
 
 
 def _compose_in_worker(seeds: Sequence[tuple[int, ...]]) -> PageBatch:
-    return _with_targets([compose.compose(_bank, seed, height=HEIGHT, width=WIDTH) for seed in seeds])
+    return with_targets([compose.compose(_bank, seed, height=HEIGHT, width=WIDTH) for seed in seeds])
 
 
-def _with_targets(composed: Sequence[Page]) -> PageBatch:
+def with_targets(composed: Sequence[Page]) -> PageBatch:
+    """Pages of one size, at least one, with their targets."""
     arrays = zip(*(targets.of_page(page) for page in composed), strict=True)
     return PageBatch(np.stack([page.image for page in composed]), *map(np.stack, arrays))

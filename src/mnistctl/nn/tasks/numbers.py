@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -11,18 +11,22 @@ import torch
 from torch import Tensor, nn
 
 from mnistctl.datasets import Split
-from mnistctl.evaluation import metrics
+from mnistctl.evaluation import detection, metrics
+from mnistctl.images.decode import Picture
 from mnistctl.models.checkpoint import Checkpoint
 from mnistctl.nn import detector, devices, distributed, torch_page_predictor
 from mnistctl.nn.detector import PageDetector
 from mnistctl.nn.tasks.task import StepLoss
-from mnistctl.pages import stream
+from mnistctl.nn.torch_page_predictor import TorchPagePredictor
+from mnistctl.pages import read, stream
+from mnistctl.pages.compose import Page
 from mnistctl.pages.stream import PageBatch
 from mnistctl.settings.train_settings import TrainSettings
 
 VALIDATION_PAGES = 1_000
 _EVALUATION_BATCH = 50  # pages
 _SCORE = 0.3  # of a digit, where the accuracy is computed
+_CALIBRATION_PAGES = 400  # of the validation pages
 _THRESHOLDS = np.arange(0.1, 0.7, 0.02)  # from which the calibration chooses
 
 
@@ -98,42 +102,34 @@ class NumbersTask:
         return PageDetector(net)
 
     def calibrate(self, checkpoint: Checkpoint, *, images_seen: int) -> Checkpoint:
-        """See `Task`; `images_seen` does not matter."""
+        """See `Task`; `images_seen` does not matter.
+
+        The threshold is for digits as `pages.read` finds them, at several sizes of the picture.
+        """
         if self._validation_pages is None:
             return checkpoint
         predictor = torch_page_predictor.from_checkpoint(checkpoint, device=self._device)
-        temperature, threshold = self._fit(predictor.detector.net)
         metadata = dataclasses.replace(
             predictor.metadata,
-            temperature=temperature,
-            threshold=threshold,
-            calibration_images=len(self._validation_pages[0]),
+            temperature=self._fit_temperature(predictor.detector.net),
+            threshold=_fit_threshold(predictor, self._composed[:_CALIBRATION_PAGES]),
+            calibration_images=len(self._composed[:_CALIBRATION_PAGES]),
         )
         return dataclasses.replace(checkpoint, metadata=metadata)
 
     @torch.no_grad()
-    def _fit(self, net: nn.Module) -> tuple[float, float]:
-        """The temperature of the classes' logits, and the score from which a cell is a digit."""
+    def _fit_temperature(self, net: nn.Module) -> float:
+        """The temperature of the classes' logits at the centres of the digits."""
         assert self._validation_pages is not None  # noqa: S101 - for the type checker
-        pages, heat, weight, _ = self._validation_pages
-        counts = np.zeros((len(_THRESHOLDS), 2))
+        pages, heat, _, _ = self._validation_pages
         logits, labels = [], []
         for start in range(0, len(pages), _EVALUATION_BATCH):
             part = slice(start, start + _EVALUATION_BATCH)
             grid = net(detector.scale_pixels(pages[part]))
-            counts += [
-                [
-                    int(count)
-                    for count in detector.count_correct(grid, heat[part], weight[part], score=score)
-                ]
-                for score in _THRESHOLDS
-            ]
             page, label, row, column = torch.nonzero(heat[part] == 1, as_tuple=True)
             logits.append(grid[page, : heat.shape[1], row, column].cpu().numpy())
             labels.append(label.cpu().numpy())
-        best = int(np.argmax(counts[:, 0] / np.maximum(counts[:, 1], 1)))
-        temperature = metrics.fit_temperature(np.concatenate(logits), np.concatenate(labels))
-        return temperature, float(_THRESHOLDS[best])
+        return metrics.fit_temperature(np.concatenate(logits), np.concatenate(labels))
 
     def _parts(self, count: int) -> Iterator[slice]:
         """This process's share of the validation pages, in parts."""
@@ -142,15 +138,32 @@ class NumbersTask:
             yield slice(first, min(first + _EVALUATION_BATCH, stop))
 
     @cached_property
-    def _validation_pages(self) -> tuple[Tensor, ...] | None:
-        """Pages of validation images and their targets; the same for every seed of a run."""
+    def _composed(self) -> list[Page]:
+        """Pages of validation images; the same for every seed of a run."""
         count = min(VALIDATION_PAGES, len(self._validation.images))
         if not count:
+            return []
+        seed = self._settings.split_seed
+        return stream.compose_pages(self._validation, seed=seed, pages=range(count))
+
+    @cached_property
+    def _validation_pages(self) -> tuple[Tensor, ...] | None:
+        """The composed pages and their targets."""
+        if not self._composed:
             return None
-        batch = stream.compose_batch(
-            self._validation, seed=self._settings.split_seed, pages=range(count)
-        )
-        return _to_device(batch, self._device)
+        return _to_device(stream.with_targets(self._composed), self._device)
+
+
+def _fit_threshold(predictor: TorchPagePredictor, pages: Sequence[Page]) -> float:
+    """The lowest score of a digit with which most answers are right; see `NumbersTask`."""
+    counts = np.zeros((len(_THRESHOLDS), 2))
+    for page in pages:
+        bright = (255 - page.image[..., None]).astype(np.float32) / 255
+        picture = Picture(bright.astype(np.float32), scale=1)
+        found = read.find(picture, predictor, threshold=_THRESHOLDS[0])
+        for index, threshold in enumerate(_THRESHOLDS):
+            counts[index] += detection.count_correct(page, found.at_least(threshold))
+    return float(_THRESHOLDS[np.argmax(counts[:, 0] / np.maximum(counts[:, 1], 1))])
 
 
 def _to_device(batch: PageBatch, device: torch.device) -> tuple[Tensor, ...]:
