@@ -118,11 +118,13 @@ def data_pages(
 
     Raises:
         UsageError: the recipe trains on images and not on pages, the dataset has other classes than
-            digits, or `output` exists.
+            digits, the seed is negative, or `output` exists.
         DataError: the dataset is damaged or unavailable.
         WriteError: the plot cannot be written.
     """
     figures.check_output(output)
+    if seed < 0:
+        raise UsageError(f"--seed {seed}: expected 0 or more")
     if architectures.task_of(recipes.find_recipe(recipe).arch) != architectures.NUMBERS:
         raise UsageError(
             f"--recipe {recipe}: trains on the images of the dataset, which 'mnistctl data {dataset}' "

@@ -122,7 +122,11 @@ _COMMANDS: dict[str, list[tuple[str, Callable[..., None], list[str]]]] = {
         (
             "data",
             data.data,
-            ["mnistctl data digits", "mnistctl data fashion-mnist --output fashion.png"],
+            [
+                "mnistctl data digits",
+                "mnistctl data fashion-mnist --output fashion.png",
+                "mnistctl data --recipe numbers --output pages.png",
+            ],
         ),
         (
             "label",

@@ -34,7 +34,7 @@ def data(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, metavar="N", help="Seed of the pages, for --recipe.", show_default="0"),
+        typer.Option(metavar="N", help="Seed of the pages, for --recipe; 0 or more.", show_default="0"),
     ] = None,
     output: Annotated[
         Path | None,
