@@ -100,9 +100,9 @@ def test_clean_drawings_of_mnist_images_give_those_images(predictor: PicturePred
 @pytest.mark.parametrize(
     ("kind", "count", "least"),
     [
-        pytest.param("spaced", 300, 0.95, marks=pytest.mark.slow),
+        pytest.param("spaced", 300, 0.93, marks=pytest.mark.slow),
         pytest.param("touching", 300, 0.75, marks=pytest.mark.slow),
-        pytest.param("printed", 300, 0.75, marks=pytest.mark.slow),
+        pytest.param("printed", 300, 0.85, marks=pytest.mark.slow),
         ("spaced", 20, 0.9),
         ("touching", 20, 0.6),
         ("printed", 20, 0.6),
@@ -131,4 +131,4 @@ def test_pages_of_many_digits_are_read_in_order() -> None:
     accuracy = number_scores.score(pairs).digit_accuracy
     print(f"{accuracy:.2%} of the digits of {len(samples)} pages")
     assert accuracy is not None
-    assert accuracy >= 0.95
+    assert accuracy >= 0.98
