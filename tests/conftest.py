@@ -4,10 +4,12 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+import typer.main
 from PIL import Image
 
 import mnistctl
@@ -63,9 +65,18 @@ def mnist_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def built_commands() -> Any:
+    """The commands as Typer builds them: once, as in a process of their own, not for every call."""
+    return typer.main.get_command(app.app)
+
+
 @pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+def cli(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, built_commands: Any
+) -> Cli:
     """Run a command in this process."""
+    monkeypatch.setattr(typer.main, "get_command", lambda _: built_commands)
 
     def run(*arguments: str | Path) -> Answer:
         capsys.readouterr()

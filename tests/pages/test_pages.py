@@ -1,14 +1,20 @@
 """Composed pages: what is written on them is what their labels and boxes say."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
 from mnistctl import datasets
 from mnistctl.api import models
+from mnistctl.errors import UsageError
 from mnistctl.images import center
 from mnistctl.models.formats import ONNX
-from mnistctl.pages import camera, compose, glyphs, strokes, targets
+from mnistctl.pages import camera, compose, doodles, fonts, glyphs, strokes, targets, variants
+from mnistctl.pages.camera import Ink
+from mnistctl.pages.canvas import Canvas
 from mnistctl.pages.compose import Page
 from mnistctl.pages.glyphs import GlyphBank
 
@@ -56,9 +62,9 @@ def test_a_smooth_curve_passes_through_its_points_and_keeps_corners() -> None:
 
 def test_thinning_leaves_connected_lines_of_one_pixel() -> None:
     images = datasets.load("digits", "test").images[:40]
-    thick = np.stack([glyphs._enlarge(image) for image in images])
+    thick = glyphs._enlarge(images)
 
-    lines = glyphs.thin(images)
+    lines = glyphs.thin(thick)
 
     for before, line in zip(thick, lines, strict=True):
         parts = [cv2.connectedComponents(mask.astype(np.uint8))[0] for mask in (before, line)]
@@ -71,8 +77,80 @@ def test_thinning_leaves_connected_lines_of_one_pixel() -> None:
 
 def test_a_bank_has_glyphs_of_every_digit(bank: GlyphBank) -> None:
     assert all(len(rows) > 10 for rows in bank.rows)
-    assert bank.fields.shape == (400, glyphs.SIDE, glyphs.SIDE)
+    assert bank.fields.shape == (800, glyphs.SIDE, glyphs.SIDE)
     assert (bank.fields.min(axis=(1, 2)) == 0).all()  # every glyph has a line
+
+
+def test_digits_of_fonts_are_in_a_bank_as_lines_and_with_their_width(bank: GlyphBank) -> None:
+    areas = (bank.fields == 0).sum(axis=(1, 2))
+    lines, outlines = areas[400:600], areas[600:]
+
+    assert np.array_equal(bank.is_outlined, np.arange(800) >= 600)
+    assert np.median(lines) < 150 < np.median(outlines)
+
+
+@pytest.mark.parametrize("name", [fonts.HANDWRITING, fonts.PRINT])
+def test_every_character_of_a_sheet_fills_its_square(name: str) -> None:
+    sheet = fonts.load(name)
+
+    assert len(sheet.digits) > 200
+    assert sheet.digits.shape[1:] == (10, fonts.CELL, fonts.CELL)
+    assert sheet.letters.shape[1:] == (fonts.LETTERS, fonts.CELL, fonts.CELL)
+    for shapes in sheet:
+        heights, widths = shapes.any(axis=3).sum(axis=2), shapes.any(axis=2).sum(axis=2)
+        assert (np.maximum(heights, widths) >= fonts.CELL - 2).all()
+
+
+def test_most_printed_digits_are_read_rightly() -> None:
+    digits = fonts.load(fonts.PRINT).digits.reshape(-1, fonts.CELL, fonts.CELL)
+    images = np.stack([center.fit(shape.astype(np.float32)) for shape in digits])
+
+    outputs = models.open_predictor(models.bundled(ONNX))(images)
+
+    assert (outputs.logits.argmax(axis=1) == np.arange(len(images)) % 10).mean() > 0.95
+
+
+def test_variants_are_added_to_the_images_of_a_split() -> None:
+    train = datasets.load("digits", "train")
+
+    larger = variants.add(train, 100, seed=0)
+    again = variants.add(train, 100, seed=0)
+
+    assert np.array_equal(larger.images, again.images)
+    assert np.array_equal(larger.images[: len(train.images)], train.images)
+    assert len(larger.images) == len(larger.labels) == len(train.images) + 100
+    added, labels = larger.images[-100:], larger.labels[-100:]
+    assert np.bincount(labels).tolist() == [10] * 10
+    assert (added.max(axis=(1, 2)) > 100).all()
+    outputs = models.open_predictor(models.bundled(ONNX))(added)
+    assert (outputs.logits.argmax(axis=1) == labels).mean() >= 0.9
+
+
+def test_variants_need_the_ten_digits() -> None:
+    train = replace(datasets.load("digits", "train"), class_names=list("abcdefghij"))
+
+    with pytest.raises(UsageError, match="--variants: the dataset digits has other classes"):
+        variants.add(train, 100, seed=0)
+
+
+def test_doodles_differ_and_stay_in_their_field() -> None:
+    generator = np.random.default_rng(0)
+    fields = [doodles.doodle(generator) for _ in range(60)]
+
+    assert all((field == 0).sum() > 20 for field in fields)
+    assert len({field.tobytes() for field in fields}) == 60
+
+
+@pytest.mark.parametrize("draw", [doodles.things, doodles.texture])
+def test_a_picture_without_writing_has_the_size_asked_for(draw: Callable[..., Ink]) -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        ink = draw(50, 70, generator)
+
+        assert ink.shape == (50, 70)
+        assert ink.dtype == np.float32
+        assert ink.min() >= 0
+        assert ink.max() <= 1
 
 
 def test_a_page_is_decided_by_its_seed(bank: GlyphBank) -> None:
@@ -110,12 +188,13 @@ def test_large_pages_have_more_and_larger_digits(bank: GlyphBank) -> None:
     assert np.median(heights) > 28
 
 
-def test_cropping_moves_the_boxes_with_the_digits() -> None:
+def test_cropping_moves_the_boxes_with_the_digits(bank: GlyphBank) -> None:
     ink = np.zeros((60, 150), dtype=np.float32)
     ink[20:40, 50:60] = 1
-    canvas = compose._Canvas(ink, [(50, 20, 60, 40)], [3])
+    canvas = Canvas(60, 150, bank, np.random.default_rng(0))
+    canvas.ink, canvas.boxes, canvas.labels = ink, [(50, 20, 60, 40)], [3]
 
-    compose._crop(canvas, np.random.default_rng(0))
+    canvas.crop()
 
     left, top, right, bottom = map(int, canvas.boxes[0])
     assert canvas.ink.shape[0] < 40

@@ -12,7 +12,6 @@ from mnistctl.api.picture_results import PictureResult
 from mnistctl.api.predict import PicturePredictor
 from mnistctl.errors import UsageError
 from mnistctl.models import formats
-from mnistctl.models.predictor import Predictor
 from mnistctl.system import files
 
 _log = logging.getLogger(__name__)
@@ -131,11 +130,9 @@ def _write(results: Iterable[PictureResult], drawings: list[_Drawing]) -> Iterat
 
 def _saliency(predictor: PicturePredictor) -> Any:
     """The function for the saliency of images; None: an exported model does not have one."""
-    source: Predictor | None = predictor.predictor
+    source = predictor.predictor
     if predictor.path == models.bundled(formats.ONNX):
         source = models.open_predictor(models.bundled(formats.SAFETENSORS))
-    elif source is None:
-        source = models.open_predictor(predictor.path, arch=predictor.arch)
     saliency = getattr(source, "saliency", None)
     if saliency is None:
         _log.info(

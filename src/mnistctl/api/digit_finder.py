@@ -17,7 +17,7 @@ from mnistctl.errors import BlankPictureError, PictureError
 from mnistctl.images import decode
 from mnistctl.images.decode import Grey, Picture
 from mnistctl.images.digit import Box, Digit
-from mnistctl.models.predictor import PagePredictor
+from mnistctl.models.predictor import PagePredictor, Predictor
 from mnistctl.types import IMAGE_SIZE
 
 if TYPE_CHECKING:
@@ -48,11 +48,35 @@ class PictureDigits(NamedTuple):
     decoded: DecodedPicture | None = None
 
 
+class NumberModels(NamedTuple):
+    """The models that read numbers together."""
+
+    detector: PagePredictor  # finds the digits
+    classifier: Predictor  # reads each digit once more
+
+
+class NumberModelFiles(NamedTuple):
+    """The files of these models, from which another process opens them."""
+
+    detector: Path
+    classifier: Path
+    arch: str | None  # FILE.py:CLASS, for a classifier of a custom architecture
+
+    def open(self) -> NumberModels:
+        """The models, ready to use.
+
+        Raises:
+            ModelError: a file is not a model of the expected kind.
+        """
+        detector = models.open_page_predictor(self.detector)
+        return NumberModels(detector, models.open_predictor(self.classifier, arch=self.arch))
+
+
 @dataclass(frozen=True)
 class DigitFinder:
     """Decodes pictures and finds their digits."""
 
-    detector: PagePredictor | None  # reads numbers; None: each picture is one digit
+    models: NumberModels | None  # read numbers; None: each picture is one digit
     threshold: float | None  # of the detector: the lowest familiarity of a digit
     keep_pictures: bool  # whether results keep the decoded picture
 
@@ -65,8 +89,8 @@ class DigitFinder:
             return PictureDigits(request, error=request.error)
         try:
             picture = decode.read(request.source, name=request.file, page=request.page)
-            if self.detector is not None:
-                return self._read_numbers(request, picture, self.detector)
+            if self.models is not None:
+                return self._read_numbers(request, picture, self.models)
             ink = _find_ink(picture, request.file)
         except PictureError as error:
             return PictureDigits(request, error=str(error))
@@ -81,12 +105,10 @@ class DigitFinder:
             decoded=DecodedPicture(picture, ink) if self.keep_pictures else None,
         )
 
-    def _read_numbers(
-        self, request: Request, picture: Picture, detector: PagePredictor
-    ) -> PictureDigits:
+    def _read_numbers(self, request: Request, picture: Picture, opened: NumberModels) -> PictureDigits:
         from mnistctl.pages import read  # OpenCV, 0.1 s
 
-        digits = read.read(picture, detector, threshold=self.threshold)
+        digits = read.read(picture, *opened, threshold=self.threshold)
         decoded = None
         if self.keep_pictures:
             decoded = DecodedPicture(picture, _find_ink(picture, request.file))
@@ -118,10 +140,10 @@ class FinderPool:
     Args:
         finder: what runs.
         jobs: number of processes, 1 or more; 1: threads of this process.
-        detector_path: the file of the finder's detector, which every process opens; None: it has none.
+        files: the files of the finder's models, which every process opens; None: it has none.
     """
 
-    def __init__(self, finder: DigitFinder, *, jobs: int, detector_path: Path | None) -> None:
+    def __init__(self, finder: DigitFinder, *, jobs: int, files: NumberModelFiles | None) -> None:
         self._finder = finder
         self._jobs = jobs
         self._pool: Executor
@@ -138,7 +160,7 @@ class FinderPool:
                     jobs,
                     multiprocessing.get_context("spawn"),
                     _start_worker,
-                    (detector_path, finder.threshold, finder.keep_pictures),
+                    (files, finder.threshold, finder.keep_pictures),
                 )
 
     def __enter__(self) -> "FinderPool":
@@ -165,12 +187,11 @@ class FinderPool:
 _worker: DigitFinder  # of a process of a `FinderPool`
 
 
-def _start_worker(detector_path: Path | None, threshold: float | None, keep_pictures: bool) -> None:
+def _start_worker(files: NumberModelFiles | None, threshold: float | None, keep_pictures: bool) -> None:
     from mnistctl.system import processes
 
     global _worker
-    detector = models.open_page_predictor(detector_path) if detector_path else None
-    _worker = DigitFinder(detector, threshold, keep_pictures)
+    _worker = DigitFinder(files.open() if files else None, threshold, keep_pictures)
     processes.exit_with_parent()
 
 

@@ -132,11 +132,11 @@ class TrueLabels:
     """The true labels of pictures, from a CSV file. See `read_labels`."""
 
     def __init__(self, by_path: Mapping[str, str]) -> None:
-        self._by_path = by_path  # absolute path, with "#page=2" for a page
+        self.by_path = by_path  # absolute path, with "#page=2" for a page
 
     def of(self, file: str) -> str | None:
         """The label of a picture, named as in `Request.file`; None: it has none."""
-        return self._by_path.get(os.path.abspath(file))
+        return self.by_path.get(os.path.abspath(file))
 
 
 def read_labels(file: Path, class_names: Sequence[str], *, numbers: bool) -> TrueLabels:

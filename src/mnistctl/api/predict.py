@@ -13,6 +13,8 @@ from mnistctl.api.digit_finder import (
     BATCH_SIZE,
     DigitFinder,
     FinderPool,
+    NumberModelFiles,
+    NumberModels,
     PictureDigits,
 )
 from mnistctl.api.picture_requests import Request
@@ -58,8 +60,8 @@ def predict(
 
     Args:
         pictures: one or more of: a file, a folder, a pattern, or "-" for a picture on standard input.
-        model: the classifier of single digits; see `models.find_model`. With `numbers` it explains
-            digits, but does not read them.
+        model: the classifier of single digits; see `models.find_model`. With `numbers` it reads every
+            digit that the detector finds once more; None: then the bundled one.
         numbers: whether to read whole numbers: every digit of each picture, line by line.
         numbers_model: the detector that finds the digits of numbers; see `models.find_model`.
         top: the number of most likely classes in each prediction, 1 or more.
@@ -126,12 +128,17 @@ def open_model(
         raise UsageError("--numbers and --no-reject: choose one; a lower --threshold finds more digits")
     if numbers_model is not None and not numbers:
         raise UsageError("--numbers-model needs --numbers")
-    path = models.find_model(model, prefer=formats.ONNX)
+    if numbers and model is None:  # the newest run may know a single kind of handwriting
+        path = models.bundled(formats.ONNX)
+    else:
+        path = models.find_model(model, prefer=formats.ONNX)
     detector_path = (
         models.find_model(numbers_model, prefer=formats.ONNX, task=NUMBERS) if numbers else None
     )
     detector = models.open_page_predictor(detector_path) if detector_path else None
-    predictor = None if detector else models.open_predictor(path, arch=arch)
+    predictor = models.open_predictor(path, arch=arch)
+    if detector and predictor.metadata.class_names != detector.metadata.class_names:
+        raise UsageError(f"--model {path}: its classes are not the digits that the detector finds")
     opened = PicturePredictor(predictor, path, arch, top, threshold, reject, detector, detector_path)
     metadata = opened.metadata
     return replace(
@@ -145,7 +152,7 @@ def open_model(
 class PicturePredictor:
     """An open model that classifies pictures one by one. See `open_model`."""
 
-    predictor: Predictor | None  # of single digits; None: there is a detector
+    predictor: Predictor  # of single digits
     path: Path  # of the model of single digits
     arch: str | None
     top: int
@@ -157,9 +164,7 @@ class PicturePredictor:
     @property
     def metadata(self) -> Metadata:
         """The metadata of the open model."""
-        opened = self.detector or self.predictor
-        assert opened is not None  # noqa: S101 - for the type checker
-        return opened.metadata
+        return (self.detector or self.predictor).metadata
 
     def read(
         self,
@@ -195,8 +200,12 @@ class PicturePredictor:
             raise UsageError("--labels and --labels-from-names: choose one")
         find_label = self._label_finder(labels, labels_from_names=labels_from_names)
         requests = picture_requests.list_requests(pictures, recursive=recursive, skip=skip)
-        finder = DigitFinder(self.detector, self.threshold, keep_pictures)
-        pool = FinderPool(finder, jobs=min(jobs, len(requests) or 1), detector_path=self.detector_path)
+        opened = NumberModels(self.detector, self.predictor) if self.detector else None
+        paths = (
+            NumberModelFiles(self.detector_path, self.path, self.arch) if self.detector_path else None
+        )
+        finder = DigitFinder(opened, self.threshold, keep_pictures)
+        pool = FinderPool(finder, jobs=min(jobs, len(requests) or 1), files=paths)
         is_small = keep_pictures or self.detector is not None
         max_batch = _MAX_SMALL_BATCH if is_small else BATCH_SIZE
         return self._read(requests, pool, max_batch=max_batch, find_label=find_label)
@@ -269,7 +278,6 @@ class PicturePredictor:
         if not digits:
             return
         stacked = np.stack([digit.image for digit in digits])
-        assert self.predictor is not None  # noqa: S101 - without a detector
         outputs = predict_all(self.predictor, stacked, batch_size=BATCH_SIZE)
         predictions = interpret(
             stacked,

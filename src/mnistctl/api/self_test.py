@@ -115,7 +115,7 @@ def _train(run: Run, device: "torch.device", precision: str, cuda_graph: bool) -
     from mnistctl.nn import distributed
 
     settings = _SETTINGS.replace(precision=precision, device=str(device))
-    train, validation = load_splits(settings, None)
+    train, validation = load_splits(settings, None, None)
     net = build_net(settings, None, train.class_names).to(device)
     with signals.deferred() as interrupt:
         session = Session(

@@ -96,7 +96,8 @@ def train(
         recipe: the name of a recipe; None: the architecture's own.
         config: a settings file, TOML or the `config.json` of a run; the other arguments override it.
         dataset: a name in `datasets.catalog.DATASETS`, or a folder with one sub-folder of pictures per
-            class; None: MNIST, or the bundled digits if MNIST cannot be downloaded.
+            class, or, to adapt a detector of digits, with `labels.csv` and pictures of numbers; None:
+            MNIST, or the bundled digits if MNIST cannot be downloaded.
         init: a model to start from: a checkpoint, a run folder or a run's name. If its classes are not
             those of the dataset, the output layer is initialised again.
         resume: a run to resume, its folder or its name. The result is the same, bit for bit, as without
@@ -137,7 +138,7 @@ def train(
             start, name=name, track=track, save_every=save_every, data_dir=data_dir
         ) as session:
             event = followers.RESUMED if start.saved else followers.STARTED
-            followers.announce(session.run, event, data_sha256=session.train.sha256)
+            followers.announce(session.run, event, data_sha256=session.train.all_sha256)
             last, best = loop.fit(session)
             plot_files = _draw(session, plots)
             session.tracker.finish(session.run.model_path, plot_files)

@@ -2,12 +2,17 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from mnistctl.errors import UsageError
+from mnistctl.system import files
 from mnistctl.types import Images, Labels
+
+if TYPE_CHECKING:
+    from mnistctl.pages.labelled import LabelledPicture  # OpenCV, 0.1 s
 
 VALIDATION_ONE_IN = 12  # by default one training image in 12 is for validation: 5,000 of MNIST
 
@@ -26,6 +31,15 @@ class Split:
     labels: Labels  # int64 (N,), 0 to C - 1
     class_names: Sequence[str]  # C names
     sha256: str  # of the files that the images come from
+    pictures: Sequence["LabelledPicture"] = ()  # of numbers, for a detector of digits
+    pictures_sha256: str = ""  # of all files of such pictures; "": there are none
+
+    @property
+    def all_sha256(self) -> str:
+        """The SHA-256 of all files, of images and of pictures."""
+        if not self.pictures_sha256:
+            return self.sha256
+        return files.sha256(f"{self.sha256}{self.pictures_sha256}".encode())
 
     def take(self, rows: Rows | slice, *, name: str) -> "Split":
         """A split of some of the images."""

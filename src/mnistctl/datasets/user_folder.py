@@ -53,6 +53,11 @@ def load(folder: Path, names: Collection[str]) -> list[Split]:
     return loaded
 
 
+def labels_file(folder: Path) -> Path:
+    """The file with the numbers of the pictures in a folder, if it has such pictures."""
+    return folder / "labels.csv"
+
+
 def has_given_splits(folder: Path) -> bool:
     """Whether the user has chosen the test images: the folder has `train/` and `test/`, or is IDX."""
     return _has_idx(folder) or all((folder / name).is_dir() for name in ("train", "test"))
@@ -61,10 +66,16 @@ def has_given_splits(folder: Path) -> bool:
 def _class_names(folder: Path) -> tuple[str, ...]:
     """The names of the classes: numbers by size, then words alphabetically."""
     names = _sub_folders(folder)
+    if not names and labels_file(folder).is_file():
+        raise DataError(
+            f"{folder}: labels.csv is for whole numbers: train on it with --recipe numbers --init "
+            "bundled-numbers; for single digits, use one sub-folder per class"
+        )
     if not MIN_CLASSES <= len(names) <= MAX_CLASSES:
         raise DataError(
             f"{folder}: {len(names)} sub-folders; expected one per class ({MIN_CLASSES} to "
-            f"{MAX_CLASSES} classes), or train/ and test/ with these in them, or IDX files"
+            f"{MAX_CLASSES} classes), or train/ and test/ with these in them, or IDX files, or, for "
+            "--recipe numbers, labels.csv"
         )
     if unprintable := [name for name in names if not name.isprintable()]:
         raise DataError(

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
 from mnistctl.images import center
 from mnistctl.images.decode import Grey
 from mnistctl.models.predictor import are_digits
+from mnistctl.pages import doodles, fonts, glyphs
 from mnistctl.types import IMAGE_SIZE, Images
 
 # Letters and signs that do not look like a digit, so no B, D, O, S, Z or l. About half of the other
@@ -53,6 +54,7 @@ def make(images: Images, class_names: Sequence[str], count: int, *, seed: int) -
     cut_piece = functools.partial(_cut_piece, images)
     kinds: list[Callable[[Random], Images]] = [
         _draw_scribble,
+        _draw_doodle,
         _draw_sticks,
         _make_noise,
         _make_blank,
@@ -62,7 +64,7 @@ def make(images: Images, class_names: Sequence[str], count: int, *, seed: int) -
     # The kinds that are hardest to tell from a digit are made most often.
     kinds += [join_two] * 2 + [cut_piece] * 3
     if are_digits(class_names):
-        kinds += [_draw_letter] * 4
+        kinds += [_draw_letter] * 4 + [_write_letter] * 3
     return np.stack([kinds[number % len(kinds)](random) for number in range(count)])
 
 
@@ -95,6 +97,21 @@ def _draw_letter(random: Random) -> Images:
         middle, letter, fill=255, font=_font(name), anchor="mm", stroke_width=weight
     )
     return _fit(picture)
+
+
+def _write_letter(random: Random) -> Images:
+    """A letter of a font that resembles handwriting."""
+    letters = fonts.load(fonts.HANDWRITING).letters.reshape(-1, fonts.CELL, fonts.CELL)
+    picture = Image.fromarray(letters[random.integers(len(letters))].astype(np.uint8) * 255)
+    growth = int(random.choice([1, 3, 5]))  # pixels that a pixel of ink becomes
+    return _fit(ImageOps.expand(picture, 4).filter(ImageFilter.MaxFilter(growth)))
+
+
+def _draw_doodle(random: Random) -> Images:
+    """A doodle as on composed pages."""
+    distance = doodles.doodle(random) / glyphs.DISTANCE_UNIT
+    ink = distance < random.uniform(0.8, 4)
+    return _fit(Image.fromarray(ink.astype(np.uint8) * 255))
 
 
 def _draw_scribble(random: Random) -> Images:

@@ -1,7 +1,8 @@
 """Glyphs: the shapes of digits from which pages are composed, as lines without width.
 
 A glyph is stored as a field of distances to its line, so that it can be drawn at any size with a pen of
-any width. Half of the glyphs are the thinned images of a dataset, half are drawn from templates.
+any width. The glyphs are the thinned images of a dataset, as many drawn from templates, and the digits
+of fonts: thinned, and as they are printed.
 """
 
 from dataclasses import dataclass
@@ -10,12 +11,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mnistctl.pages import strokes
+from mnistctl.pages import fonts, strokes
 from mnistctl.types import Images, Labels
 
 SIDE = 64  # pixels of a field
 HEIGHT = 44  # pixels of a field that the longer side of a glyph has
 DISTANCE_UNIT = 8.0  # a distance of one pixel of the field, as stored
+
+_THIN_BATCH = 64  # images that fit into a processor's cache
 
 Fields = npt.NDArray[np.uint8]  # (N, 64, 64): distances to the line, at most 31.9 pixels
 
@@ -27,59 +30,83 @@ class GlyphBank:
     fields: Fields
     labels: Labels  # (N,)
     rows: tuple[npt.NDArray[np.intp], ...]  # of each digit
+    is_outlined: npt.NDArray[np.bool_]  # (N,): the field has the width of its strokes already
+    letters: Fields  # letters of fonts, with the width of their strokes
     images: Images  # (M, 28, 28), to be used with their own strokes
     image_rows: tuple[npt.NDArray[np.intp], ...]  # of each digit
 
 
 def build_bank(images: Images, labels: Labels, *, size: int, seed: int) -> GlyphBank:
-    """Glyphs from a dataset's images, and as many from templates.
+    """Glyphs from a dataset's images, as many from templates, and those of fonts.
 
     Args:
         images: uint8 (N, 28, 28), 0 = paper, 255 = ink.
         labels: int64 (N,), 0 to 9.
-        size: the largest number of images to use.
+        size: the largest number of images to use, and of glyphs of each kind of font.
         seed: selects the images and draws the templates.
     """
     generator = np.random.default_rng((seed, 1))
     rows = np.sort(generator.permutation(len(images))[:size])
     digits = generator.integers(0, 10, len(rows))
+    handwriting, printed = fonts.load(fonts.HANDWRITING), fonts.load(fonts.PRINT)
+    written, written_labels = _select(handwriting.digits, size, generator)
+    outlined, outlined_labels = _select(
+        np.concatenate([handwriting.digits, printed.digits]), size, generator
+    )
+    letters, _ = _select(handwriting.letters, size, generator)
     fields = np.concatenate(
         [
-            np.stack([distances(line) for line in thin(images[rows])]),
+            _fields(thin(_enlarge(images[rows]))),
             np.stack([_draw_template(int(digit), generator) for digit in digits]),
+            _fields(thin(_pad(written))),
+            _fields(_pad(outlined)),
         ]
     )
-    all_labels = np.concatenate([labels[rows], digits]).astype(np.int64)
+    all_labels = np.concatenate([labels[rows], digits, written_labels, outlined_labels]).astype(
+        np.int64
+    )
     return GlyphBank(
         fields,
         all_labels,
         tuple(np.flatnonzero(all_labels == digit) for digit in range(10)),
+        np.arange(len(fields)) >= len(fields) - len(outlined),
+        _fields(_pad(letters)),
         images,
         tuple(np.flatnonzero(labels == digit) for digit in range(10)),
     )
 
 
-def thin(images: Images) -> npt.NDArray[np.bool_]:
-    """Reduce strokes to lines of one pixel: (N, 28, 28) -> bool (N, 64, 64).
+def _select(
+    shapes: fonts.Shapes, size: int, generator: np.random.Generator
+) -> tuple[fonts.Shapes, npt.NDArray[np.intp]]:
+    """Up to `size` characters of a sheet, (N, 44, 44), and the column of each, (N,)."""
+    families, characters = shapes.shape[:2]
+    chosen = np.sort(generator.permutation(families * characters)[:size])
+    return shapes.reshape(-1, fonts.CELL, fonts.CELL)[chosen], chosen % characters
+
+
+def thin(shapes: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Reduce strokes to lines of one pixel: (N, 64, 64) -> (N, 64, 64).
 
     Source: Zhang and Suen 1984, "A Fast Parallel Algorithm for Thinning Digital Patterns".
     """
-    lines = np.stack([_enlarge(image) for image in images])
+    lines = shapes.copy()
     for start in range(0, len(lines), _THIN_BATCH):
         _thin_in_place(lines[start : start + _THIN_BATCH])
     return lines
 
 
-_THIN_BATCH = 64  # images that fit into a processor's cache
-
-
-def _enlarge(image: Images) -> npt.NDArray[np.bool_]:
+def _enlarge(images: Images) -> npt.NDArray[np.bool_]:
+    """Where images, uint8 (N, 28, 28), have ink, at the size of a field: (N, 64, 64)."""
     side = HEIGHT * 28 // 20
-    large = cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC)
-    padding = (SIDE - side) // 2
-    padded = np.zeros((SIDE, SIDE), dtype=bool)
-    padded[padding : padding + side, padding : padding + side] = large > 110
-    return padded
+    large = [cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC) for image in images]
+    return _pad(np.stack(large) > 110)
+
+
+def _pad(shapes: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Shapes in the middle of fields: (N, S, S) -> (N, 64, 64)."""
+    space = SIDE - shapes.shape[1]
+    return np.pad(shapes, ((0, 0), *[(space // 2, space - space // 2)] * 2))
 
 
 def _removable() -> npt.NDArray[np.bool_]:
@@ -113,6 +140,10 @@ def _thin_in_place(lines: npt.NDArray[np.bool_]) -> None:
                 has_changed = True
         if not has_changed:
             return
+
+
+def _fields(lines: npt.NDArray[np.bool_]) -> Fields:
+    return np.stack([distances(line) for line in lines])
 
 
 def distances(line: npt.NDArray[np.bool_]) -> Fields:

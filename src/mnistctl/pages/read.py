@@ -10,7 +10,7 @@ import numpy.typing as npt
 from mnistctl.images import center, paper
 from mnistctl.images.decode import Picture
 from mnistctl.images.digit import Box
-from mnistctl.models.predictor import PagePredictor
+from mnistctl.models.predictor import PagePredictor, Predictor, predict_all
 from mnistctl.pages import camera
 from mnistctl.pages.arrange import Boxes, arrange
 from mnistctl.pages.camera import Pixels
@@ -43,6 +43,12 @@ _VOTES = 3  # scales that decide about the digits of a line
 _MIN_VOTE = 0.2  # lowest score of a digit that has a say in that
 _MAX_GROUPED = 4_000  # detections at all scales together: the most certain ones
 
+# The classifier's say, chosen on composed pages of validation images.
+_CLASSIFIER_WEIGHT = 0.5  # of its logarithmic probabilities, beside 1 of the detector's
+_FAMILIARITY_WEIGHT = 0.2  # of its familiarity's logit, beside 1 of the detector's
+_FAMILIARITY_RANGE = (-4.0, 4.0)  # of that logit
+_BATCH_SIZE = 128  # digits per call
+
 
 class FoundDigit(NamedTuple):
     """A digit of a picture."""
@@ -73,42 +79,63 @@ class Detections(NamedTuple):
         return Detections(self.boxes[likely], self.scores[likely])
 
 
-def read(picture: Picture, detector: PagePredictor, *, threshold: float | None) -> list[FoundDigit]:
+def read(
+    picture: Picture,
+    detector: PagePredictor,
+    classifier: Predictor | None = None,
+    *,
+    threshold: float | None,
+) -> list[FoundDigit]:
     """The digits of a picture in reading order: line by line, from left to right.
 
     Args:
         picture: dark digits on light paper, or light ones on dark paper.
         detector: finds digits that are 9 to 72 pixels high.
+        classifier: reads each digit once more, and knows better what is no digit; it has the detector's
+            classes. None: the detector decides alone.
         threshold: digits with a lower familiarity are ignored; None: the detector's own threshold.
 
     Raises:
         ModelError: the runtime cannot run a model.
     """
     pixels = _grey_levels(picture)
-    digits = _find(pixels, detector, threshold)
-    probabilities = _probabilities(digits.scores, detector.metadata.temperature)
+    found = _find(pixels, detector)
+    images = [_crop(pixels, box) for box in found.boxes]
+    probabilities = _probabilities(found.scores, detector.metadata.temperature)
+    familiarity = found.scores.max(axis=1, initial=0)
+    if classifier is not None and images:
+        outputs = predict_all(classifier, np.stack(images), batch_size=_BATCH_SIZE)
+        probabilities = _agree(probabilities, outputs.probabilities)
+        familiarity = _certainty(familiarity, outputs.familiarity)
+    kept = np.flatnonzero(familiarity >= _limit(detector, threshold))
     return [
         FoundDigit(
-            box=_picture_box(digits.boxes[index], picture),
+            box=_picture_box(found.boxes[kept[number]], picture),
             line=line,
             word=word,
-            probabilities=probabilities[index],
-            familiarity=float(digits.scores[index].max()),
-            image=_crop(pixels, digits.boxes[index]),
+            probabilities=probabilities[kept[number]],
+            familiarity=float(familiarity[kept[number]]),
+            image=images[kept[number]],
         )
-        for index, line, word in arrange(digits.boxes)
+        for number, line, word in arrange(found.boxes[kept])
     ]
 
 
 def find(picture: Picture, detector: PagePredictor, *, threshold: float | None) -> Detections:
     """The digits of a picture in any order; for the arguments see `read`."""
-    return _find(_grey_levels(picture), detector, threshold)
+    return _find(_grey_levels(picture), detector).at_least(_limit(detector, threshold))
 
 
-def _find(pixels: Pixels, detector: PagePredictor, threshold: float | None) -> Detections:
-    limit = detector.metadata.threshold if threshold is None else threshold
+def _find(pixels: Pixels, detector: PagePredictor) -> Detections:
+    """Everything that may be a digit."""
     found = [_detect(pixels, scale, detector) for scale in _scales(*pixels.shape)]
-    return _fuse(found).at_least(limit or _MIN_SCORE)
+    return _fuse(found).at_least(_MIN_SCORE)
+
+
+def _limit(detector: PagePredictor, threshold: float | None) -> float:
+    """The lowest familiarity of a digit."""
+    limit = detector.metadata.threshold if threshold is None else threshold
+    return limit or _MIN_SCORE
 
 
 def _grey_levels(picture: Picture) -> Pixels:
@@ -276,11 +303,44 @@ def _lines(boxes: Boxes, certainty: Floats) -> npt.NDArray[np.intp]:
 
 def _probabilities(scores: Floats, temperature: float) -> Floats:
     """The class probabilities of N digits, (N, classes): softmax of the scores' logits."""
-    clipped = np.clip(scores, 1e-6, 1 - 1e-6)
-    logits = np.log(clipped / (1 - clipped)) / temperature
+    return _softmax(_logit(scores) / temperature)
+
+
+def _softmax(logits: Floats) -> Floats:
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
     probabilities: Floats = (exponents / exponents.sum(axis=1, keepdims=True)).astype(np.float32)
     return probabilities
+
+
+def _agree(probabilities: Floats, others: Floats) -> Floats:
+    """The class probabilities of N digits by two models together, (N, classes).
+
+    Args:
+        probabilities: (N, classes), of the detector.
+        others: (N, classes), of the classifier.
+    """
+    own, other = (np.log(np.maximum(part, 1e-6)) for part in (probabilities, others))
+    return _softmax(own + _CLASSIFIER_WEIGHT * other)
+
+
+def _certainty(scores: Floats, familiarity: Floats) -> Floats:
+    """How likely N detections are digits, in [0, 1].
+
+    Args:
+        scores: (N,), of the detector.
+        familiarity: (N,), of the classifier.
+    """
+    evidence = _logit(scores) + _FAMILIARITY_WEIGHT * (
+        np.clip(_logit(familiarity), *_FAMILIARITY_RANGE)
+    )
+    certainty: Floats = (1 / (1 + np.exp(-evidence))).astype(np.float32)
+    return certainty
+
+
+def _logit(probabilities: Floats) -> Floats:
+    clipped = np.clip(probabilities, 1e-6, 1 - 1e-6)
+    logits: Floats = np.log(clipped / (1 - clipped))
+    return logits
 
 
 def _inside(box: Boxes, height: int, width: int) -> tuple[int, int, int, int]:

@@ -12,14 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from mnistctl.errors import LostProcessError, UsageError
-from mnistctl.pages import compose, glyphs, targets
+from mnistctl.pages import compose, glyphs, labelled, targets
 from mnistctl.pages.compose import Page
 from mnistctl.pages.glyphs import GlyphBank
+from mnistctl.pages.labelled import LabelledPicture
 from mnistctl.system import processes
 from mnistctl.types import Images, Labels
 
 HEIGHT, WIDTH = 64, 192  # of a page in pixels
 
+_PICTURES_ONE_IN = 3  # pages of a batch with one of the user's own pictures, if there are any
 _GLYPHS = 12_000  # images of the dataset whose lines are used
 _AHEAD = 6  # batches per process that are composed before they are needed
 _MAX_PROCESSES = 8
@@ -79,7 +81,12 @@ def compose_pages(source: DigitImages, *, seed: int, pages: Sequence[int]) -> li
 
 
 def compose_batches(
-    source: DigitImages, *, seed: int, batches: Iterator[int], pages: Sequence[int]
+    source: DigitImages,
+    *,
+    seed: int,
+    batches: Iterator[int],
+    pages: Sequence[int],
+    pictures: Sequence[LabelledPicture] = (),
 ) -> Generator[PageBatch, None, None]:
     """Yield batches of pages that other processes compose. Close the iterator to end the processes.
 
@@ -91,6 +98,7 @@ def compose_batches(
         seed: selects the shapes.
         batches: the numbers of the batches.
         pages: the numbers of the pages in each batch.
+        pictures: with the boxes of their digits; a third of the pages show one of them.
 
     Raises:
         LostProcessError: a process has ended.
@@ -101,7 +109,7 @@ def compose_batches(
             count,
             multiprocessing.get_context("spawn"),
             _start_worker,
-            (source.images, source.labels, seed),
+            (source.images, source.labels, seed, pictures),
         )
     pending: deque[Future[PageBatch]] = deque()
     try:
@@ -127,17 +135,29 @@ class _Source(NamedTuple):
 
 
 _bank: GlyphBank  # of a process of the pool
+_pictures: Sequence[LabelledPicture]
 
 
-def _start_worker(images: Images, labels: Labels, seed: int) -> None:
-    global _bank
+def _start_worker(
+    images: Images, labels: Labels, seed: int, pictures: Sequence[LabelledPicture]
+) -> None:
+    global _bank, _pictures
     processes.exit_with_parent()
     cv2.setNumThreads(1)
     _bank = build_bank(_Source(images, labels), seed=seed)
+    _pictures = pictures
 
 
 def _compose_in_worker(seeds: Sequence[tuple[int, ...]]) -> PageBatch:
-    return with_targets([compose.compose(_bank, seed, height=HEIGHT, width=WIDTH) for seed in seeds])
+    return with_targets([_compose_page(seed) for seed in seeds])
+
+
+def _compose_page(seed: tuple[int, ...]) -> Page:
+    if _pictures and seed[-1] % _PICTURES_ONE_IN == 0:
+        generator = np.random.default_rng(seed)
+        picture = _pictures[int(generator.integers(len(_pictures)))]
+        return labelled.augment(picture, generator, height=HEIGHT, width=WIDTH)
+    return compose.compose(_bank, seed, height=HEIGHT, width=WIDTH)
 
 
 def with_targets(composed: Sequence[Page]) -> PageBatch:

@@ -69,7 +69,8 @@ class TrainSettings:
     dataset: Annotated[
         str,
         Meta(extra={"default": "mnist, or digits if mnist cannot be downloaded"}),
-        "Dataset to train on: a name from 'mnistctl download --list', or a folder of pictures.",
+        "Dataset to train on: a name from 'mnistctl download --list', or a folder of pictures. For "
+        "numbers the folder has a labels.csv, and --init names the detector to adapt.",
         DATA,
     ] = "mnist"
     subset: Annotated[
@@ -201,6 +202,13 @@ class TrainSettings:
         "Probability that a random rectangle of an image is blanked.",
         AUGMENTATION,
     ] = 0.0
+    variants: Annotated[
+        int,
+        Meta(ge=0, le=1_000_000),
+        "Images of digits in other handwriting and in print that are added to the training images, "
+        "drawn from templates and fonts. Requires a dataset of the ten digits.",
+        AUGMENTATION,
+    ] = 0
     seed: Annotated[
         int,
         Meta(ge=0, le=2**63 - 1),

@@ -41,12 +41,12 @@ def follow(data_dir: Path | None) -> Run:
         settings = run.read_settings()
         device = devices.resolve(settings.device)
         saved = state_file.load(run) if event == RESUMED else None
-        initial_model = None if saved else run_settings.reopen_initial_model(settings)
-        train, validation = load_splits(settings, data_dir)
-        if train.sha256 != data_sha256:
+        initial_model = run_settings.reopen_initial_model(settings, is_resumed=saved is not None)
+        train, validation = load_splits(settings, initial_model, data_dir)
+        if train.all_sha256 != data_sha256:
             raise DataError(
                 f"the data of '{settings.dataset}' is not the same in all processes: SHA-256 "
-                f"{train.sha256[:12]}…, expected {data_sha256[:12]}…"
+                f"{train.all_sha256[:12]}…, expected {data_sha256[:12]}…"
             )
         net = build_net(settings, initial_model, train.class_names).to(device)
         loop.fit(Session(run, settings, train, validation, net, device, group, interrupt, saved))

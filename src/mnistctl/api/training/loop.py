@@ -185,7 +185,7 @@ class RunWriter:
         state = trainer.state()
         if state.is_finite():
             saved = SavedState(
-                state, self._best, self._plan.steps, session.train.sha256, self._environment
+                state, self._best, self._plan.steps, session.train.all_sha256, self._environment
             )
             state_file.save(session.run, saved)
         self._last_save = time.monotonic()

@@ -47,7 +47,7 @@ def open_run(name: str | Path, options: dict[str, Any]) -> Iterator[Start]:
             yield Start(settings, run=run, is_finished=True)
             return
         saved = state_file.load(run)
-        initial_model = None if saved else run_settings.reopen_initial_model(settings)
+        initial_model = run_settings.reopen_initial_model(settings, is_resumed=saved is not None)
         yield Start(settings, initial_model, run=run, saved=saved)
 
 
@@ -119,10 +119,10 @@ def prepare(
         _log.info(f"{run.folder}: no state was saved, so training starts again")
         run.truncate_metrics(0)
         return
-    if saved.data_sha256 != train.sha256:
+    if saved.data_sha256 != train.all_sha256:
         raise UsageError(
             f"--resume {run.folder}: the data of '{settings.dataset}' has changed: SHA-256 "
-            f"{train.sha256[:12]}…, expected {saved.data_sha256[:12]}…"
+            f"{train.all_sha256[:12]}…, expected {saved.data_sha256[:12]}…"
         )
     steps = saved.state.steps
     if steps > plan.steps:

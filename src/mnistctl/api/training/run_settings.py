@@ -7,6 +7,7 @@ from typing import Any
 
 from mnistctl import datasets
 from mnistctl.api import models
+from mnistctl.api.training import own_pictures
 from mnistctl.api.training.state_file import SavedState
 from mnistctl.errors import ModelError, UsageError
 from mnistctl.models import checkpoint, formats
@@ -54,6 +55,13 @@ def resolve(file: Path | str | None, options: dict[str, Any]) -> Start:
     named = {**file_settings, **options}
     model = open_initial_model(named.get("init"), named.get("arch"))
     settings = _base_settings(named.get("recipe"), named.get("arch"), model)
+    if own_pictures.are_in(named.get("dataset"), arch=settings.arch):
+        if model is None:
+            raise UsageError(
+                f"--dataset {named['dataset']}: labels.csv does not say where the digits are; add the "
+                f"model that finds them: --init {models.BUNDLED_NUMBERS}"
+            )
+        settings = settings.replace(**recipes.NUMBERS_FINE_TUNING)
     settings = _override(_override(settings, file_settings), options)
     for reason in train_settings.without_effect(settings, options):
         _log.warning(reason)
@@ -106,12 +114,19 @@ def _with_custom_file(settings: TrainSettings, file_settings: dict[str, Any]) ->
     return settings.replace(arch_sha256=architecture.sha256)
 
 
-def reopen_initial_model(settings: TrainSettings) -> Checkpoint | None:
-    """The initial model of an existing run, if it has one.
+def reopen_initial_model(settings: TrainSettings, *, is_resumed: bool) -> Checkpoint | None:
+    """The initial model of an existing run, if it has one and needs it.
+
+    Args:
+        settings: of the run.
+        is_resumed: whether the weights come from a saved state. Then the model is needed only to find
+            the digits of the user's pictures.
 
     Raises:
         UsageError: the file is another model now.
     """
+    if is_resumed and not own_pictures.are_in(settings.dataset, arch=settings.arch):
+        return None
     model = open_initial_model(settings.init, settings.arch)
     if model is not None and model.sha256 != settings.init_sha256:
         raise UsageError(f"{model.path}: not the model that the run started from: another SHA-256")

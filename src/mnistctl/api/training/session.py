@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnistctl import datasets
-from mnistctl.api.training import resume, state_file
+from mnistctl.api.training import own_pictures, resume, state_file
 from mnistctl.api.training.run_settings import Start
 from mnistctl.api.training.state_file import SavedState
 from mnistctl.errors import DownloadError, UsageError
@@ -150,7 +150,7 @@ def _load_data(
     """The settings with the dataset that was loaded, and its train and validation splits."""
     settings = start.settings
     try:
-        return settings, *load_splits(settings, data_dir)
+        return settings, *load_splits(settings, start.initial_model, data_dir)
     except DownloadError as error:
         if start.is_dataset_named:
             raise
@@ -159,24 +159,43 @@ def _load_data(
             f"{OFFLINE_DATASET} instead (fewer images, lower resolution): {error}"
         )
         settings = settings.replace(dataset=OFFLINE_DATASET)
-        return settings, *load_splits(settings, data_dir)
+        return settings, *load_splits(settings, start.initial_model, data_dir)
 
 
 def load_splits(
-    settings: TrainSettings, data_dir: Path | None
+    settings: TrainSettings, initial_model: Checkpoint | None, data_dir: Path | None
 ) -> tuple[datasets.Split, datasets.Split]:
-    """The train and validation splits of a run.
+    """The train and validation splits of a run, with the variants that the settings add.
+
+    For pictures of numbers, they are those of the dataset that the initial model was trained on, and
+    the pictures are added.
 
     Raises:
+        UsageError: variants are to be drawn of a dataset that does not have the ten digits.
         DataError: the dataset is damaged or unavailable.
     """
-    return datasets.load_for_training(
-        settings.dataset,
+    has_pictures = own_pictures.are_in(settings.dataset, arch=settings.arch)
+    pictures_model = initial_model if has_pictures else None
+    train, validation = datasets.load_for_training(
+        pictures_model.metadata.dataset["name"] if pictures_model else settings.dataset,
         data_dir=data_dir,
         validation_size=settings.validation_size,
         subset=settings.subset,
         split_seed=settings.split_seed,
     )
+    if settings.variants:
+        from mnistctl.pages import variants
+
+        train = variants.add(train, settings.variants, seed=settings.seed)
+    if pictures_model is not None:
+        return own_pictures.add_to_splits(
+            train,
+            validation,
+            Path(settings.dataset),
+            model=pictures_model,
+            split_seed=settings.split_seed,
+        )
+    return train, validation
 
 
 def build_net(

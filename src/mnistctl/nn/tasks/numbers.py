@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import itertools
+import logging
 from collections.abc import Generator, Iterator, Sequence
 from functools import cached_property
 
@@ -18,10 +19,12 @@ from mnistctl.nn import detector, devices, distributed, torch_page_predictor
 from mnistctl.nn.detector import PageDetector
 from mnistctl.nn.tasks.task import StepLoss
 from mnistctl.nn.torch_page_predictor import TorchPagePredictor
-from mnistctl.pages import read, stream
+from mnistctl.pages import labelled, read, stream
 from mnistctl.pages.compose import Page
 from mnistctl.pages.stream import PageBatch
 from mnistctl.settings.train_settings import TrainSettings
+
+_log = logging.getLogger(__name__)
 
 VALIDATION_PAGES = 1_000
 _EVALUATION_BATCH = 50  # pages
@@ -34,7 +37,8 @@ class NumbersTask:
     """Finds digits on composed pages; see `tasks.build`.
 
     An epoch has a page per training image. The accuracy is the share of right answers among the digits
-    of the pages and the false alarms: places without a digit where the net finds one.
+    of the pages and the false alarms: places without a digit where the net finds one. Pictures in the
+    training split take the place of some pages; those in the validation split are read at the end.
     """
 
     can_be_graphed = False
@@ -60,7 +64,11 @@ class NumbersTask:
         shard = self._group.shard(batch_size)
         pages = range(batch_size)[shard]
         composed = stream.compose_batches(
-            self._train, seed=self._settings.seed, batches=itertools.count(step), pages=pages
+            self._train,
+            seed=self._settings.seed,
+            batches=itertools.count(step),
+            pages=pages,
+            pictures=self._train.pictures,
         )
         with contextlib.closing(composed):
             for batch in composed:
@@ -115,6 +123,10 @@ class NumbersTask:
             threshold=_fit_threshold(predictor, self._composed[:_CALIBRATION_PAGES]),
             calibration_images=len(self._composed[:_CALIBRATION_PAGES]),
         )
+        if pictures := self._validation.pictures:
+            predictor.metadata = metadata
+            right = labelled.count_right(pictures, predictor)
+            _log.info(f"held-out pictures read without an error: {right} of {len(pictures)}")
         return dataclasses.replace(checkpoint, metadata=metadata)
 
     @torch.no_grad()
