@@ -25,6 +25,7 @@ import mnistctl
 from build_sizes import count
 from mnistctl import datasets
 from mnistctl.api import models
+from mnistctl.api.training import session
 from mnistctl.errors import UsageError
 from mnistctl.evaluation.metrics import cross_entropy
 from mnistctl.evaluation.report import Report
@@ -57,7 +58,8 @@ def train(run: str | None) -> Checkpoint:
 
 def calibrate(trained: Checkpoint) -> Checkpoint:
     """The same network, calibrated by this version of mnistctl."""
-    train_split, validation_split = datasets.load_for_training("mnist")
+    settings = recipes.find_recipe(RECIPE).replace(seed=SEED, dataset="mnist")
+    train_split, validation_split = session.load_splits(settings, None, None)
     predictor = torch_predictor.from_checkpoint(trained, device=torch.device("cpu"))
     classifier, metadata = calibration.calibrate(
         predictor.classifier.get_submodule("net"),
@@ -139,7 +141,9 @@ def facts(metadata: Metadata) -> Iterator[str]:
         "| output | `logits` and `probabilities`: float32 (batch, 10); `familiarity`: float32 (batch,) "
         "|",
         f"| training data | {60_000 - metadata.calibration_images:,} training images of MNIST, without "
-        f"the validation images; SHA-256 of the raw data `{metadata.dataset['sha256']}` |",
+        f"the validation images; {settings.variants:,} digits drawn from templates and from the fonts of "
+        "[fonts.md](fonts.md); the training images of the bundled dataset `digits`; SHA-256 of the raw "
+        f"data of MNIST `{metadata.dataset['sha256']}` |",
         f"| training | recipe `{RECIPE}`, seed {SEED}, both fixed beforehand; {settings.epochs:g} "
         f"epochs, {metadata.metrics['train_seconds']:.0f} s; epoch {metadata.metrics['epoch']} was the "
         "best on validation |",
@@ -216,12 +220,12 @@ def limitations() -> Iterator[str]:
         "",
         "## Intended use and limitations",
         "",
-        "- The model is for single, upright, handwritten digits from 0 to 9, cropped and centred "
-        "without the paper. `mnistctl predict` prepares pictures in this way. It often reads printed "
-        "digits too, but the training data has none.",
-        "- Employees of the American Census Bureau and American pupils wrote MNIST around 1990. Other "
-        "writing habits (a 1 with a long upstroke, a crossed 7, other numerals) are rare or missing "
-        "there. Expect more mistakes on them.",
+        "- The model is for single, upright digits from 0 to 9, handwritten or printed, cropped and "
+        "centred without the paper. `mnistctl predict` prepares pictures in this way.",
+        "- Employees of the American Census Bureau and American pupils wrote MNIST around 1990, and "
+        "people in Turkey the bundled digits. Other writing habits (a 1 with a long upstroke, a crossed "
+        "7) are known to the model from drawn digits only, other numerals not at all. Expect more "
+        "mistakes on them.",
         "- The model has no context. Check postcodes and sums of money by other means. Do not let the "
         "model decide alone where a misread digit does harm.",
         f"- `familiarity` was fitted on {len(outliers.LETTERS)} letters and signs, scribbles, noise, "
@@ -232,9 +236,10 @@ def limitations() -> Iterator[str]:
         "",
         "## Sources",
         "",
-        "Data: MNIST by LeCun, Cortes and Burges, from NIST's Special Databases 1 and 3. Letters for "
-        "fitting `familiarity`: the DejaVu fonts that matplotlib ships. The model has the licence of "
-        "mnistctl.",
+        "Data: MNIST by LeCun, Cortes and Burges, from NIST's Special Databases 1 and 3; the bundled "
+        "digits by Alpaydin and Kaynak. Drawn digits: templates that are part of mnistctl, and the fonts "
+        "of [fonts.md](fonts.md). Letters for fitting `familiarity`: the same fonts, and the DejaVu "
+        "fonts that matplotlib ships. The model has the licence of mnistctl.",
     )
 
 

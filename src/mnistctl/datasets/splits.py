@@ -45,6 +45,14 @@ class Split:
         """A split of some of the images."""
         return replace(self, name=name, images=self.images[rows], labels=self.labels[rows])
 
+    def extend(self, images: Images, labels: Labels) -> "Split":
+        """The split with more images, uint8 (M, 28, 28), and their labels, int64 (M,)."""
+        return replace(
+            self,
+            images=np.concatenate([self.images, images]),
+            labels=np.concatenate([self.labels, labels]),
+        )
+
     def largest_share(self) -> float | None:
         """The share of the images that are of the most frequent class; None: no images."""
         return float(np.bincount(self.labels).max() / len(self.labels)) if len(self.labels) else None

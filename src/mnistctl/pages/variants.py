@@ -1,58 +1,36 @@
 """Images of single digits in other hands and in print, to train with beside those of a dataset."""
 
-import dataclasses
-
 import cv2
 import numpy as np
 
-from mnistctl import datasets
-from mnistctl.datasets import Split
-from mnistctl.errors import UsageError
 from mnistctl.images import center
 from mnistctl.pages import canvas, glyphs
 from mnistctl.pages.canvas import Canvas
 from mnistctl.pages.glyphs import GlyphBank
-from mnistctl.types import IMAGE_SIZE, Images
+from mnistctl.types import IMAGE_SIZE, Images, Labels
 
-BUNDLED = "digits"  # the dataset inside the package
-
-_GLYPHS = 4_000  # of each kind: thinned images, templates, and fonts in two ways
+_GLYPHS = 4_000  # of each kind, at most: thinned images, templates, and fonts in two ways
 _MIN_HEIGHT, _MAX_HEIGHT = 9.0, 60.0  # pixels: height of a digit before it is fitted into an image
 _BINARY_SHARE, _BLURRED_SHARE = 0.2, 0.3
 
 
-def add(split: Split, count: int, *, seed: int) -> Split:
-    """A split with additional images of digits, drawn from the shapes of `glyphs.build_bank`.
-
-    They are prepared as pictures are: 0.6 ms per image. The training images of the bundled dataset,
-    which people of another country wrote, are added too.
+def draw(images: Images, labels: Labels, count: int, *, seed: int) -> tuple[Images, Labels]:
+    """Draw digits with the shapes of `glyphs.build_bank`, prepared as pictures are: 0.6 ms each.
 
     Args:
-        split: images of the ten digits.
-        count: the number of images to add, 0 or more.
+        images: uint8 (N, 28, 28), of the ten digits; some shapes are theirs.
+        labels: int64 (N,), 0 to 9.
+        count: the number of images to draw, 1 or more.
         seed: decides the images.
 
-    Raises:
-        UsageError: the classes of the dataset are not the ten digits.
+    Returns:
+        Images, uint8 (count, 28, 28), and their labels, int64 (count,): as many of each digit.
     """
-    if not count:
-        return split
-    if list(split.class_names) != list("0123456789"):
-        raise UsageError(
-            f"--variants: the dataset {split.dataset} has other classes than the ten digits"
-        )
     generator = np.random.default_rng((seed, 2))
-    bank = glyphs.build_bank(split.images, split.labels, size=_GLYPHS, seed=seed)
-    labels = generator.permutation(np.arange(count) % 10)
-    images = np.stack([_draw(int(digit), bank, generator) for digit in labels])
-    others = datasets.load(BUNDLED, "train")
-    if split.dataset == BUNDLED:
-        others = others.take(slice(0), name="train")
-    return dataclasses.replace(
-        split,
-        images=np.concatenate([split.images, images, others.images]),
-        labels=np.concatenate([split.labels, labels, others.labels]),
-    )
+    bank = glyphs.build_bank(images, labels, size=min(_GLYPHS, count), seed=seed)
+    drawn_labels = generator.permutation(np.arange(count) % 10)
+    drawn = np.stack([_draw(int(digit), bank, generator) for digit in drawn_labels])
+    return drawn, drawn_labels
 
 
 def _draw(digit: int, bank: GlyphBank, generator: np.random.Generator) -> Images:

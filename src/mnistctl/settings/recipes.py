@@ -26,7 +26,7 @@ ANY_ARCHITECTURE: Mapping[str, Any] = {
 }
 
 # Changes to a recipe when a run starts from a trained model.
-FINE_TUNING: Mapping[str, Any] = {"learning_rate": 2e-3, "min_steps": 200}
+FINE_TUNING: Mapping[str, Any] = {"learning_rate": 2e-3, "min_steps": 200, "variants": 0}
 
 # The same for a detector that learns from a user's pictures: five minutes on two cores.
 NUMBERS_FINE_TUNING: Mapping[str, Any] = {

@@ -206,7 +206,7 @@ class TrainSettings:
         int,
         Meta(ge=0, le=1_000_000),
         "Images of digits in other handwriting and in print that are added to the training images, "
-        "drawn from templates and fonts. Requires a dataset of the ten digits.",
+        "drawn from templates and fonts. They are added to datasets of the ten digits only.",
         AUGMENTATION,
     ] = 0
     seed: Annotated[

@@ -171,7 +171,6 @@ def load_splits(
     the pictures are added.
 
     Raises:
-        UsageError: variants are to be drawn of a dataset that does not have the ten digits.
         DataError: the dataset is damaged or unavailable.
     """
     has_pictures = own_pictures.are_in(settings.dataset, arch=settings.arch)
@@ -184,9 +183,7 @@ def load_splits(
         split_seed=settings.split_seed,
     )
     if settings.variants:
-        from mnistctl.pages import variants
-
-        train = variants.add(train, settings.variants, seed=settings.seed)
+        train = _add_variants(train, settings)
     if pictures_model is not None:
         return own_pictures.add_to_splits(
             train,
@@ -196,6 +193,22 @@ def load_splits(
             split_seed=settings.split_seed,
         )
     return train, validation
+
+
+def _add_variants(train: datasets.Split, settings: TrainSettings) -> datasets.Split:
+    """The split with drawn digits, and with the bundled ones, which people of another country wrote."""
+    from mnistctl.pages import variants
+
+    if list(train.class_names) != list("0123456789"):
+        _log.info(f"no variants are added: they are digits, and {train.dataset} has other classes")
+        return train
+    train = train.extend(
+        *variants.draw(train.images, train.labels, settings.variants, seed=settings.seed)
+    )
+    if train.dataset == OFFLINE_DATASET:
+        return train
+    others = datasets.load(OFFLINE_DATASET, "train")
+    return train.extend(others.images, others.labels)
 
 
 def build_net(

@@ -1,0 +1,45 @@
+"""Drawn digits are added to the training images of a run."""
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mnistctl
+from mnistctl import datasets
+from mnistctl.api.training import session
+from mnistctl.settings.train_settings import TrainSettings
+
+
+def test_variants_follow_the_training_images_and_leave_the_validation_images_alone() -> None:
+    train, validation = session.load_splits(TrainSettings(dataset="digits"), None, None)
+    settings = TrainSettings(dataset="digits", variants=50)
+
+    larger, same_validation = session.load_splits(settings, None, None)
+
+    assert len(larger.images) == len(larger.labels) == len(train.images) + 50
+    assert np.array_equal(larger.images[:-50], train.images)
+    assert np.array_equal(same_validation.images, validation.images)
+
+
+def test_a_dataset_with_other_classes_gets_no_variants(caplog: pytest.LogCaptureFixture) -> None:
+    letters = replace(
+        datasets.load("digits", "train"), class_names=list("abcdefghij"), dataset="letters"
+    )
+
+    with caplog.at_level(logging.INFO):
+        train = session._add_variants(letters, TrainSettings(variants=50))
+
+    assert train is letters
+    assert "no variants are added: they are digits, and letters has other classes" in caplog.text
+
+
+def test_a_run_with_variants_trains_and_notes_them() -> None:
+    run = mnistctl.train(
+        arch="linear", dataset="digits", epochs=0.1, min_steps=0, variants=40, plots=False, device="cpu"
+    )
+
+    assert json.loads((Path(run.run) / "config.json").read_text())["variants"] == 40
