@@ -111,8 +111,8 @@ def card(metadata: Metadata, report: Report, rejection: dict[str, Any]) -> Itera
         "",
         "## Rejection",
         "",
-        "Measured by `scripts/measure_rejection.py`, with letters, fonts and generators that were not "
-        "used to fit `familiarity`. Letters that look like a digit are left out; the script lists "
+        "Measured by `scripts/measure_rejection.py`, with fonts and generators that were not used to "
+        "fit `familiarity`. Letters that look like a digit are left out; the script lists "
         "them.",
         "",
         *measure_rejection.render(rejection),
@@ -141,9 +141,9 @@ def facts(metadata: Metadata) -> Iterator[str]:
         "| output | `logits` and `probabilities`: float32 (batch, 10); `familiarity`: float32 (batch,) "
         "|",
         f"| training data | {60_000 - metadata.calibration_images:,} training images of MNIST, without "
-        f"the validation images; {settings.variants:,} digits drawn from templates and from the fonts of "
-        "[fonts.md](fonts.md); the training images of the bundled dataset `digits`; SHA-256 of the raw "
-        f"data of MNIST `{metadata.dataset['sha256']}` |",
+        f"the validation images; {settings.variants:,} digits drawn from templates and from the fonts "
+        "of [fonts.md](fonts.md); the training images of the bundled dataset `digits`; SHA-256 of the "
+        f"raw data of MNIST `{metadata.dataset['sha256']}` |",
         f"| training | recipe `{RECIPE}`, seed {SEED}, both fixed beforehand; {settings.epochs:g} "
         f"epochs, {metadata.metrics['train_seconds']:.0f} s; epoch {metadata.metrics['epoch']} was the "
         "best on validation |",
@@ -223,23 +223,23 @@ def limitations() -> Iterator[str]:
         "- The model is for single, upright digits from 0 to 9, handwritten or printed, cropped and "
         "centred without the paper. `mnistctl predict` prepares pictures in this way.",
         "- Employees of the American Census Bureau and American pupils wrote MNIST around 1990, and "
-        "people in Turkey the bundled digits. Other writing habits (a 1 with a long upstroke, a crossed "
-        "7) are known to the model from drawn digits only, other numerals not at all. Expect more "
-        "mistakes on them.",
+        "people in Turkey the bundled digits. Other writing habits (a 1 with a long upstroke, a "
+        "crossed 7) are known to the model from drawn digits only, other numerals not at all. Expect "
+        "more mistakes on them.",
         "- The model has no context. Check postcodes and sums of money by other means. Do not let the "
         "model decide alone where a misread digit does harm.",
-        f"- `familiarity` was fitted on {len(outliers.LETTERS)} letters and signs, scribbles, noise, "
-        "blank paper, lines, textures, pairs and pieces of digits. A picture of another kind may be "
-        "accepted.",
+        f"- `familiarity` was fitted on {len(outliers.LETTERS)} letters and signs in print, letters of "
+        "handwriting fonts, scribbles, doodles, noise, blank paper, lines, textures, pairs and pieces "
+        "of digits. A picture of another kind may be accepted.",
         "- The model fails on very faint, inverted or strongly blurred images, as the table above "
         "shows.",
         "",
         "## Sources",
         "",
         "Data: MNIST by LeCun, Cortes and Burges, from NIST's Special Databases 1 and 3; the bundled "
-        "digits by Alpaydin and Kaynak. Drawn digits: templates that are part of mnistctl, and the fonts "
-        "of [fonts.md](fonts.md). Letters for fitting `familiarity`: the same fonts, and the DejaVu "
-        "fonts that matplotlib ships. The model has the licence of mnistctl.",
+        "digits by Alpaydin and Kaynak. Drawn digits: templates that are part of mnistctl, and the "
+        "fonts of [fonts.md](fonts.md). Letters for fitting `familiarity`: the same fonts, and the "
+        "DejaVu fonts that matplotlib ships. The model has the licence of mnistctl.",
     )
 
 

@@ -1,9 +1,10 @@
 """Build the model for numbers inside the package, and its card.
 
-    python scripts/build_bundled_numbers.py [--run RUN]
+    python scripts/build_bundled_numbers.py [--run RUN | --keep-weights]
 
 The script trains the recipe `numbers` with seed 0 (both fixed beforehand), or takes a finished run of
-it. It measures the model, exports it, and writes both files to `src/mnistctl/bundled/` and the card to
+it. With --keep-weights it keeps the bundled model's weights and calibration. It measures the model,
+exports it, and writes both files to `src/mnistctl/bundled/` and the card to
 `docs/model-card-numbers.md`. The card is also in the metadata of both files. MNIST must be in the data
 folder, and the dependency group `measure` must be installed.
 """
@@ -77,7 +78,8 @@ def card(metadata: Metadata, report: NumbersReport, strings: list[str]) -> Itera
         "",
         "## Strings in composed pictures",
         "",
-        "`python scripts/measure_numbers.py`, which reads as `mnistctl predict --numbers` does.",
+        "`python scripts/measure_numbers.py`, which reads as `mnistctl predict --numbers` does: with "
+        "the bundled classifier of single digits, which reads every digit once more.",
         "",
         *strings,
     )
@@ -158,8 +160,16 @@ def write(model: Checkpoint) -> None:
 def main() -> None:
     """Train a model, or take one; evaluate it and write the files."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--run", help="a finished run of the recipe with that seed")
-    write(train(parser.parse_args().run))
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--run", help="a finished run of the recipe with that seed")
+    source.add_argument(
+        "--keep-weights", action="store_true", help="take the bundled model's weights and calibration"
+    )
+    arguments = parser.parse_args()
+    if arguments.keep_weights:
+        write(checkpoint.load(models.bundled(formats.SAFETENSORS, task=NUMBERS)))
+    else:
+        write(train(arguments.run))
 
 
 if __name__ == "__main__":

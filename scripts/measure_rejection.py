@@ -2,9 +2,9 @@
 
     python scripts/measure_rejection.py [MODEL] [--each 650]
 
-Pictures are read by `images.read`, as in `mnistctl predict`. Letters, fonts and generators differ from
-those that `familiarity` is fitted with (`mnistctl.nn.outliers`). Pairs and pieces of digits are made
-from MNIST's test images. Requires `pip install --group measure`, and MNIST in the data folder.
+Pictures are read by `images.read`, as in `mnistctl predict`. Fonts, printed letters and generators
+differ from those that `familiarity` is fitted with (`mnistctl.nn.outliers`). Pairs and pieces of digits
+are made from MNIST's test images. Requires `pip install --group measure`, and MNIST in the data folder.
 """
 
 import argparse

@@ -1,6 +1,8 @@
 """Synthetic out-of-distribution images."""
 
 import ast
+import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from mnistctl.types import Images
 
 DIGITS = tuple("0123456789")
 MEASURING = Path(__file__).parents[2] / "scripts" / "measure_rejection.py"
+FONTS = Path(__file__).parents[2] / "scripts" / "fonts.csv"
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +63,7 @@ def test_every_outlier_letter_is_in_a_font_and_does_not_look_like_a_digit() -> N
     assert not set(outliers.LETTERS) & set("0123456789BDGIJLOQSZbgijloqsyz")
 
 
-def test_rejection_is_measured_with_other_letters_and_fonts_than_familiarity_is_fitted_with() -> None:
+def test_rejection_is_measured_with_other_printed_letters_than_familiarity_is_fitted_with() -> None:
     values = {
         target.id: ast.literal_eval(node.value)
         for node in ast.parse(MEASURING.read_text(encoding="utf-8")).body
@@ -72,3 +75,16 @@ def test_rejection_is_measured_with_other_letters_and_fonts_than_familiarity_is_
     assert set(values) == {"STROKES", "SIGNS"}
     assert not set(outliers.LETTERS) & set(values["STROKES"] + values["SIGNS"])
     assert "DejaVu" not in MEASURING.read_text(encoding="utf-8")
+
+
+def test_no_font_family_is_both_drawn_from_and_measured_with() -> None:
+    packages = [
+        name.removeprefix("font-")
+        for name in re.findall(r'"(font-[a-z-]+)"', MEASURING.read_text(encoding="utf-8"))
+    ]
+    with FONTS.open(encoding="utf-8", newline="") as file:
+        drawn = [row["name"] for row in csv.DictReader(file) if row["use"] == "train"]
+
+    assert len(packages) > 5
+    assert len(drawn) > 400
+    assert not [name for name in drawn if name in packages]

@@ -37,9 +37,25 @@ def test_a_dataset_with_other_classes_gets_no_variants(caplog: pytest.LogCapture
     assert "no variants are added: they are digits, and letters has other classes" in caplog.text
 
 
-def test_a_run_with_variants_trains_and_notes_them() -> None:
-    run = mnistctl.train(
-        arch="linear", dataset="digits", epochs=0.1, min_steps=0, variants=40, plots=False, device="cpu"
-    )
+@pytest.mark.mnist
+def test_the_bundled_digits_are_added_with_the_variants(mnist_dir: Path) -> None:
+    settings = TrainSettings(dataset="mnist", variants=1)
 
-    assert json.loads((Path(run.run) / "config.json").read_text())["variants"] == 40
+    train, _ = session.load_splits(replace(settings, variants=0), None, mnist_dir)
+    larger, _ = session.load_splits(settings, None, mnist_dir)
+
+    others = datasets.load("digits", "train")
+    assert len(larger.images) == len(train.images) + 1 + len(others.images)
+    assert np.array_equal(larger.images[-len(others.images) :], others.images)
+
+
+def test_a_run_with_variants_takes_more_steps() -> None:
+    options = {"arch": "linear", "dataset": "digits", "epochs": 1, "min_steps": 0, "batch_size": 100}
+
+    steps = []
+    for variants in (0, 500):
+        run = mnistctl.train(**options, variants=variants, plots=False, device="cpu")
+        (row,) = (Path(run.run) / "metrics.jsonl").read_text().splitlines()
+        steps.append(json.loads(row)["steps"])
+
+    assert steps[1] == steps[0] + 5

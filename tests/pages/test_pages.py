@@ -83,7 +83,7 @@ def test_digits_of_fonts_are_in_a_bank_as_lines_and_with_their_width(bank: Glyph
     areas = (bank.fields == 0).sum(axis=(1, 2))
     lines, outlines = areas[400:600], areas[600:]
 
-    assert np.array_equal(bank.is_outlined, np.arange(800) >= 600)
+    assert np.array_equal(bank.has_width, np.arange(800) >= 600)
     assert np.median(lines) < 150 < np.median(outlines)
 
 
@@ -101,7 +101,7 @@ def test_every_character_of_a_sheet_fills_its_square(name: str) -> None:
         assert sides.min() > fonts.CELL / 2  # hairlines of a few characters fade at this size
 
 
-def test_most_printed_digits_are_read_rightly() -> None:
+def test_most_printed_digits_that_the_bundled_model_was_trained_with_are_read_rightly() -> None:
     digits = fonts.load(fonts.PRINT).digits.reshape(-1, fonts.CELL, fonts.CELL)
     images = np.stack([center.fit(shape.astype(np.float32)) for shape in digits])
 

@@ -10,11 +10,32 @@ import numpy as np
 import pytest
 
 from mnistctl.images.decode import Picture
-from mnistctl.models.predictor import PageOutputs, PagePredictor
+from mnistctl.models.predictor import Outputs, PageOutputs, PagePredictor
 from mnistctl.pages import read
 from mnistctl.types import Images
 
 SIDE = 20  # pixels: height of the digits
+
+
+@dataclass
+class FakeClassifier:
+    """Gives every image the same answer."""
+
+    label: int
+    probability: float = 0.999
+    familiarity: float = 0.5
+    threads: int = 1
+
+    @property
+    def metadata(self) -> Any:
+        return SimpleNamespace(threshold=0.3)
+
+    def __call__(self, images: Images) -> Outputs:
+        assert images.shape[1:] == (28, 28)
+        probabilities = np.full((len(images), 10), (1 - self.probability) / 9, dtype=np.float32)
+        probabilities[:, self.label] = self.probability
+        familiarity = np.full(len(images), self.familiarity, dtype=np.float32)
+        return Outputs(np.log(probabilities), probabilities, familiarity)
 
 
 @dataclass
@@ -252,3 +273,42 @@ def test_overlapping_detections_are_one_digit() -> None:
             height = min(box.bottom, other.bottom) - max(box.top, other.top)
             shared = max(width, 0) * max(height, 0)
             assert shared < 0.75 * min(box.width * box.height, other.width * other.height)
+
+
+def test_a_certain_classifier_outvotes_an_uncertain_detector() -> None:
+    picture = draw(*row("174"))
+
+    digits = read.read(
+        picture, FakeDetector(score=0.4), classifier=FakeClassifier(8, 0.999_999), threshold=None
+    )
+
+    assert [int(digit.probabilities.argmax()) for digit in digits] == [8, 8, 8]
+
+
+def test_an_uncertain_classifier_leaves_the_labels_to_the_detector() -> None:
+    digits = read.read(
+        draw(*row("174")), FakeDetector(), classifier=FakeClassifier(8, 0.3), threshold=None
+    )
+
+    assert "".join(str(digit.probabilities.argmax()) for digit in digits) == "174"
+    assert all(digit.probabilities.sum() == pytest.approx(1) for digit in digits)
+
+
+@pytest.mark.parametrize(("familiarity", "count"), [(0.99, 3), (0.01, 0)])
+def test_the_classifier_decides_about_digits_near_the_threshold(familiarity: float, count: int) -> None:
+    detector = FakeDetector(score=0.3, threshold=0.3)
+
+    digits = read.read(
+        draw(*row("174")),
+        detector,
+        classifier=FakeClassifier(1, familiarity=familiarity),
+        threshold=None,
+    )
+
+    assert len(digits) == count
+
+
+def test_a_picture_without_digits_is_not_classified() -> None:
+    blank = Picture(np.ones((60, 100, 1), dtype=np.float32), 1.0)
+
+    assert read.read(blank, FakeDetector(), classifier=FakeClassifier(1), threshold=None) == []

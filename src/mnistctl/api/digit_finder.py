@@ -76,7 +76,7 @@ class NumberModelFiles(NamedTuple):
 class DigitFinder:
     """Decodes pictures and finds their digits."""
 
-    models: NumberModels | None  # read numbers; None: each picture is one digit
+    number_models: NumberModels | None  # read numbers; None: each picture is one digit
     threshold: float | None  # of the detector: the lowest familiarity of a digit
     keep_pictures: bool  # whether results keep the decoded picture
 
@@ -89,8 +89,8 @@ class DigitFinder:
             return PictureDigits(request, error=request.error)
         try:
             picture = decode.read(request.source, name=request.file, page=request.page)
-            if self.models is not None:
-                return self._read_numbers(request, picture, self.models)
+            if self.number_models is not None:
+                return self._read_numbers(request, picture, self.number_models)
             ink = _find_ink(picture, request.file)
         except PictureError as error:
             return PictureDigits(request, error=str(error))
@@ -108,7 +108,9 @@ class DigitFinder:
     def _read_numbers(self, request: Request, picture: Picture, opened: NumberModels) -> PictureDigits:
         from mnistctl.pages import read  # OpenCV, 0.1 s
 
-        digits = read.read(picture, *opened, threshold=self.threshold)
+        digits = read.read(
+            picture, opened.detector, classifier=opened.classifier, threshold=self.threshold
+        )
         decoded = None
         if self.keep_pictures:
             decoded = DecodedPicture(picture, _find_ink(picture, request.file))

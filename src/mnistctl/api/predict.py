@@ -138,7 +138,9 @@ def open_model(
     detector = models.open_page_predictor(detector_path) if detector_path else None
     predictor = models.open_predictor(path, arch=arch)
     if detector and predictor.metadata.class_names != detector.metadata.class_names:
-        raise UsageError(f"--model {path}: its classes are not the digits that the detector finds")
+        raise UsageError(
+            f"--model {path}: --numbers needs a model of the digits 0 to 9, such as --model bundled"
+        )
     opened = PicturePredictor(predictor, path, arch, top, threshold, reject, detector, detector_path)
     metadata = opened.metadata
     return replace(

@@ -14,7 +14,6 @@ from mnistctl.cli.completion import complete_models
 from mnistctl.cli.options import (
     CustomClassOption,
     JsonOption,
-    ModelOption,
     QuietOption,
     share_option,
 )
@@ -33,7 +32,16 @@ def predict(
             show_default=False,
         ),
     ] = None,
-    model: ModelOption = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Model that classifies each digit: a file, a run folder, the name of a run, or "
+            "'bundled'.",
+            autocompletion=complete_models,
+            show_default="the newest run, or bundled; with --numbers, bundled",
+        ),
+    ] = None,
     numbers: Annotated[
         bool,
         typer.Option("--numbers", help="Read whole numbers: every digit of the picture, line by line."),

@@ -1,6 +1,6 @@
 """Synthetic out-of-distribution images, used to fit the familiarity score.
 
-This is outlier exposure. Measure familiarity with other letters, fonts and generators than these.
+This is outlier exposure. Measure familiarity with other fonts and generators than these.
 
 Source: Hendrycks et al. 2019, "Deep Anomaly Detection with Outlier Exposure".
 """
@@ -101,8 +101,9 @@ def _draw_letter(random: Random) -> Images:
 
 def _write_letter(random: Random) -> Images:
     """A letter of a font that resembles handwriting."""
-    letters = fonts.load(fonts.HANDWRITING).letters.reshape(-1, fonts.CELL, fonts.CELL)
-    picture = Image.fromarray(letters[random.integers(len(letters))].astype(np.uint8) * 255)
+    letters = fonts.load(fonts.HANDWRITING).letters
+    letter = letters[random.integers(letters.shape[0]), random.integers(letters.shape[1])]
+    picture = Image.fromarray(letter.astype(np.uint8) * 255)
     growth = int(random.choice([1, 3, 5]))  # pixels that a pixel of ink becomes
     return _fit(ImageOps.expand(picture, 4).filter(ImageFilter.MaxFilter(growth)))
 

@@ -10,7 +10,7 @@ from mnistctl.pages import glyphs, paper, strokes
 from mnistctl.pages.camera import Ink
 from mnistctl.pages.glyphs import DISTANCE_UNIT, HEIGHT, SIDE, Fields, GlyphBank
 
-_OUTLINED_PEN = 0.25  # width of the pen that goes round a shape that has width / that of the hand
+_EDGE_PEN = 0.25  # width of the pen that goes round a shape that has width / that of the hand
 _INK = 0.35  # ink from which a pixel counts for a digit's box
 _LABELLED = 0.85  # share of a digit's box that must be on the page, or it is to be ignored
 _MARKED = 0.35  # the same; with less it is not even ignored
@@ -68,18 +68,18 @@ class Canvas:
             patch = self._warp(np.pad(bank.images[row], 4), 20, height, hand) / 255.0
         else:
             row = generator.choice(bank.rows[digit])
-            patch = self._trace(bank.fields[row], height, hand, is_outlined=bank.is_outlined[row])
+            patch = self._trace(bank.fields[row], height, hand, has_width=bank.has_width[row])
         return self._place(patch, x, y, height, digit)
 
     def write_letter(self, x: float, y: float, height: float, hand: Hand) -> float:
         """Write a letter that does not look like a digit."""
         letters = self.bank.letters
-        is_outlined = self.generator.random() < _FONT_LETTERS
-        if is_outlined:
+        has_width = self.generator.random() < _FONT_LETTERS
+        if has_width:
             field = letters[self.generator.integers(len(letters))]
         else:
             field = _letter(str(self.generator.choice(list(_LETTERS))), self.generator)
-        return self.draw(field, x, y, height, hand, is_outlined=is_outlined)
+        return self.draw(field, x, y, height, hand, has_width=has_width)
 
     def write_marks(self, marks: str, x: float, y: float, height: float, hand: Hand) -> float:
         """Write marks such as a point and a dash."""
@@ -90,12 +90,10 @@ class Canvas:
         return x
 
     def draw(
-        self, field: Fields, x: float, y: float, height: float, hand: Hand, *, is_outlined: bool = False
+        self, field: Fields, x: float, y: float, height: float, hand: Hand, *, has_width: bool = False
     ) -> float:
         """Draw something that is no digit."""
-        return self._place(
-            self._trace(field, height, hand, is_outlined=is_outlined), x, y, height, None
-        )
+        return self._place(self._trace(field, height, hand, has_width=has_width), x, y, height, None)
 
     def crop(self) -> None:
         """Keep the part of the page around its digits, as a picture of one number shows it."""
@@ -109,10 +107,10 @@ class Canvas:
         moved = np.clip(boxes - np.tile(start, 2), 0, np.tile(end - start, 2))
         self.boxes = [(left, top, right, bottom) for left, top, right, bottom in moved.tolist()]
 
-    def _trace(self, field: Fields, height: float, hand: Hand, *, is_outlined: bool) -> Ink:
+    def _trace(self, field: Fields, height: float, hand: Hand, *, has_width: bool) -> Ink:
         """The ink of a pen that follows a line, or goes round a shape that has width already."""
         distance = self._warp(field, HEIGHT, height, hand, outside=255) / DISTANCE_UNIT
-        width = hand.pen * (_OUTLINED_PEN if is_outlined else 1)
+        width = hand.pen * (_EDGE_PEN if has_width else 1)
         distance *= height / HEIGHT
         ink: Ink = np.clip((width / 2 - distance) / hand.softness + 0.5, 0, 1)
         return ink

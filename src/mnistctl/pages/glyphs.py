@@ -1,8 +1,8 @@
-"""Glyphs: the shapes of digits from which pages are composed, as lines without width.
+"""Glyphs: the shapes of digits from which pages are composed.
 
-A glyph is stored as a field of distances to its line, so that it can be drawn at any size with a pen of
-any width. The glyphs are the thinned images of a dataset, as many drawn from templates, and the digits
-of fonts: thinned, and as they are printed.
+A glyph is stored as a field of distances to its ink, so that it can be drawn at any size. Most glyphs
+are lines without width, for a pen of any width: the thinned images of a dataset, as many drawn from
+templates, and thinned digits of fonts. The digits of fonts are there with their own strokes too.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class GlyphBank:
     fields: Fields
     labels: Labels  # (N,)
     rows: tuple[npt.NDArray[np.intp], ...]  # of each digit
-    is_outlined: npt.NDArray[np.bool_]  # (N,): the field has the width of its strokes already
+    has_width: npt.NDArray[np.bool_]  # (N,): the field has the width of its strokes already
     letters: Fields  # letters of fonts, with the width of their strokes
     images: Images  # (M, 28, 28), to be used with their own strokes
     image_rows: tuple[npt.NDArray[np.intp], ...]  # of each digit
@@ -42,7 +42,8 @@ def build_bank(images: Images, labels: Labels, *, size: int, seed: int) -> Glyph
     Args:
         images: uint8 (N, 28, 28), 0 = paper, 255 = ink.
         labels: int64 (N,), 0 to 9.
-        size: the largest number of images to use, and of glyphs of each kind of font.
+        size: the largest number of images to use, of templates to draw, of thinned digits of fonts, of
+            digits of fonts with their width, and of letters.
         seed: selects the images and draws the templates.
     """
     generator = np.random.default_rng((seed, 1))

@@ -6,18 +6,14 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from mnistctl.images import paper
 from mnistctl.images.decode import Picture
 from mnistctl.models.predictor import PagePredictor
-from mnistctl.pages import camera, read
+from mnistctl.pages import read
 from mnistctl.pages.align import align
 from mnistctl.pages.arrange import Boxes
 from mnistctl.pages.camera import Pixels
 from mnistctl.pages.compose import Page
 from mnistctl.types import Floats
-
-_WHITE = 230  # grey level of paper, as in `read`
-_LOW_SCORE = 0.01  # of a possible digit
 
 # Augmentation.
 _MIN_DIGIT, _MAX_DIGIT = 13.0, 48.0  # pixels: height of a digit on its page
@@ -45,9 +41,7 @@ def prepare(picture: Picture, number: str) -> LabelledPicture:
         picture: dark digits on light paper, or light ones on dark paper.
         number: its digits, one or more.
     """
-    bright = paper.even_brightness(picture.colours)
-    image = camera.stretch(np.rint(_WHITE * bright.clip(0, 255 / _WHITE)).astype(np.uint8))
-    return LabelledPicture(image, number, np.zeros((0, 4), dtype=np.float32))
+    return LabelledPicture(read.grey_levels(picture), number, np.zeros((0, 4), dtype=np.float32))
 
 
 def find_boxes(labelled: LabelledPicture, detector: PagePredictor) -> LabelledPicture | None:
@@ -56,9 +50,18 @@ def find_boxes(labelled: LabelledPicture, detector: PagePredictor) -> LabelledPi
     Raises:
         ModelError: the runtime cannot run the detector.
     """
-    found = read.find(_as_picture(labelled.image), detector, threshold=_LOW_SCORE)
-    chosen = align(labelled.number, found)
-    return None if chosen is None else labelled._replace(boxes=found.boxes[chosen])
+    found = read.find(_as_picture(labelled.image), detector, threshold=0)
+    rows = align(labelled.number, found)
+    return None if rows is None else _reduce(labelled._replace(boxes=found.boxes[rows]))
+
+
+def _reduce(labelled: LabelledPicture) -> LabelledPicture:
+    """The picture no larger than pages show it; its boxes to a quarter of a pixel."""
+    heights = labelled.boxes[:, 3] - labelled.boxes[:, 1]
+    scale = min(1.0, _MAX_DIGIT / float(np.median(heights)))
+    rows, columns = (max(1, round(side * scale)) for side in labelled.image.shape)
+    image: Pixels = cv2.resize(labelled.image, (columns, rows), interpolation=cv2.INTER_AREA)
+    return labelled._replace(image=image, boxes=np.round(4 * scale * labelled.boxes) / 4)
 
 
 def count_right(pictures: Iterable[LabelledPicture], detector: PagePredictor) -> int:

@@ -43,10 +43,11 @@ _VOTES = 3  # scales that decide about the digits of a line
 _MIN_VOTE = 0.2  # lowest score of a digit that has a say in that
 _MAX_GROUPED = 4_000  # detections at all scales together: the most certain ones
 
-# The classifier's say, chosen on composed pages of validation images.
-_CLASSIFIER_WEIGHT = 0.5  # of its logarithmic probabilities, beside 1 of the detector's
-_FAMILIARITY_WEIGHT = 0.2  # of its familiarity's logit, beside 1 of the detector's
-_FAMILIARITY_RANGE = (-4.0, 4.0)  # of that logit
+# The say of the classifier, beside 1 of the detector. Chosen by the strings of composed pictures that
+# were read rightly, and by pictures without digits.
+_CLASSIFIER_WEIGHT = 0.7  # of its logarithmic probabilities
+_FAMILIARITY_WEIGHT = 0.1  # of its familiarity's logit
+_MAX_FAMILIARITY = 4.0  # of that logit, and its negative is the least
 _BATCH_SIZE = 128  # digits per call
 
 
@@ -82,8 +83,8 @@ class Detections(NamedTuple):
 def read(
     picture: Picture,
     detector: PagePredictor,
-    classifier: Predictor | None = None,
     *,
+    classifier: Predictor | None = None,
     threshold: float | None,
 ) -> list[FoundDigit]:
     """The digits of a picture in reading order: line by line, from left to right.
@@ -98,8 +99,9 @@ def read(
     Raises:
         ModelError: the runtime cannot run a model.
     """
-    pixels = _grey_levels(picture)
-    found = _find(pixels, detector)
+    pixels = grey_levels(picture)
+    limit = _limit(detector, threshold)
+    found = _find(pixels, detector).at_least(_least_score(limit) if classifier else limit)
     images = [_crop(pixels, box) for box in found.boxes]
     probabilities = _probabilities(found.scores, detector.metadata.temperature)
     familiarity = found.scores.max(axis=1, initial=0)
@@ -107,7 +109,7 @@ def read(
         outputs = predict_all(classifier, np.stack(images), batch_size=_BATCH_SIZE)
         probabilities = _agree(probabilities, outputs.probabilities)
         familiarity = _certainty(familiarity, outputs.familiarity)
-    kept = np.flatnonzero(familiarity >= _limit(detector, threshold))
+    kept = np.flatnonzero(familiarity >= limit)
     return [
         FoundDigit(
             box=_picture_box(found.boxes[kept[number]], picture),
@@ -123,23 +125,27 @@ def read(
 
 def find(picture: Picture, detector: PagePredictor, *, threshold: float | None) -> Detections:
     """The digits of a picture in any order; for the arguments see `read`."""
-    return _find(_grey_levels(picture), detector).at_least(_limit(detector, threshold))
+    return _find(grey_levels(picture), detector).at_least(_limit(detector, threshold))
 
 
 def _find(pixels: Pixels, detector: PagePredictor) -> Detections:
     """Everything that may be a digit."""
     found = [_detect(pixels, scale, detector) for scale in _scales(*pixels.shape)]
-    return _fuse(found).at_least(_MIN_SCORE)
+    return _fuse(found)
 
 
 def _limit(detector: PagePredictor, threshold: float | None) -> float:
     """The lowest familiarity of a digit."""
     limit = detector.metadata.threshold if threshold is None else threshold
-    return limit or _MIN_SCORE
+    return _MIN_SCORE if limit is None else limit
 
 
-def _grey_levels(picture: Picture) -> Pixels:
-    """The picture as the detector expects it, uint8 (H, W), 0 = paper, 255 = the darkest ink."""
+def grey_levels(picture: Picture) -> Pixels:
+    """The picture as the detector expects it: uint8 (H, W), 0 = paper, 255 = the darkest ink.
+
+    Args:
+        picture: dark digits on light paper, or light ones on dark paper.
+    """
     bright = paper.even_brightness(picture.colours)
     return camera.stretch(np.rint(_WHITE * bright.clip(0, 255 / _WHITE)).astype(np.uint8))
 
@@ -320,7 +326,7 @@ def _agree(probabilities: Floats, others: Floats) -> Floats:
         others: (N, classes), of the classifier.
     """
     own, other = (np.log(np.maximum(part, 1e-6)) for part in (probabilities, others))
-    return _softmax(own + _CLASSIFIER_WEIGHT * other)
+    return _softmax((own + _CLASSIFIER_WEIGHT * other) / (1 + _CLASSIFIER_WEIGHT))
 
 
 def _certainty(scores: Floats, familiarity: Floats) -> Floats:
@@ -330,11 +336,19 @@ def _certainty(scores: Floats, familiarity: Floats) -> Floats:
         scores: (N,), of the detector.
         familiarity: (N,), of the classifier.
     """
-    evidence = _logit(scores) + _FAMILIARITY_WEIGHT * (
-        np.clip(_logit(familiarity), *_FAMILIARITY_RANGE)
-    )
-    certainty: Floats = (1 / (1 + np.exp(-evidence))).astype(np.float32)
-    return certainty
+    opinion = np.clip(_logit(familiarity), -_MAX_FAMILIARITY, _MAX_FAMILIARITY)
+    return _sigmoid(_logit(scores) + _FAMILIARITY_WEIGHT * opinion)
+
+
+def _least_score(limit: float) -> float:
+    """The lowest score of the detector with which the classifier can still make it a digit."""
+    evidence = _logit(np.float32(limit)) - _FAMILIARITY_WEIGHT * _MAX_FAMILIARITY
+    return float(_sigmoid(evidence))
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    probabilities: Floats = (1 / (1 + np.exp(-logits))).astype(np.float32)
+    return probabilities
 
 
 def _logit(probabilities: Floats) -> Floats:

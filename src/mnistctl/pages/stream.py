@@ -22,7 +22,7 @@ from mnistctl.types import Images, Labels
 HEIGHT, WIDTH = 64, 192  # of a page in pixels
 
 _PICTURES_ONE_IN = 3  # pages of a batch with one of the user's own pictures, if there are any
-_GLYPHS = 12_000  # images of the dataset whose lines are used
+_GLYPHS = 12_000  # of each kind: images of the dataset, templates, and fonts in two ways
 _AHEAD = 6  # batches per process that are composed before they are needed
 _MAX_PROCESSES = 8
 

@@ -9,7 +9,8 @@ from mnistctl.pages.canvas import Canvas
 from mnistctl.pages.glyphs import GlyphBank
 from mnistctl.types import IMAGE_SIZE, Images, Labels
 
-_GLYPHS = 4_000  # of each kind, at most: thinned images, templates, and fonts in two ways
+_MIN_GLYPHS = 500  # of each kind, so that every digit has some
+_GLYPHS = 4_000  # the same, at most: thinned images, templates, and fonts in two ways
 _MIN_HEIGHT, _MAX_HEIGHT = 9.0, 60.0  # pixels: height of a digit before it is fitted into an image
 _BINARY_SHARE, _BLURRED_SHARE = 0.2, 0.3
 
@@ -27,7 +28,7 @@ def draw(images: Images, labels: Labels, count: int, *, seed: int) -> tuple[Imag
         Images, uint8 (count, 28, 28), and their labels, int64 (count,): as many of each digit.
     """
     generator = np.random.default_rng((seed, 2))
-    bank = glyphs.build_bank(images, labels, size=min(_GLYPHS, count), seed=seed)
+    bank = glyphs.build_bank(images, labels, size=min(_GLYPHS, max(_MIN_GLYPHS, count)), seed=seed)
     drawn_labels = generator.permutation(np.arange(count) % 10)
     drawn = np.stack([_draw(int(digit), bank, generator) for digit in drawn_labels])
     return drawn, drawn_labels

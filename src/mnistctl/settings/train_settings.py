@@ -205,8 +205,8 @@ class TrainSettings:
     variants: Annotated[
         int,
         Meta(ge=0, le=1_000_000),
-        "Images of digits in other handwriting and in print that are added to the training images, "
-        "drawn from templates and fonts. They are added to datasets of the ten digits only.",
+        "Images of digits in other handwriting and in print, drawn from templates and fonts, that are "
+        "added to the training images, with those of the dataset 'digits'. Only for the ten digits.",
         AUGMENTATION,
     ] = 0
     seed: Annotated[

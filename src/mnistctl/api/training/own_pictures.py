@@ -73,7 +73,7 @@ def add_to_splits(
     skipped = len(with_boxes) - len(aligned)
     _log.info(
         f"{folder}: trains on {len(aligned)} pictures; {len(held_out)} are held out; {skipped} are "
-        "skipped, because fewer digits are found in them than their labels have"
+        "skipped, because the model does not find all digits of their labels in a line"
     )
     if not aligned:
         raise DataError(f"{folder}: {model.path} finds the digits of none of the pictures")
@@ -90,7 +90,9 @@ def _read(file: Path) -> tuple[list["LabelledPicture"], str]:
     numbers = picture_requests.read_labels(file, _CLASS_NAMES, numbers=True).by_path
     pictures, hashes = [], []
     for path, number in numbers.items():
-        name, _, page = path.partition("#page=")
+        name, _, page = path.rpartition("#page=") if "#page=" in path else (path, "", "")
+        if page and not (page.isdecimal() and int(page)):
+            raise DataError(f"{file}: {path}: expected a page number from 1 after #page=")
         try:
             content = files.read_bytes(Path(name), PictureError)
             picture = decode.read(content, name=path, page=int(page) if page else None)
