@@ -50,11 +50,18 @@ def test_the_bundled_digits_are_added_with_the_variants(mnist_dir: Path) -> None
 
 
 def test_a_run_with_variants_takes_more_steps() -> None:
-    options = {"arch": "linear", "dataset": "digits", "epochs": 1, "min_steps": 0, "batch_size": 100}
-
     steps = []
     for variants in (0, 500):
-        run = mnistctl.train(**options, variants=variants, plots=False, device="cpu")
+        run = mnistctl.train(
+            arch="linear",
+            dataset="digits",
+            epochs=1,
+            min_steps=0,
+            batch_size=100,
+            variants=variants,
+            plots=False,
+            device="cpu",
+        )
         (row,) = (Path(run.run) / "metrics.jsonl").read_text().splitlines()
         steps.append(json.loads(row)["steps"])
 

@@ -88,7 +88,7 @@ def things(rows: int, columns: int, generator: np.random.Generator) -> Ink:
             cv2.rectangle(picture, start, end, shade, width)
         else:
             cv2.line(picture, start, end, shade, abs(width), cv2.LINE_AA)
-    return picture.astype(np.float32) / 255
+    return picture.astype(np.float32) / np.float32(255)
 
 
 def texture(rows: int, columns: int, generator: np.random.Generator) -> Ink:

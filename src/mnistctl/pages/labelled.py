@@ -61,7 +61,8 @@ def _reduce(labelled: LabelledPicture) -> LabelledPicture:
     scale = min(1.0, _MAX_DIGIT / float(np.median(heights)))
     rows, columns = (max(1, round(side * scale)) for side in labelled.image.shape)
     image: Pixels = cv2.resize(labelled.image, (columns, rows), interpolation=cv2.INTER_AREA)
-    return labelled._replace(image=image, boxes=np.round(4 * scale * labelled.boxes) / 4)
+    boxes: Boxes = (np.round(4 * scale * labelled.boxes) / 4).astype(np.float32)
+    return labelled._replace(image=image, boxes=boxes)
 
 
 def count_right(pictures: Iterable[LabelledPicture], detector: PagePredictor) -> int:

@@ -326,7 +326,8 @@ def _agree(probabilities: Floats, others: Floats) -> Floats:
         others: (N, classes), of the classifier.
     """
     own, other = (np.log(np.maximum(part, 1e-6)) for part in (probabilities, others))
-    return _softmax((own + _CLASSIFIER_WEIGHT * other) / (1 + _CLASSIFIER_WEIGHT))
+    logits = (own + _CLASSIFIER_WEIGHT * other) / (1 + _CLASSIFIER_WEIGHT)
+    return _softmax(logits.astype(np.float32))
 
 
 def _certainty(scores: Floats, familiarity: Floats) -> Floats:
@@ -342,8 +343,8 @@ def _certainty(scores: Floats, familiarity: Floats) -> Floats:
 
 def _least_score(limit: float) -> float:
     """The lowest score of the detector with which the classifier can still make it a digit."""
-    evidence = _logit(np.float32(limit)) - _FAMILIARITY_WEIGHT * _MAX_FAMILIARITY
-    return float(_sigmoid(evidence))
+    evidence = _logit(np.array([limit], dtype=np.float32)) - _FAMILIARITY_WEIGHT * _MAX_FAMILIARITY
+    return float(_sigmoid(evidence)[0])
 
 
 def _sigmoid(logits: Floats) -> Floats:
