@@ -210,7 +210,7 @@ def test_probabilities_sum_to_one() -> None:
     for digit in read.read(draw(*row("174")), FakeDetector(), threshold=None):
         assert digit.probabilities.sum() == pytest.approx(1, abs=1e-5)
         assert digit.probabilities.max() > 0.9  # 0.8 against 0.02
-        assert digit.familiarity == pytest.approx(0.8, abs=0.01)
+        assert digit.familiarity == pytest.approx(0.9, abs=0.01)  # 0.8 without its neighbours
 
 
 @pytest.mark.parametrize(("threshold", "count"), [(0.1, 3), (0.6, 0), (None, 0)])
@@ -264,15 +264,13 @@ def test_digits_in_every_cell_take_little_memory() -> None:
 def test_overlapping_detections_are_one_digit() -> None:
     picture = Picture(np.ones((40, 40, 1), dtype=np.float32), 1.0)
 
-    digits = read.read(picture, NoisyDetector(), threshold=None)
+    boxes = read.find(picture, NoisyDetector(), threshold=0).boxes
 
-    boxes = [digit.box for digit in digits]
-    for index, box in enumerate(boxes):
-        for other in boxes[:index]:
-            width = min(box.left + box.width, other.left + other.width) - max(box.left, other.left)
-            height = min(box.bottom, other.bottom) - max(box.top, other.top)
-            shared = max(width, 0) * max(height, 0)
-            assert shared < 0.75 * min(box.width * box.height, other.width * other.height)
+    assert len(boxes) > 3
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    for index, (box, area) in enumerate(zip(boxes, areas, strict=True)):
+        sides = np.minimum(box[2:], boxes[:index, 2:]) - np.maximum(box[:2], boxes[:index, :2])
+        assert (sides.clip(0).prod(axis=1) < 0.61 * np.minimum(area, areas[:index])).all()
 
 
 def test_a_certain_classifier_outvotes_an_uncertain_detector() -> None:
@@ -312,3 +310,28 @@ def test_a_picture_without_digits_is_not_classified() -> None:
     blank = Picture(np.ones((60, 100, 1), dtype=np.float32), 1.0)
 
     assert read.read(blank, FakeDetector(), classifier=FakeClassifier(1), threshold=None) == []
+
+
+@pytest.mark.parametrize(
+    ("digits", "is_more_familiar"),
+    [
+        ([(4, 50, 20)], True),  # beside the digit
+        ([(4, 20, 70)], False),  # below it
+        ([(4, 150, 20)], False),  # far away
+        ([], False),
+    ],
+)
+def test_a_digit_with_a_neighbour_is_more_familiar(
+    digits: list[tuple[int, int, int]], is_more_familiar: bool
+) -> None:
+    first, *_ = read.read(draw((7, 20, 20), *digits), FakeDetector(score=0.7), threshold=None)
+
+    assert (first.familiarity > 0.7) is is_more_familiar
+
+
+def test_something_much_smaller_is_no_neighbour() -> None:
+    boxes = np.array([[0, 0, 20, 30], [22, 15, 34, 30], [0, 40, 20, 70], [22, 40, 40, 68]], np.float32)
+
+    neighbours = read._have_neighbours(boxes, np.array([True, True, True, True]))
+
+    assert neighbours.tolist() == [False, False, True, True]

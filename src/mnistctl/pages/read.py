@@ -50,6 +50,12 @@ _FAMILIARITY_WEIGHT = 0.1  # of its familiarity's logit
 _MAX_FAMILIARITY = 4.0  # of that logit, and its negative is the least
 _BATCH_SIZE = 128  # digits per call
 
+# What is beside a digit of the same height is more likely a digit. Chosen in the same way.
+_NEIGHBOUR, _ALONE = 0.8, -0.6  # change of the logit of the familiarity
+_NEIGHBOUR_GAP = 1.5  # space between the two / height of the higher one, at most
+_NEIGHBOUR_RISE = 0.6  # vertical distance of the centres / height of the lower one, at most
+_NEIGHBOUR_RATIO = 1.35  # height of the higher one / height of the lower one, at most
+
 
 class FoundDigit(NamedTuple):
     """A digit of a picture."""
@@ -101,14 +107,17 @@ def read(
     """
     pixels = grey_levels(picture)
     limit = _limit(detector, threshold)
-    found = _find(pixels, detector).at_least(_least_score(limit) if classifier else limit)
+    found = _find(pixels, detector).at_least(_least_score(limit))
     images = [_crop(pixels, box) for box in found.boxes]
     probabilities = _probabilities(found.scores, detector.metadata.temperature)
-    familiarity = found.scores.max(axis=1, initial=0)
+    evidence = _logit(found.scores.max(axis=1, initial=0))
     if classifier is not None and images:
         outputs = predict_all(classifier, np.stack(images), batch_size=_BATCH_SIZE)
         probabilities = _agree(probabilities, outputs.probabilities)
-        familiarity = _certainty(familiarity, outputs.familiarity)
+        opinion = np.clip(_logit(outputs.familiarity), -_MAX_FAMILIARITY, _MAX_FAMILIARITY)
+        evidence += _FAMILIARITY_WEIGHT * opinion
+    has_neighbour = _have_neighbours(found.boxes, _sigmoid(evidence) >= limit)
+    familiarity = _sigmoid(evidence + np.where(has_neighbour, _NEIGHBOUR, _ALONE))
     kept = np.flatnonzero(familiarity >= limit)
     return [
         FoundDigit(
@@ -330,21 +339,32 @@ def _agree(probabilities: Floats, others: Floats) -> Floats:
     return _softmax(logits.astype(np.float32))
 
 
-def _certainty(scores: Floats, familiarity: Floats) -> Floats:
-    """How likely N detections are digits, in [0, 1].
+def _have_neighbours(boxes: Boxes, is_likely: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Whether each of N boxes has a likely digit of about its height beside it, (N,).
 
     Args:
-        scores: (N,), of the detector.
-        familiarity: (N,), of the classifier.
+        boxes: (N, 4).
+        is_likely: (N,), whether a box is likely to be a digit.
     """
-    opinion = np.clip(_logit(familiarity), -_MAX_FAMILIARITY, _MAX_FAMILIARITY)
-    return _sigmoid(_logit(scores) + _FAMILIARITY_WEIGHT * opinion)
+    left, top, right, bottom = boxes.T
+    heights, middles = bottom - top, (top + bottom) / 2
+    count = np.zeros(len(boxes), dtype=np.intp)
+    for start in range(0, len(boxes), _BLOCK_ROWS):
+        rows = np.s_[start : start + _BLOCK_ROWS, None]
+        low, high = np.minimum(heights[rows], heights), np.maximum(heights[rows], heights)
+        gap = np.maximum(left[rows] - right, left - right[rows])
+        is_near = (gap < _NEIGHBOUR_GAP * high) & (
+            np.abs(middles[rows] - middles) < _NEIGHBOUR_RISE * low
+        )
+        is_neighbour = is_near & (high < _NEIGHBOUR_RATIO * low) & is_likely
+        count[start : start + _BLOCK_ROWS] = is_neighbour.sum(axis=1)
+    return count > is_likely  # a likely digit counts itself
 
 
 def _least_score(limit: float) -> float:
-    """The lowest score of the detector with which the classifier can still make it a digit."""
-    evidence = _logit(np.array([limit], dtype=np.float32)) - _FAMILIARITY_WEIGHT * _MAX_FAMILIARITY
-    return float(_sigmoid(evidence)[0])
+    """The lowest score of the detector with which something can still become a digit."""
+    help_ = _FAMILIARITY_WEIGHT * _MAX_FAMILIARITY + _NEIGHBOUR
+    return float(_sigmoid(_logit(np.array([limit], dtype=np.float32)) - help_)[0])
 
 
 def _sigmoid(logits: Floats) -> Floats:
