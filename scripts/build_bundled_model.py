@@ -10,7 +10,6 @@ The script exports the model, evaluates both files, and writes `src/mnistctl/bun
 and the dependency group `measure` must be installed.
 """
 
-import argparse
 import dataclasses
 import json
 import tempfile
@@ -20,13 +19,14 @@ from typing import Any
 
 import torch
 
+import bundled_source
 import measure_rejection
 import mnistctl
 from build_sizes import count
+from bundled_source import SEED
 from mnistctl import datasets
 from mnistctl.api import models
 from mnistctl.api.training import session
-from mnistctl.errors import UsageError
 from mnistctl.evaluation.metrics import cross_entropy
 from mnistctl.evaluation.report import Report
 from mnistctl.models import checkpoint, formats
@@ -37,23 +37,10 @@ from mnistctl.nn import calibration, nets, outliers, torch_predictor
 from mnistctl.settings import recipes
 from mnistctl.system import files
 
-RECIPE, SEED = "small", 0
+RECIPE = "small"
 CARD = Path(__file__).parents[1] / "docs" / "model-card.md"
 PICTURES_PER_KIND = 1_000  # pictures that must be rejected
 MAX_BYTES, MAX_PARAMETERS, MIN_ACCURACY = 2_500_000, 300_000, 0.9975
-
-
-def train(run: str | None) -> Checkpoint:
-    """The calibrated checkpoint of this run, or of a new one."""
-    settings = recipes.find_recipe(RECIPE).replace(seed=SEED, dataset="mnist").to_json()
-    if run is None:
-        run = mnistctl.train(recipe=RECIPE, seed=SEED, dataset="mnist", plots=False).run
-    trained = checkpoint.load(models.find_model(run))
-    config = trained.metadata.config
-    differences = [name for name, value in settings.items() if config.get(name) != value]
-    if differences:
-        raise UsageError(f"{run}: not the recipe '{RECIPE}' with seed {SEED}: {differences[0]} differs")
-    return calibrate(trained)
 
 
 def calibrate(trained: Checkpoint) -> Checkpoint:
@@ -272,17 +259,11 @@ def write(model: Checkpoint) -> None:
 
 def main() -> None:
     """Train a model, or take one; evaluate it and write the files."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--run", help="a finished run of the recipe with that seed")
-    source.add_argument(
-        "--keep-weights", action="store_true", help="take the bundled model's weights and calibration"
-    )
-    arguments = parser.parse_args()
+    arguments = bundled_source.parse_options(__doc__)
     if arguments.keep_weights:
         write(keep(checkpoint.load(models.bundled(formats.SAFETENSORS))))
     else:
-        write(train(arguments.run))
+        write(calibrate(bundled_source.train(RECIPE, arguments.run)))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ exports it, and writes both files to `src/mnistctl/bundled/` and the card to
 folder, and the dependency group `measure` must be installed.
 """
 
-import argparse
 import dataclasses
 import json
 import tempfile
@@ -18,11 +17,12 @@ from pathlib import Path
 
 import torch
 
+import bundled_source
 import measure_numbers
 import mnistctl
+from bundled_source import SEED
 from mnistctl import datasets
 from mnistctl.api import models
-from mnistctl.errors import UsageError
 from mnistctl.evaluation.detection import NumbersReport
 from mnistctl.models import checkpoint, formats
 from mnistctl.models.checkpoint import Checkpoint
@@ -32,20 +32,13 @@ from mnistctl.settings import recipes
 from mnistctl.settings.architectures import NUMBERS
 from mnistctl.system import files
 
-RECIPE, SEED = "numbers", 0
+RECIPE = "numbers"
 CARD = Path(__file__).parents[1] / "docs" / "model-card-numbers.md"
 MAX_BYTES = 6_300_000  # both files; compressed in the wheel, at most 6 MB
 
 
-def train(run: str | None) -> Checkpoint:
-    """The checkpoint of this run, or of a new one, calibrated by this version of mnistctl."""
-    settings = recipes.find_recipe(RECIPE).replace(seed=SEED, dataset="mnist").to_json()
-    if run is None:
-        run = mnistctl.train(recipe=RECIPE, seed=SEED, dataset="mnist", plots=False).run
-    trained = checkpoint.load(models.find_model(run))
-    config = trained.metadata.config
-    if differences := [name for name, value in settings.items() if config.get(name) != value]:
-        raise UsageError(f"{run}: not the recipe '{RECIPE}' with seed {SEED}: {differences[0]} differs")
+def calibrate(trained: Checkpoint) -> Checkpoint:
+    """The same network, calibrated by this version of mnistctl."""
     splits = datasets.load_for_training("mnist")
     task = tasks.build(recipes.find_recipe(RECIPE), *splits, device=torch.device("cpu"))
     return task.calibrate(trained, images_seen=0)
@@ -102,8 +95,8 @@ def facts(metadata: Metadata) -> Iterator[str]:
         "| output | `scores`: float32 (batch, 10, height / 4, width / 4); `boxes`: float32 "
         "(batch, 4, height / 4, width / 4) |",
         f"| training data | {pages:,} pages composed of {60_000 - 5_000:,} training images of MNIST "
-        "and of drawn templates; SHA-256 of the raw data "
-        f"`{metadata.dataset['sha256']}` |",
+        "and of digits drawn from templates and from the fonts of [fonts.md](fonts.md); SHA-256 of "
+        f"the raw data `{metadata.dataset['sha256']}` |",
         f"| training | recipe `{RECIPE}`, seed {SEED}, both fixed beforehand; "
         f"{minutes:.0f} minutes on two cores |",
         f"| versions | {', '.join(f'{name} {metadata.versions[name]}' for name in packages)} |",
@@ -131,9 +124,9 @@ def limitations() -> Iterator[str]:
         "",
         "## Sources",
         "",
-        "Data: MNIST by LeCun, Cortes and Burges, from NIST's Special Databases 1 and 3. The other "
-        "shapes of digits are drawn from templates that are part of mnistctl. The model has the "
-        "licence of mnistctl.",
+        "Data: MNIST by LeCun, Cortes and Burges, from NIST's Special Databases 1 and 3. Other shapes "
+        "of digits, and letters: templates that are part of mnistctl, and the fonts of "
+        "[fonts.md](fonts.md). The model has the licence of mnistctl.",
     )
 
 
@@ -159,17 +152,11 @@ def write(model: Checkpoint) -> None:
 
 def main() -> None:
     """Train a model, or take one; evaluate it and write the files."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--run", help="a finished run of the recipe with that seed")
-    source.add_argument(
-        "--keep-weights", action="store_true", help="take the bundled model's weights and calibration"
-    )
-    arguments = parser.parse_args()
+    arguments = bundled_source.parse_options(__doc__)
     if arguments.keep_weights:
         write(checkpoint.load(models.bundled(formats.SAFETENSORS, task=NUMBERS)))
     else:
-        write(train(arguments.run))
+        write(calibrate(bundled_source.train(RECIPE, arguments.run)))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from mnistctl.evaluation import detection
 from mnistctl.evaluation.detection import NumbersReport, ReadPage
 from mnistctl.models.predictor import PageOutputs
 from mnistctl.pages.compose import Page
-from mnistctl.pages.read import Detections
+from mnistctl.pages.detect import Detections
 from mnistctl.types import Images
 from tests import detectors
 from tests.detectors import Oracle, page

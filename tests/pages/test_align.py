@@ -7,8 +7,8 @@ import pytest
 
 from mnistctl.pages import labelled
 from mnistctl.pages.align import align
+from mnistctl.pages.detect import Detections
 from mnistctl.pages.labelled import LabelledPicture
-from mnistctl.pages.read import Detections
 
 
 def detections(*digits: tuple[Sequence[float], dict[int, float]]) -> Detections:

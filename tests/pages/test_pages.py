@@ -10,7 +10,17 @@ from mnistctl import datasets
 from mnistctl.api import models
 from mnistctl.images import center
 from mnistctl.models.formats import ONNX
-from mnistctl.pages import camera, compose, doodles, fonts, glyphs, strokes, targets, variants
+from mnistctl.pages import (
+    camera,
+    compose,
+    doodles,
+    fonts,
+    glyphs,
+    strokes,
+    targets,
+    templates,
+    variants,
+)
 from mnistctl.pages.camera import Ink
 from mnistctl.pages.canvas import Canvas
 from mnistctl.pages.compose import Page
@@ -39,7 +49,7 @@ def test_every_template_of_a_digit_can_be_drawn(digit: int) -> None:
         assert all((line > -0.6).all() and (line < 1.6).all() for line in lines)
 
 
-@pytest.mark.parametrize("mark", strokes.MARKS)
+@pytest.mark.parametrize("mark", templates.MARKS)
 def test_every_mark_can_be_drawn(mark: str) -> None:
     generator = np.random.default_rng(0)
     for _ in range(20):

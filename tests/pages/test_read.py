@@ -11,7 +11,8 @@ import pytest
 
 from mnistctl.images.decode import Picture
 from mnistctl.models.predictor import Outputs, PageOutputs, PagePredictor
-from mnistctl.pages import read
+from mnistctl.pages import detect, read
+from mnistctl.pages.arrange import have_neighbours
 from mnistctl.types import Images
 
 SIDE = 20  # pixels: height of the digits
@@ -264,7 +265,7 @@ def test_digits_in_every_cell_take_little_memory() -> None:
 def test_overlapping_detections_are_one_digit() -> None:
     picture = Picture(np.ones((40, 40, 1), dtype=np.float32), 1.0)
 
-    boxes = read.find(picture, NoisyDetector(), threshold=0).boxes
+    boxes = detect.find(detect.grey_levels(picture), NoisyDetector()).boxes
 
     assert len(boxes) > 3
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
@@ -332,6 +333,6 @@ def test_a_digit_with_a_neighbour_is_more_familiar(
 def test_something_much_smaller_is_no_neighbour() -> None:
     boxes = np.array([[0, 0, 20, 30], [22, 15, 34, 30], [0, 40, 20, 70], [22, 40, 40, 68]], np.float32)
 
-    neighbours = read._have_neighbours(boxes, np.array([True, True, True, True]))
+    neighbours = have_neighbours(boxes, np.array([True, True, True, True]))
 
     assert neighbours.tolist() == [False, False, True, True]

@@ -13,9 +13,9 @@ from mnistctl.errors import CheckFailedError, ModelError
 from mnistctl.evaluation import metrics
 from mnistctl.evaluation.report import check_split
 from mnistctl.models.predictor import PageOutputs, PagePredictor
-from mnistctl.pages import compose, read, stream
+from mnistctl.pages import compose, detect, stream
 from mnistctl.pages.compose import Page
-from mnistctl.pages.read import Detections
+from mnistctl.pages.detect import Detections
 from mnistctl.run import progress
 from mnistctl.types import Floats, Result
 
@@ -52,8 +52,8 @@ def find_digits(outputs: PageOutputs, threshold: float) -> list[Detections]:
     pages = []
     for scores, boxes in zip(*outputs, strict=True):
         rows, columns = np.nonzero(scores.max(axis=0) >= threshold)
-        peaks = read.Detections(boxes[:, rows, columns].T, scores[:, rows, columns].T)
-        found, _ = read.suppress(peaks)
+        peaks = Detections(boxes[:, rows, columns].T, scores[:, rows, columns].T)
+        found, _ = detect.suppress(peaks)
         pages.append(found)
     return pages
 

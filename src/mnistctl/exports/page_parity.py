@@ -12,7 +12,7 @@ from mnistctl.evaluation import detection
 from mnistctl.exports import parity
 from mnistctl.models.predictor import PageOutputs, PagePredictor
 from mnistctl.pages import compose, glyphs
-from mnistctl.pages.read import Detections
+from mnistctl.pages.detect import Detections
 from mnistctl.types import Floats, Images
 
 BATCH_SIZES = (1, 7, 64)

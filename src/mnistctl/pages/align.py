@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mnistctl.pages.arrange import Boxes
-from mnistctl.pages.read import Detections
+from mnistctl.pages.detect import Detections
 
 _MIN_SCORE = 1e-3  # lower scores count as this
 _MAX_RISE = 0.5  # vertical distance of neighbours' centres / their mean height

@@ -1,5 +1,6 @@
 """The lines and words of digits that lie on a page in any order."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,13 @@ _MIN_SLOPES = 3  # pairs of neighbours: with fewer, lines are level
 _MAX_NEIGHBOURS = 100  # boxes to the right that are compared with a box
 _WORD_GAP = 0.6  # gap between words / height of the line, at least
 _GAP_RATIO = 0.5  # how much wider it is than the usual gap / height of the line, at least
+
+# A neighbour of a digit.
+_NEIGHBOUR_GAP = 1.5  # space between the two / height of the higher one, at most
+_NEIGHBOUR_RISE = 0.6  # vertical distance of the centres / height of the lower one, at most
+_NEIGHBOUR_RATIO = 1.35  # height of the higher one / height of the lower one, at most
+
+_BLOCK_ROWS = 256  # boxes that are compared with all others at a time
 
 
 class Place(NamedTuple):
@@ -94,3 +102,31 @@ def _words(boxes: Boxes) -> list[int]:
         return [0]
     limit = max(_WORD_GAP, float(np.median(gaps)) + _GAP_RATIO)
     return [0, *np.cumsum(gaps > limit).tolist()]
+
+
+def have_neighbours(boxes: Boxes, is_likely: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Whether each of N boxes has a likely digit of about its height beside it, (N,).
+
+    Args:
+        boxes: (N, 4).
+        is_likely: (N,), whether a box is likely to be a digit.
+    """
+    left, top, right, bottom = boxes.T
+    heights, middles = bottom - top, (top + bottom) / 2
+    count = np.zeros(len(boxes), dtype=np.intp)
+    for block in row_blocks(len(boxes)):
+        rows = block, None
+        low, high = np.minimum(heights[rows], heights), np.maximum(heights[rows], heights)
+        gap = np.maximum(left[rows] - right, left - right[rows])
+        is_near = (gap < _NEIGHBOUR_GAP * high) & (
+            np.abs(middles[rows] - middles) < _NEIGHBOUR_RISE * low
+        )
+        is_neighbour = is_near & (high < _NEIGHBOUR_RATIO * low) & is_likely
+        count[block] = is_neighbour.sum(axis=1)
+    return count > is_likely  # a likely digit counts itself
+
+
+def row_blocks(count: int) -> Iterator[slice]:
+    """Divide rows, so that a table with all pairs of boxes needs little memory."""
+    for start in range(0, count, _BLOCK_ROWS):
+        yield slice(start, start + _BLOCK_ROWS)

@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mnistctl.pages import glyphs, paper, strokes
+from mnistctl.pages import glyphs, paper, strokes, templates
 from mnistctl.pages.camera import Ink
 from mnistctl.pages.glyphs import DISTANCE_UNIT, HEIGHT, SIDE, Fields, GlyphBank
 
 _EDGE_PEN = 0.25  # width of the pen that goes round a shape that has width / that of the hand
 _INK = 0.35  # ink from which a pixel counts for a digit's box
-_LABELLED = 0.85  # share of a digit's box that must be on the page, or it is to be ignored
+_LABELLED = 0.75  # share of a digit's box that must be on the page, or it is to be ignored
 _MARKED = 0.35  # the same; with less it is not even ignored
 
 # Letters that nobody takes for a digit.
@@ -28,6 +28,8 @@ class Hand(NamedTuple):
     slant: float  # pixels sideways per pixel of height
     aspect: float  # factor of all widths
     zero_size: float  # height of a zero / height of the other digits
+    zero_place: float  # of a smaller zero: 0 = at the top of the line, 1 = at its bottom
+    joins_zeros: bool  # zeros are written without lifting the pen
     raw_share: float  # share of digits with the strokes of the dataset's image
     unsteadiness: float  # pixels of distortion per pixel of height
 
@@ -39,7 +41,9 @@ def draw_hand(height: float, generator: np.random.Generator) -> Hand:
         softness=float(generator.uniform(0.7, 1.8)) * max(1.0, height / 50),
         slant=float(generator.normal(0.1, 0.16)),
         aspect=float(np.exp(generator.normal(0, 0.16))),
-        zero_size=float(generator.uniform(0.5, 1)) if generator.random() < 0.25 else 1.0,
+        zero_size=float(generator.uniform(0.4, 1)) if generator.random() < 0.35 else 1.0,
+        zero_place=float(generator.choice([1.0, generator.random()], p=[0.7, 0.3])),
+        joins_zeros=bool(generator.random() < 0.25),
         raw_share=float(generator.choice([0.0, 0.25, 1.0], p=[0.5, 0.3, 0.2])),
         unsteadiness=float(max(0, generator.uniform(-0.02, 0.035))),
     )
@@ -88,6 +92,11 @@ class Canvas:
             x = self.draw(field, x, y, height, hand)
             x += self.generator.uniform(0, 0.15) * height
         return x
+
+    def join(self, x: float, y: float, height: float, hand: Hand) -> float:
+        """Draw the stroke that leads from a zero to what follows it."""
+        field = glyphs.draw_lines(*strokes.draw_mark(templates.JOIN, self.generator))
+        return self.draw(field, x - 0.15 * height, y, height, hand)
 
     def draw(
         self, field: Fields, x: float, y: float, height: float, hand: Hand, *, has_width: bool = False

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mnistctl.pages import camera, doodles, paper, strokes
+from mnistctl.pages import camera, doodles, paper, templates
 from mnistctl.pages.camera import Pixels
 from mnistctl.pages.canvas import Canvas, Hand, draw_hand
 from mnistctl.pages.glyphs import GlyphBank
@@ -56,7 +56,7 @@ def compose(bank: GlyphBank, seed: tuple[int, ...], *, height: int = 64, width: 
         _scatter(canvas)
     else:
         _draw_no_digits(canvas)
-    if top and canvas.boxes and generator.random() < 0.4:
+    if top and canvas.boxes and generator.random() < 0.5:
         canvas.crop()
     sheet = paper.print_paper(canvas.ink.shape, generator)
     picture = camera.photograph(canvas.ink, sheet, generator)
@@ -140,8 +140,12 @@ def _write_number(
             if generator.random() > (0.4 if digit == 0 else 0.12):  # else such as 00 and 11
                 digit = int(generator.integers(0, 10))
             if digit == 0:
-                y, size = y + (1 - hand.zero_size) * size, hand.zero_size * size
+                y += hand.zero_place * (1 - hand.zero_size) * size
+                size *= hand.zero_size
             x = canvas.write_digit(digit, x, y, size, hand)
+            if digit == 0 and hand.joins_zeros:
+                x = canvas.join(x, y, size, hand) - generator.uniform(0.05, 0.2) * size
+                continue
         if generator.random() < style.points:
             mark = str(generator.choice(list(".,.,.'-")))
             x = canvas.write_marks(mark, x + 0.05 * height, y, size, hand)
@@ -217,4 +221,4 @@ def _write_words(canvas: Canvas) -> None:
 
 
 def _any_mark(generator: np.random.Generator) -> str:
-    return str(generator.choice(list(strokes.MARKS)))
+    return str(generator.choice(list(templates.MARKS)))

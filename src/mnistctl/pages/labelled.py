@@ -8,7 +8,7 @@ import numpy as np
 
 from mnistctl.images.decode import Picture
 from mnistctl.models.predictor import PagePredictor
-from mnistctl.pages import read
+from mnistctl.pages import detect, read
 from mnistctl.pages.align import align
 from mnistctl.pages.arrange import Boxes
 from mnistctl.pages.camera import Pixels
@@ -41,7 +41,7 @@ def prepare(picture: Picture, number: str) -> LabelledPicture:
         picture: dark digits on light paper, or light ones on dark paper.
         number: its digits, one or more.
     """
-    return LabelledPicture(read.grey_levels(picture), number, np.zeros((0, 4), dtype=np.float32))
+    return LabelledPicture(detect.grey_levels(picture), number, np.zeros((0, 4), dtype=np.float32))
 
 
 def find_boxes(labelled: LabelledPicture, detector: PagePredictor) -> LabelledPicture | None:
@@ -50,7 +50,7 @@ def find_boxes(labelled: LabelledPicture, detector: PagePredictor) -> LabelledPi
     Raises:
         ModelError: the runtime cannot run the detector.
     """
-    found = read.find(_as_picture(labelled.image), detector, threshold=0)
+    found = detect.find(labelled.image, detector)
     rows = align(labelled.number, found)
     return None if rows is None else _reduce(labelled._replace(boxes=found.boxes[rows]))
 

@@ -19,7 +19,7 @@ from mnistctl.nn import detector, devices, distributed, torch_page_predictor
 from mnistctl.nn.detector import PageDetector
 from mnistctl.nn.tasks.task import StepLoss
 from mnistctl.nn.torch_page_predictor import TorchPagePredictor
-from mnistctl.pages import labelled, read, stream
+from mnistctl.pages import detect, labelled, stream
 from mnistctl.pages.compose import Page
 from mnistctl.pages.stream import PageBatch
 from mnistctl.settings.train_settings import TrainSettings
@@ -112,7 +112,7 @@ class NumbersTask:
     def calibrate(self, checkpoint: Checkpoint, *, images_seen: int) -> Checkpoint:
         """See `Task`; `images_seen` does not matter.
 
-        The threshold is for digits as `pages.read` finds them, at several sizes of the picture.
+        The threshold is for digits as `pages.detect` finds them, at several sizes of the picture.
         """
         if self._validation_pages is None:
             return checkpoint
@@ -172,7 +172,7 @@ def _fit_threshold(predictor: TorchPagePredictor, pages: Sequence[Page]) -> floa
     for page in pages:
         bright = (255 - page.image[..., None]).astype(np.float32) / 255
         picture = Picture(bright.astype(np.float32), scale=1)
-        found = read.find(picture, predictor, threshold=_THRESHOLDS[0])
+        found = detect.find(detect.grey_levels(picture), predictor)
         for index, threshold in enumerate(_THRESHOLDS):
             counts[index] += detection.count_correct(page, found.at_least(threshold))
     return float(_THRESHOLDS[np.argmax(counts[:, 0] / np.maximum(counts[:, 1], 1))])
