@@ -203,6 +203,7 @@ def write_checked(
     """
     from mnistctl import exports
 
+    kind = formats.FORMATS[name]
     entry = {"format": name, "input": source.input_kind}
     metadata = dataclasses.replace(source.predictor.metadata, export=entry)
     report = functools.partial(progress.current().advance, f"exporting {name}", total=_STEPS)
@@ -210,7 +211,14 @@ def write_checked(
     try:
         export = exports.build(name, source)
         report(1)
-        return _write(export, target, metadata, source, split, report)
+        try:
+            return _write(export, target, metadata, source, split, kind, report)
+        except CheckFailedError as error:
+            if kind.fallback is None:
+                raise
+            _log.info(f"{error}; trying {kind.fallback.precision}")
+            export = exports.build(name, dataclasses.replace(source, precision=kind.fallback.precision))
+            return _write(export, target, metadata, source, split, kind.fallback, report)
     except (MnistctlError, OSError, MemoryError):
         raise
     except Exception as error:  # exporters and runtimes raise errors of any type
@@ -225,13 +233,12 @@ def _write(
     metadata: Metadata,
     source: "Source | PageSource",
     split: datasets.Split,
+    kind: Format,
     report: Callable[[int], None],
 ) -> ExportedModel:
     """Save an export, check it, save it again with the result of the check, and verify that file."""
     from mnistctl import exports
 
-    name = metadata.export["format"]
-    kind = formats.FORMATS[name]
     with files.replacing(target, folder=kind.is_folder) as new:
         metadata = dataclasses.replace(metadata, export=metadata.export | export.details)
         export.save(new, metadata)
@@ -254,7 +261,9 @@ def _write(
         if not same or final.metadata != metadata:
             raise CheckFailedError(f"{target}: not written: the file differs from the checked one")
     size = sum(item.stat().st_size for item in (target, *target.rglob("*")) if item.is_file())
-    return ExportedModel(str(target), name, size, result.to_json(), str(predictor.graph_sha256))
+    return ExportedModel(
+        str(target), metadata.export["format"], size, result.to_json(), str(predictor.graph_sha256)
+    )
 
 
 def _check_opens(path: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from mnistctl.errors import DataError, ModelError, shorten
-from mnistctl.models import checkpoint
-from mnistctl.models.formats import ONNX, OPENVINO, OPENVINO_FILE, SAFETENSORS, TRITON_FILE, UINT8
+from mnistctl.models import checkpoint, html_model
+from mnistctl.models.formats import HTML, ONNX, OPENVINO, OPENVINO_FILE, SAFETENSORS, TRITON_FILE, UINT8
 from mnistctl.models.metadata import Metadata
 from mnistctl.models.predictor import PagePredictor, Predictor
 from mnistctl.run import run_folder
@@ -118,7 +118,7 @@ def _task_of(run: run_folder.Run) -> str:
 
 
 def format_of(path: Path) -> str:
-    """The kind of a model file by its content: safetensors, onnx or openvino.
+    """The kind of a model file by its content: safetensors, onnx, openvino or html.
 
     Raises:
         ModelError: the file cannot be read, is empty, or is of another kind.
@@ -131,6 +131,8 @@ def format_of(path: Path) -> str:
         return SAFETENSORS
     if b"<net " in header and path.suffix == ".xml":
         return OPENVINO
+    if html_model.is_page(header):
+        return HTML
     if header.lstrip()[:1] == b"<":
         raise ModelError(f"{path}: an HTML page, not a model; download the file itself")
     if header[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
@@ -140,7 +142,7 @@ def format_of(path: Path) -> str:
         )
     if (header[:1] == b"\x08" and len(header) > 8) or path.suffix == ".onnx":
         return ONNX
-    raise ModelError(f"{path}: not a safetensors, ONNX or OpenVINO file")
+    raise ModelError(f"{path}: not a safetensors, ONNX or OpenVINO file, nor a page of mnistctl")
 
 
 def open_predictor(path: Path, *, arch: str | None = None) -> Predictor:
@@ -266,7 +268,11 @@ def _open_export(path: Path, kind: str) -> Predictor | PagePredictor:
         return OpenVinoPredictor(path)
     from mnistctl.models.onnx_session import OnnxSession  # 0.1 s
 
-    session = OnnxSession(path, trusted=path in (bundled(ONNX), bundled(ONNX, task=NUMBERS)))
+    session = OnnxSession(
+        path,
+        trusted=path in (bundled(ONNX), bundled(ONNX, task=NUMBERS)),
+        content=html_model.read_as_onnx(path) if kind == HTML else None,
+    )
     if session.metadata.task == NUMBERS:
         from mnistctl.models.onnx_page_predictor import OnnxPagePredictor
 

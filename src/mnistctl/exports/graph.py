@@ -33,6 +33,7 @@ class Source:
     input_kind: str = formats.UINT8  # one of `formats.INPUTS`
     # Returns training images, uint8 (N, 28, 28), for formats that have to be calibrated.
     training_images: Callable[[], Images] | None = None
+    precision: str | None = None  # of the weights, for formats with a choice; see `formats.Format`
 
     @cached_property
     def graph(self) -> onnx.ModelProto:

@@ -9,11 +9,13 @@ import numpy.typing as npt
 
 from mnistctl.datasets import Split
 from mnistctl.errors import CheckFailedError
+from mnistctl.exports import drawings
 from mnistctl.models.formats import FORMATS, ONNX, Format
 from mnistctl.models.predictor import Outputs, Predictor, predict_all
 from mnistctl.types import Floats
 
-BATCH_SIZES = (1, 7, 256)
+PREPARATION_TOLERANCE = 2.0  # of 255 grey levels: mean difference of prepared images
+_REFERENCE_BATCH = 256  # images per call of the PyTorch model
 RELATIVE_TOLERANCE = 1e-4  # relative to the largest logit, or to 1 if that is larger
 # The familiarity amplifies rounding errors of the net, in a deep net after five steps by 1e-4. It is
 # only compared with a threshold, so it may differ by more than the logits.
@@ -40,6 +42,7 @@ class Parity:
     rejections_changed: int  # images that only one of the two models rejects
     reference_accuracy: float  # of the PyTorch model, in [0, 1]
     exported_accuracy: float  # of the exported model, in [0, 1]
+    preparation_difference: float | None  # mean, of 255 grey levels, on drawings; None: no preparation
     accuracy_loss: float  # at the worst batch size; negative if the accuracy is higher
     is_finite: bool  # whether the exported model gives finite numbers only
 
@@ -103,8 +106,8 @@ def compare(
     reference: Predictor, exported: Predictor, split: Split, *, kind: Format = FORMATS[ONNX]
 ) -> Parity:
     """Run both models on all images of a split, the exported one at every batch size of the check."""
-    expected = predict_all(reference, split.images, batch_size=max(BATCH_SIZES))
-    actual = [predict_all(exported, split.images, batch_size=size) for size in BATCH_SIZES]
+    expected = predict_all(reference, split.images, batch_size=_REFERENCE_BATCH)
+    actual = [predict_all(exported, split.images, batch_size=size) for size in kind.batch_sizes]
     tolerance = RELATIVE_TOLERANCE * max(1.0, float(np.abs(expected.logits).max()))
 
     labels = expected.logits.argmax(axis=1)
@@ -119,7 +122,7 @@ def compare(
         dataset=split.dataset,
         split=split.name,
         images=len(split.images),
-        batch_sizes=BATCH_SIZES,
+        batch_sizes=kind.batch_sizes,
         limits=_limits(kind, tolerance=tolerance, images=len(split.images)),
         max_logit_difference=max(float(values.max()) for values in logit_differences),
         mean_logit_difference=max(float(values.mean()) for values in logit_differences),
@@ -135,18 +138,25 @@ def compare(
         rejections_changed=_rejections_changed(expected, actual, reference.metadata.threshold),
         reference_accuracy=accuracy,
         exported_accuracy=exported_accuracy,
+        preparation_difference=_preparation_difference(exported, kind),
         accuracy_loss=accuracy - exported_accuracy,
         is_finite=all(np.isfinite(values).all() for outputs in actual for values in outputs),
     )
 
 
+def _preparation_difference(exported: Any, kind: Format) -> float | None:
+    return drawings.mean_difference(exported.prepare) if kind.prepares_pictures else None
+
+
 def _limits(kind: Format, *, tolerance: float, images: int) -> dict[str, float]:
     """The limits of a format. A share of the images is never less than one image."""
-    rejections = {"rejections_changed": max(1, int(kind.max_rejections_changed * images))}
+    others: dict[str, float] = {"rejections_changed": max(1, int(kind.max_rejections_changed * images))}
+    if kind.prepares_pictures:
+        others["preparation_difference"] = PREPARATION_TOLERANCE
     if kind.max_disagreement is not None:
-        return {"disagreements": max(1, int(kind.max_disagreement * images)), **rejections}
+        return {"disagreements": max(1, int(kind.max_disagreement * images)), **others}
     if kind.max_accuracy_loss is not None:
-        return {"accuracy_loss": max(kind.max_accuracy_loss, 1 / images) + _ROUNDING, **rejections}
+        return {"accuracy_loss": max(kind.max_accuracy_loss, 1 / images) + _ROUNDING, **others}
     return {
         "max_logit_difference": tolerance,
         "max_probability_difference": tolerance,

@@ -4,12 +4,17 @@ To add an export format, add a row to `FORMATS` and a module `mnistctl/exports/N
 `-`) that has a function `build`.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
 SAFETENSORS = "safetensors"  # what training writes; every other format is exported from it
 ONNX = "onnx"
 OPENVINO = "openvino"
+HTML = "html"
+
+# Precisions of the weights in a page; float32 is not among them.
+INT8, FLOAT16 = "int8", "float16"
 
 # What the input of an exported model can be: its type and shape, and what the values mean.
 InputKind = Literal["uint8", "float32"]
@@ -44,6 +49,10 @@ class Format:
     max_disagreement: float | None = None  # share of images with another predicted label, in [0, 1]
     max_accuracy_loss: float | None = None  # of an accuracy in [0, 1]
     max_rejections_changed: float = 0.002  # share of images, in [0, 1]; inexact formats only
+    precision: str | None = None  # of the weights, for a format that has a choice
+    fallback: "Format | None" = None  # the same format in another precision, if the check fails
+    prepares_pictures: bool = False  # whether the export has its own preparation, to be checked too
+    batch_sizes: tuple[int, ...] = (1, 7, 256)  # images per call in the check
     is_reopened: bool = True  # False: opening a file can run code, so mnistctl opens none
     is_benchmarked: bool = True
     # What to do with the export: commands with its quoted {path}, or Python with {path_literal}.
@@ -88,4 +97,18 @@ FORMATS = {
         usage=("tritonserver --model-repository {path}",),
     ),
 }
+_HTML = Format(
+    ".html",
+    "a page that reads drawings in any browser, without a server",
+    "mini-racer",
+    max_disagreement=0.0001,
+    precision=FLOAT16,
+    prepares_pictures=True,
+    batch_sizes=(1,),  # the page reads one image at a time
+    is_benchmarked=False,  # mnistctl runs the page's model as ONNX
+    usage=("open {path} in a browser", "mnistctl eval {path}"),
+)
+FORMATS[HTML] = dataclasses.replace(
+    _HTML, max_disagreement=None, max_accuracy_loss=0.0005, precision=INT8, fallback=_HTML
+)
 BENCHMARKED = (SAFETENSORS, *(name for name, kind in FORMATS.items() if kind.is_benchmarked))

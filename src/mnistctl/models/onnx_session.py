@@ -30,14 +30,15 @@ class OnnxSession:
     Args:
         path: the ONNX file.
         trusted: skip the safety checks, for a file that is part of this package.
+        content: of an ONNX file, if the file holds the model in another way.
 
     Raises:
         ModelError: the file is unreadable, not ONNX, not safe to run, changed since its export, or not
             an export of this program.
     """
 
-    def __init__(self, path: Path, *, trusted: bool = False) -> None:
-        content = onnx_safety.read(path)
+    def __init__(self, path: Path, *, trusted: bool = False, content: bytes | None = None) -> None:
+        content = onnx_safety.read(path) if content is None else content
         checked = None if trusted else onnx_safety.check(content, name=path)
         self.path = path
         self.graph_sha256 = checked and checked.graph_sha256

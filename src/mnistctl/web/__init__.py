@@ -1,0 +1,43 @@
+"""The sources of the HTML page that reads digits in a browser, and how they become one file."""
+
+import base64
+import hashlib
+import re
+from importlib.resources import files
+
+# The scripts of the page in the order in which they need one another.
+_SCRIPTS = ("net", "prepare", "reading", "evidence", "model", "pad", "pictures", "view", "main")
+
+
+def source(name: str) -> str:
+    """The content of a file of this folder."""
+    return (files(__name__) / name).read_text("utf-8")
+
+
+def script() -> str:
+    """All scripts of the page as one."""
+    return "\n".join(source(f"{name}.js") for name in _SCRIPTS)
+
+
+def build_page(*, model: str, footer: str) -> str:
+    """The page as one file.
+
+    Args:
+        model: as JSON.
+        footer: HTML.
+    """
+    parts = {"style": source("style.css"), "script": script()}
+    hashes = {f"{name}_hash": _hash(content) for name, content in parts.items()}
+    # In an element of HTML, only "<" could end the JSON.
+    values = parts | hashes | {"model": model.replace("<", "\\u003c"), "footer": footer}
+    return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], source("page.html"))
+
+
+def script_of(page: str) -> str:
+    """The script of a page that `build_page` has made."""
+    return page.rpartition('<script type="module">')[2].partition("</script>")[0]
+
+
+def _hash(content: str) -> str:
+    """The hash of an inline script or style for the page's Content-Security-Policy."""
+    return base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()

@@ -1,0 +1,36 @@
+// Opens the model that the page carries.
+
+/**
+ * @typedef {{ metadata: Record<string, any>, graph: Graph, weights: string }} ModelText weights in Base64
+ * @typedef {{ net: Net, classes: Classes, metadata: Record<string, any> }} Model
+ */
+
+/**
+ * @param {string} text JSON, see `ModelText`
+ * @returns {Model}
+ */
+function openModel(text) {
+  /** @type {ModelText} */
+  const { metadata, graph, weights } = JSON.parse(text);
+  const classes = { classNames: metadata.class_names, threshold: metadata.threshold };
+  return { net: new Net(graph, decodeBase64(weights).buffer), classes, metadata };
+}
+
+/**
+ * @param {string} text
+ * @returns {Uint8Array<ArrayBuffer>}
+ */
+function decodeBase64(text) {
+  const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  const values = new Uint8Array(128);
+  for (let index = 0; index < alphabet.length; index++) values[alphabet.charCodeAt(index)] = index;
+  const bytes = new Uint8Array(Math.floor((text.replace(/=+$/, "").length * 3) / 4));
+  for (let index = 0, byte = 0; byte < bytes.length; index += 4, byte += 3) {
+    const [a, b, c, d] = [0, 1, 2, 3].map((offset) => values[text.charCodeAt(index + offset) & 127]);
+    const group = (a << 18) | (b << 12) | (c << 6) | d;
+    bytes[byte] = group >> 16;
+    if (byte + 1 < bytes.length) bytes[byte + 1] = group >> 8;
+    if (byte + 2 < bytes.length) bytes[byte + 2] = group;
+  }
+  return bytes;
+}
