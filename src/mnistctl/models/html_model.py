@@ -74,9 +74,10 @@ def read(path: Path) -> HtmlModel:
     Raises:
         ModelError: the file cannot be read, or its model is damaged.
     """
-    block = _BLOCK.search(files.read_bytes(path, ModelError, files.LARGE_LIMIT_BYTES))
-    if block is None:
-        raise ModelError(f"{path}: a page of mnistctl without its model")
+    content = files.read_bytes(path, ModelError, files.LARGE_LIMIT_BYTES)
+    block = _BLOCK.search(content)
+    if block is None or not content.rstrip().endswith(b"</html>"):
+        raise ModelError(f"{path}: a page of mnistctl that is damaged or truncated")
     try:
         return msgspec.json.decode(block[1], type=HtmlModel)
     except (ValueError, RecursionError) as error:

@@ -5,7 +5,7 @@
  * @typedef {Point[]} Stroke
  */
 
-const PEN_WIDTH = 0.075; // as a share of the pad's side
+const PEN_WIDTH = 0.075; // as a share of the pad's side, at half the pressure
 const KEY_STEP = 0.04; // how far an arrow key moves the pen
 const RASTER_SIDE = 196; // pixels of the picture that is read
 
@@ -60,11 +60,11 @@ class Pad {
     const events = event.getCoalescedEvents?.() ?? [];
     for (const part of events.length ? events : [event]) {
       // Only pens and some screens measure the pressure; a mouse always reports a half.
-      const pressure = part.pointerType === "pen" && part.pressure ? 0.5 + part.pressure : 1;
+      const pressure = part.pointerType === "pen" && part.pressure ? part.pressure : 0.5;
       this.strokes[this.strokes.length - 1].push({
         x: (part.clientX - box.left) / box.width,
         y: (part.clientY - box.top) / box.height,
-        width: PEN_WIDTH * pressure,
+        width: PEN_WIDTH * (0.5 + 2 * pressure ** 2),
       });
     }
     this.change();

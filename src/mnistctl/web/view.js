@@ -2,7 +2,7 @@
 
 const MAX_BARS = 10; // classes whose probabilities are shown
 const MAP_COLUMNS = 16; // feature maps side by side
-const MAP_SIDE = 40; // CSS pixels of a feature map, at most
+const MAP_SIDE = 32; // CSS pixels of a feature map, at most
 
 /** @typedef {[number, number, number]} Colour red, green and blue, 0 to 255 */
 /** @typedef {{ paper: Colour, ink: Colour, positive: Colour, negative: Colour }} Palette */

@@ -1,0 +1,277 @@
+"""The page in a real browser. The tests are skipped where Playwright or Chromium is not installed."""
+
+import io
+import math
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnistctl import datasets
+from tests.web import replay
+
+sync_api = pytest.importorskip("playwright.sync_api")
+_CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(_CHROMIUM is None, reason="Chromium is not installed")
+
+SIZES = {"phone": (360, 740), "tablet": (768, 1024), "desktop": (1440, 1000)}
+THREE = [(0.3, 0.25), (0.45, 0.15), (0.65, 0.2), (0.66, 0.35), (0.5, 0.47), (0.68, 0.58), (0.68, 0.75)]
+THREE += [(0.5, 0.85), (0.3, 0.78)]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        # Chromium's sandbox does not run as root.
+        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Reader:
+    """The page, opened from the disk. Whatever it prints or asks for is noted."""
+
+    def __init__(self, browser: Any, page: Path, **options: Any) -> None:
+        self.context = browser.new_context(**options)
+        self.tab = self.context.new_page()
+        self.messages: list[str] = []
+        self.requests: list[str] = []
+        self.tab.on("console", lambda message: self.messages.append(message.text))
+        self.tab.on("pageerror", lambda error: self.messages.append(str(error)))
+        self.tab.on("request", lambda request: self.requests.append(request.url))
+        self.tab.goto(page.as_uri())
+        self.devtools = self.context.new_cdp_session(self.tab)
+
+    def place(self, x: float, y: float) -> dict[str, float]:
+        """A place on the pad, from 0 to 1, in the window."""
+        box = self.tab.locator("#pad").bounding_box()
+        return {"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]}
+
+    def draw(self, points: list[tuple[float, float]], *, force: list[float] | None = None) -> None:
+        """Draw a stroke with a pen."""
+        forces = force or [0.5] * len(points)
+        pen = {"button": "left", "buttons": 1, "pointerType": "pen", "clickCount": 1}
+        for number, (point, pressure) in enumerate(zip(points, forces, strict=True)):
+            kind = "mouseMoved" if number else "mousePressed"
+            event = {"type": kind, "force": pressure, **self.place(*point), **pen}
+            self.devtools.send("Input.dispatchMouseEvent", event)
+        event = {"type": "mouseReleased", **self.place(*points[-1]), **pen, "buttons": 0}
+        self.devtools.send("Input.dispatchMouseEvent", event)
+
+    def touch(self, points: list[tuple[float, float]]) -> None:
+        """Draw a stroke with a finger."""
+        for number, point in enumerate(points):
+            event = {
+                "type": "touchMove" if number else "touchStart",
+                "touchPoints": [self.place(*point)],
+            }
+            self.devtools.send("Input.dispatchTouchEvent", event)
+        self.devtools.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+    def settle(self) -> None:
+        """Wait until the drawing has been read: two frames."""
+        frames = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        self.tab.evaluate(frames)
+
+    @property
+    def label(self) -> str:
+        self.settle()
+        return str(self.tab.locator("#label").inner_text())
+
+    @property
+    def verdict(self) -> str:
+        self.settle()
+        return str(self.tab.locator("#verdict").inner_text())
+
+
+@pytest.fixture
+def reader(browser: Any, page: Path) -> Iterator[Reader]:
+    reader = Reader(browser, page, viewport={"width": 1440, "height": 1000})
+    yield reader
+    reader.context.close()
+
+
+@pytest.mark.mnist
+@pytest.mark.slow
+def test_digits_of_mnist_that_a_pen_writes_again_are_read(reader: Reader) -> None:
+    digits = datasets.load("mnist", "test")
+    right = 0
+    for image, label in zip(digits.images[:100], digits.labels[:100], strict=True):
+        reader.tab.keyboard.press("Escape")
+        for stroke in replay.strokes_of(image):
+            force = [math.sqrt(max(width / 0.075 - 0.5, 0) / 2) for _, _, width in stroke]
+            reader.draw([(x, y) for x, y, _ in stroke], force=force)
+        right += reader.label == str(label)
+
+    assert right >= 99
+    assert reader.messages == []
+
+
+def test_the_page_asks_for_nothing_and_prints_nothing(reader: Reader, page: Path) -> None:
+    reader.draw(THREE)
+
+    assert reader.label == "3"
+    assert "%" in reader.verdict
+    assert reader.messages == []
+    assert reader.requests == [page.as_uri()]
+
+
+def test_the_net_and_the_evidence_are_shown(reader: Reader) -> None:
+    reader.draw(THREE)
+
+    reader.tab.wait_for_function(
+        "() => { const pen = document.getElementById('first-evidence').getContext('2d');"
+        " const { data } = pen.getImageData(0, 0, 28, 28);"
+        " return data.some((value, index) => index % 4 === 0 && value > data[index + 2] + 60); }"
+    )
+    titles = reader.tab.locator("#layers p").all_inner_texts()
+    assert titles[0] == "Convolution 5×5 · 32 maps of 24×24"
+    assert titles[-1] == "Fully connected · 10 numbers"
+    assert reader.tab.locator("#first-caption").inner_text() == "for 3"
+
+
+def test_a_scribble_is_rejected(reader: Reader) -> None:
+    zigzag = [(0.2, 0.2), (0.8, 0.3), (0.2, 0.4), (0.8, 0.5), (0.2, 0.6), (0.8, 0.7), (0.3, 0.8)]
+    reader.draw([*zigzag, (0.7, 0.2), (0.4, 0.85)])
+
+    assert reader.label == "?"
+    assert reader.verdict.startswith("Rejected: not a digit. The closest is ")
+
+
+def test_strokes_can_be_undone_and_cleared(reader: Reader) -> None:
+    reader.draw([(0.5, 0.2), (0.5, 0.8)])
+    reader.draw([(0.2, 0.5), (0.8, 0.5)])
+    reader.tab.get_by_role("button", name="Undo").click()
+    assert reader.label == "1"
+
+    reader.tab.keyboard.press("Control+z")
+    assert reader.label == "–"
+
+    reader.draw(THREE)
+    reader.tab.get_by_role("button", name="Clear").click()
+    assert reader.label == "–"
+    assert reader.verdict == "Draw, or open a picture."
+
+
+def test_a_finger_draws_on_a_phone_without_scrolling(browser: Any, page: Path) -> None:
+    reader = Reader(
+        browser, page, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True
+    )
+    reader.touch(THREE)
+
+    assert reader.label == "3"
+    assert reader.tab.evaluate("scrollY") == 0
+    # Turned, the drawing is still there.
+    reader.tab.set_viewport_size({"width": 740, "height": 360})
+    assert reader.label == "3"
+    assert reader.tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert reader.messages == []
+    reader.context.close()
+
+
+def test_keys_alone_draw_undo_and_clear(reader: Reader) -> None:
+    reader.tab.keyboard.press("Tab")
+    assert reader.tab.evaluate("document.activeElement.id") == "pad"
+
+    reader.tab.keyboard.press("Space")
+    for _ in range(14):
+        reader.tab.keyboard.press("ArrowDown")
+    reader.tab.keyboard.press("Space")
+    assert reader.label == "1"
+
+    for name in ("undo", "clear", "file"):
+        reader.tab.keyboard.press("Tab")
+        assert reader.tab.evaluate("document.activeElement.id") == name
+    reader.tab.keyboard.press("Escape")
+    assert reader.label == "–"
+
+
+@pytest.mark.parametrize("colours", ["black on white", "white on transparent"])
+def test_a_picture_is_read_as_predict_reads_it(
+    colours: str, reader: Reader, digits_test: tuple[Any, Any]
+) -> None:
+    images, labels = digits_test
+    ink = Image.fromarray(images[np.flatnonzero(labels == 3)[0]]).resize((280, 280))
+    picture = Image.fromarray(255 - np.asarray(ink))
+    if colours == "white on transparent":
+        picture = Image.new("RGBA", ink.size, "white")
+        picture.putalpha(ink)
+    content = io.BytesIO()
+    picture.save(content, "PNG")
+    file = {"name": "three.png", "mimeType": "image/png", "buffer": content.getvalue()}
+
+    reader.tab.locator("#file").set_input_files([file])
+
+    reader.tab.wait_for_function("() => document.getElementById('label').textContent === '3'")
+
+
+def test_a_dropped_picture_is_read_and_another_file_is_refused(
+    reader: Reader, picture: Path
+) -> None:
+    drop = """async ([bytes, type]) => {
+        const file = new File([new Uint8Array(bytes)], "dropped", { type });
+        const dataTransfer = new DataTransfer();
+        dataTransfer.items.add(file);
+        document.dispatchEvent(new DragEvent("drop", { dataTransfer, cancelable: true }));
+    }"""
+    reader.tab.evaluate(drop, [list(picture.read_bytes()), "image/png"])
+    reader.tab.wait_for_function("() => document.getElementById('label').textContent === '3'")
+
+    reader.tab.evaluate(drop, [list(b"not a picture"), "text/plain"])
+    reader.tab.wait_for_function(
+        "() => document.getElementById('verdict').textContent.startsWith('This file is not a picture')"
+    )
+
+
+def test_every_part_has_a_name_for_screen_readers(reader: Reader) -> None:
+    reader.draw(THREE)
+    reader.settle()
+    snapshot = reader.tab.locator("body").aria_snapshot()
+
+    assert 'img "Drawing pad. The arrow keys move the pen' in snapshot
+    for name in ("Undo", "Clear", "Open a picture"):
+        assert f'button "{name}"' in snapshot
+    assert 'img "The image that the model sees"' in snapshot
+    assert reader.tab.locator("canvas:not([aria-label])").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_text_has_contrast_and_nothing_is_cut_off(
+    size: str, scheme: str, browser: Any, page: Path
+) -> None:
+    width, height = SIZES[size]
+    reader = Reader(
+        browser, page, viewport={"width": width, "height": height}, color_scheme=scheme
+    )
+    reader.draw(THREE)
+    reader.settle()
+
+    assert reader.tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    colours = reader.tab.evaluate(
+        """() => [...document.querySelectorAll("h1, h2, p, button, .share, figcaption, footer, #label")]
+        .map((item) => {
+          let paper = item;
+          while (getComputedStyle(paper).backgroundColor === "rgba(0, 0, 0, 0)") paper = paper.parentElement;
+          return [getComputedStyle(item).color, getComputedStyle(paper).backgroundColor];
+        })"""
+    )
+    for pair in colours:
+        assert _contrast(*pair) >= 4.5, pair  # WCAG 2.2, level AA
+    reader.context.close()
+
+
+def _contrast(first: str, second: str) -> float:
+    """The ratio of WCAG 2.2 for two colours such as "rgb(1, 2, 3)"."""
+
+    def luminance(colour: str) -> float:
+        channels = np.array([int(part) for part in colour[4:-1].split(",")]) / 255
+        linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+        return float(linear @ (0.2126, 0.7152, 0.0722))
+
+    bright, dark = sorted((luminance(first), luminance(second)), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
