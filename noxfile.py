@@ -1,9 +1,13 @@
 """The checks: `nox -s tests`, `nox -s lint`, `nox -s types`."""
 
+import shutil
+from pathlib import Path
+
 import nox
 
 nox.options.sessions = ["tests", "lint", "types"]
 GROUPS = nox.project.load_toml("pyproject.toml")
+BIOME, TYPESCRIPT = "@biomejs/biome@2.6.8", "typescript@7.0.2"  # of npm
 
 
 @nox.session
@@ -20,11 +24,30 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, formatting and the direction of imports."""
+    """Check style, formatting and the direction of imports, and the JavaScript and CSS with npm."""
     session.install(*nox.project.dependency_groups(GROUPS, "lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports", "--no-cache", env={"PYTHONPATH": "src"})
+    if shutil.which("npm") is None:
+        session.warn("npm is not installed: the sources of the HTML page are not checked")
+        return
+    folder = Path("src/mnistctl/web")
+    scripts, styles = ([*map(str, sorted(folder.glob(f"*.{kind}")))] for kind in ("js", "css"))
+    run = ("npm", "exec", "--yes")
+    options = ("--indent-style=space", "--line-width=104", "--error-on-warnings")
+    session.run(
+        *(*run, f"--package={BIOME}", "--", "biome", "check", *options, *scripts, *styles),
+        external=True,
+    )
+    checks = ("--strict", "--noUnusedLocals", "--noUnusedParameters", "--noImplicitReturns")
+    target = ("--target", "es2022", "--module", "es2022", "--moduleResolution", "bundler")
+    session.run(
+        *(*run, f"--package={TYPESCRIPT}", "--", "tsc", "--noEmit", "--allowJs", "--checkJs"),
+        *(*checks, *target, "--lib", "es2022,dom,dom.iterable"),
+        *scripts,
+        external=True,
+    )
 
 
 @nox.session

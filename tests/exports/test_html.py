@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -17,6 +18,7 @@ from mnistctl.api import models
 from mnistctl.errors import ModelError, UsageError
 from mnistctl.exports import parity
 from mnistctl.models import checkpoint, formats, html_model
+from mnistctl.models.metadata import Metadata
 from mnistctl.nn import classifier, nets
 from mnistctl.nn.classifier import Classifier, Ensemble
 from mnistctl.nn.torch_predictor import TorchPredictor
@@ -24,10 +26,10 @@ from mnistctl.settings import architectures
 from tests.helpers import Cli
 from tests.web import replay
 
-pytest.importorskip("py_mini_racer")
-from mnistctl.exports import html
+MiniRacer = pytest.importorskip("py_mini_racer").MiniRacer
+from mnistctl.exports import html  # noqa: E402
 
-ARCHITECTURES = {
+ARCHITECTURES: dict[str, dict[str, Any]] = {
     "linear": {},
     "mlp": {"batch_norm": True},
     "lenet5": {},
@@ -76,7 +78,7 @@ def test_the_page_gives_the_outputs_of_every_architecture(
 
 
 def test_the_exporter_knows_the_operators_of_the_page(page_of_run: Path) -> None:
-    engine = html.MiniRacer()
+    engine = MiniRacer()
     engine.eval(web.script())
 
     names = json.loads(str(engine.eval("JSON.stringify(Object.keys(OPERATORS))")))
@@ -163,10 +165,8 @@ def test_no_text_of_the_metadata_becomes_html(page_of_run: Path, tmp_path: Path)
     model = html_model.read(page_of_run)
     model.metadata["card"] = "</script><script>alert(1)</script>"
     model.metadata["dataset"]["name"] = "<b>mine</b>"
-    metadata = html.Metadata.from_json(model.metadata)
-    text = web.build_page(
-        model=html.msgspec.json.encode(model).decode(), footer=html._footer(metadata)
-    )
+    metadata = Metadata.from_json(model.metadata)
+    text = web.build_page(model=msgspec.json.encode(model).decode(), footer=html._footer(metadata))
     (tmp_path / "page.html").write_text(text, "utf-8")
 
     assert text.count("<script") == 2
@@ -178,7 +178,7 @@ def changed_page(page: Path, change: Any) -> bytes:
     """The page with another model."""
     model = html_model.read(page)
     change(model)
-    return web.build_page(model=html.msgspec.json.encode(model).decode(), footer="").encode()
+    return web.build_page(model=msgspec.json.encode(model).decode(), footer="").encode()
 
 
 def first_tensor(model: html_model.HtmlModel) -> html_model.StoredTensor:
@@ -206,7 +206,7 @@ def test_a_page_with_a_damaged_model_is_refused(damage: str, page_of_run: Path, 
     path = tmp_path / "damaged.html"
     path.write_bytes(changed_page(page_of_run, DAMAGES[damage]))
 
-    with pytest.raises(ModelError, match="damaged.html"):
+    with pytest.raises(ModelError, match=r"damaged\.html"):
         models.open_predictor(path)
 
 
@@ -228,7 +228,9 @@ def test_digits_of_mnist_that_a_pen_writes_again_are_read_in_v8(tmp_path: Path) 
     page = html.V8Predictor(tmp_path / "page.html")
     digits = datasets.load("mnist", "test")
 
-    images = [page.prepare(replay.draw(replay.strokes_of(image), 196)) for image in digits.images[:1000]]
+    images = [
+        page.prepare(replay.draw(replay.strokes_of(image), 196)) for image in digits.images[:1000]
+    ]
     labels = page(np.stack(images)).logits.argmax(axis=1)
 
     assert (labels == digits.labels[:1000]).mean() >= 0.99

@@ -15,7 +15,9 @@ from mnistctl import datasets
 from tests.web import replay
 
 sync_api = pytest.importorskip("playwright.sync_api")
-_CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+_CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 pytestmark = pytest.mark.skipif(_CHROMIUM is None, reason="Chromium is not installed")
 
 SIZES = {"phone": (360, 740), "tablet": (768, 1024), "desktop": (1440, 1000)}
@@ -209,9 +211,7 @@ def test_a_picture_is_read_as_predict_reads_it(
     reader.tab.wait_for_function("() => document.getElementById('label').textContent === '3'")
 
 
-def test_a_dropped_picture_is_read_and_another_file_is_refused(
-    reader: Reader, picture: Path
-) -> None:
+def test_a_dropped_picture_is_read_and_another_file_is_refused(reader: Reader, picture: Path) -> None:
     drop = """async ([bytes, type]) => {
         const file = new File([new Uint8Array(bytes)], "dropped", { type });
         const dataTransfer = new DataTransfer();
@@ -245,9 +245,7 @@ def test_text_has_contrast_and_nothing_is_cut_off(
     size: str, scheme: str, browser: Any, page: Path
 ) -> None:
     width, height = SIZES[size]
-    reader = Reader(
-        browser, page, viewport={"width": width, "height": height}, color_scheme=scheme
-    )
+    reader = Reader(browser, page, viewport={"width": width, "height": height}, color_scheme=scheme)
     reader.draw(THREE)
     reader.settle()
 
@@ -256,8 +254,9 @@ def test_text_has_contrast_and_nothing_is_cut_off(
         """() => [...document.querySelectorAll("h1, h2, p, button, .share, figcaption, footer, #label")]
         .map((item) => {
           let paper = item;
-          while (getComputedStyle(paper).backgroundColor === "rgba(0, 0, 0, 0)") paper = paper.parentElement;
-          return [getComputedStyle(item).color, getComputedStyle(paper).backgroundColor];
+          const back = () => getComputedStyle(paper).backgroundColor;
+          while (back() === "rgba(0, 0, 0, 0)") paper = paper.parentElement;
+          return [getComputedStyle(item).color, back()];
         })"""
     )
     for pair in colours:

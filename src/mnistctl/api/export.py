@@ -214,7 +214,7 @@ def write_checked(
         try:
             return _write(export, target, metadata, source, split, kind, report)
         except CheckFailedError as error:
-            if kind.fallback is None:
+            if kind.fallback is None or not isinstance(source, exports.Source):
                 raise
             _log.info(f"{error}; trying {kind.fallback.precision}")
             export = exports.build(name, dataclasses.replace(source, precision=kind.fallback.precision))

@@ -23,7 +23,8 @@ def mean_difference(prepare: Callable[[Images], Images]) -> float:
     """
     differences = []
     for drawing in _draw():
-        expected = center.fit(ink.find(drawing[..., None] / np.float32(255), name="drawing"))
+        grey = drawing[..., None].astype(np.float32) / np.float32(255)
+        expected = center.fit(ink.find(grey, name="drawing"))
         differences.append(np.abs(prepare(drawing).astype(int) - expected).mean())
     return float(np.mean(differences))
 

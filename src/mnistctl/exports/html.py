@@ -189,7 +189,7 @@ class V8Predictor:
         self.metadata = Metadata.of_export(json.dumps(model.metadata), self.graph_sha256, name=path)
         self._engine = MiniRacer()
         self._engine.eval(web.script_of(page))
-        self._engine.eval(web.source("check.js"))
+        self._engine.eval(web.module("check"))
         text = json.dumps(msgspec.json.encode(model).decode())
         self._engine.eval(f"const checked = openModel({text}); undefined")
 

@@ -32,7 +32,7 @@ class Node(msgspec.Struct):
     op: str
     inputs: list[str]
     outputs: list[str]
-    attributes: dict[str, int | float | list[int]]
+    attributes: dict[str, int | float | list[int]]  # by name
 
 
 class StoredTensor(msgspec.Struct, omit_defaults=True):
@@ -110,10 +110,10 @@ def _to_onnx(model: HtmlModel) -> "onnx.ModelProto":
         raise ValueError("too many integers")
     classes = len(model.metadata["class_names"]) if "class_names" in model.metadata else 0
     tensor, types = onnx.helper.make_tensor_value_info, onnx.TensorProto
-    shapes = (["batch", classes], ["batch", classes], ["batch"])
+    shapes: tuple[list[str | int | None], ...] = (["batch", classes], ["batch", classes], ["batch"])
     graph = onnx.helper.make_graph(
         [
-            onnx.helper.make_node(node.op, node.inputs, node.outputs, **node.attributes)
+            onnx.helper.make_node(node.op, node.inputs, node.outputs, **dict[str, Any](node.attributes))
             for node in stored.nodes
         ],
         "main_graph",

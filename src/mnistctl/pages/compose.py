@@ -17,7 +17,7 @@ from mnistctl.pages.glyphs import GlyphBank
 _ENDINGS = (".-", ".", ",", ":", "=", "-", "–", ".–", ",-", "*", "**", "/", "#", "~", "+")
 
 # Shares of pages: numbers in lines, digits anywhere, and the rest without digits.
-_LINES, _SCATTERED = 0.68, 0.11
+_LINES, _SCATTERED = 0.72, 0.11
 
 
 class Page(NamedTuple):
@@ -104,7 +104,7 @@ def _write_lines(canvas: Canvas) -> None:
             [generator.normal(-0.03, 0.05), generator.uniform(0, 0.25), generator.uniform(0.2, 0.8)],
             p=[0.35, 0.45, 0.2],
         ),
-        letters=generator.choice([0.0, 0.08, 0.3], p=[0.6, 0.25, 0.15]),
+        letters=generator.choice([0.0, 0.08, 0.3], p=[0.7, 0.2, 0.1]),
         points=generator.choice([0.0, 0.12, 0.3], p=[0.4, 0.35, 0.25]),
         endings=generator.choice([0.0, 0.4], p=[0.5, 0.5]),
     )

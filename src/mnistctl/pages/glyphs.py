@@ -37,22 +37,23 @@ class GlyphBank:
 
 
 def build_bank(images: Images, labels: Labels, *, size: int, seed: int) -> GlyphBank:
-    """Glyphs from a dataset's images, as many from templates, and those of fonts.
+    """Glyphs from a dataset's images, as many from templates, and fewer from fonts.
 
     Args:
         images: uint8 (N, 28, 28), 0 = paper, 255 = ink.
         labels: int64 (N,), 0 to 9.
-        size: the largest number of images to use, of templates to draw, of thinned digits of fonts, of
-            digits of fonts with their width, and of letters.
+        size: the largest number of images to use, of templates to draw, and of letters. There are half
+            as many thinned digits of fonts, and a third as many with their width: a font has one shape
+            per digit, and few people write as a font does.
         seed: selects the images and draws the templates.
     """
     generator = np.random.default_rng((seed, 1))
     rows = np.sort(generator.permutation(len(images))[:size])
     digits = generator.integers(0, 10, len(rows))
     handwriting, printed = fonts.load(fonts.HANDWRITING), fonts.load(fonts.PRINT)
-    written, written_labels = _select(handwriting.digits, size, generator)
+    written, written_labels = _select(handwriting.digits, size // 2, generator)
     outlined, outlined_labels = _select(
-        np.concatenate([handwriting.digits, printed.digits]), size, generator
+        np.concatenate([handwriting.digits, printed.digits]), size // 3, generator
     )
     letters, _ = _select(handwriting.letters, size, generator)
     fields = np.concatenate(

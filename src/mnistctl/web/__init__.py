@@ -5,8 +5,12 @@ import hashlib
 import re
 from importlib.resources import files
 
-# The scripts of the page in the order in which they need one another.
-_SCRIPTS = ("net", "prepare", "reading", "evidence", "model", "pad", "pictures", "view", "main")
+# The modules of the page, each after those that it imports.
+_MODULES = ("net", "prepare", "reading", "evidence", "model", "pad", "pictures", "view", "main")
+_IMPORT = re.compile(
+    r'^(?:import [^;]* from "\./\w+\.js";|/\*\* @import [^*]* from "\./\w+\.js" \*/)\n', re.MULTILINE
+)
+_EXPORT = re.compile(r"^export ", re.MULTILINE)
 
 
 def source(name: str) -> str:
@@ -14,9 +18,14 @@ def source(name: str) -> str:
     return (files(__name__) / name).read_text("utf-8")
 
 
+def module(name: str) -> str:
+    """A module without imports and exports, to be run after those that it imports."""
+    return _EXPORT.sub("", _IMPORT.sub("", source(f"{name}.js")))
+
+
 def script() -> str:
-    """All scripts of the page as one."""
-    return "\n".join(source(f"{name}.js") for name in _SCRIPTS)
+    """All modules of the page as one script."""
+    return "\n".join(map(module, _MODULES))
 
 
 def build_page(*, model: str, footer: str) -> str:

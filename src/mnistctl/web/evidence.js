@@ -2,6 +2,10 @@
 //
 // Source: Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional Networks", section 4.2.
 
+import { IMAGE_SIDE } from "./prepare.js";
+
+/** @import { Net } from "./net.js" */
+
 const PATCH = 5; // pixels: side of the part that is covered
 const STEP = 2; // pixels between the parts
 
@@ -13,7 +17,7 @@ const STEP = 2; // pixels between the parts
  * @param {number[]} classes indices
  * @returns {Generator<void, Float64Array[]>} pauses after each reading; in the end 28×28 values per class
  */
-function* evidence(net, image, logits, classes) {
+export function* evidence(net, image, logits, classes) {
   const sums = classes.map(() => new Float64Array(image.length));
   const counts = new Float64Array(image.length);
   for (let top = 1 - PATCH; top < IMAGE_SIDE; top += STEP) {

@@ -1,5 +1,17 @@
 // Connects the pad, the model and the view.
 
+import { evidence } from "./evidence.js";
+import { openModel } from "./model.js";
+import { Pad } from "./pad.js";
+import { pictureOf, watchForPictures } from "./pictures.js";
+import { IMAGE_SIDE } from "./prepare.js";
+import { read } from "./reading.js";
+import { element, showAnswer, showBars, showEvidence, showImage, showLayers } from "./view.js";
+
+/** @import { Model } from "./model.js" */
+/** @import { Picture } from "./prepare.js" */
+/** @import { Classes, Reading } from "./reading.js" */
+
 const EVIDENCE_DELAY = 200; // ms without a change before evidence is looked for
 const EVIDENCE_SLICE = 10; // ms that it may take at a time, so that drawing stays smooth
 
@@ -44,7 +56,9 @@ class App {
   }
 
   read() {
-    this.reading = this.pad.isEmpty ? null : read(this.net, this.classes, this.picture ?? this.pad.raster());
+    this.reading = this.pad.isEmpty
+      ? null
+      : read(this.net, this.classes, this.picture ?? this.pad.raster());
     this.show();
   }
 
@@ -85,7 +99,12 @@ class App {
     const labels = candidates.map((candidate) => candidate.label);
     showEvidence(image, labels, []);
     if (!reading?.outputs) return;
-    const search = evidence(this.net, image, reading.outputs.logits, candidates.map((candidate) => candidate.index));
+    const search = evidence(
+      this.net,
+      image,
+      reading.outputs.logits,
+      candidates.map((candidate) => candidate.index),
+    );
     const advance = () => {
       const end = performance.now() + EVIDENCE_SLICE;
       let step = search.next();

@@ -1,5 +1,10 @@
 // Opens the model that the page carries.
 
+import { Net } from "./net.js";
+
+/** @import { Graph } from "./net.js" */
+/** @import { Classes } from "./reading.js" */
+
 /**
  * @typedef {{ metadata: Record<string, any>, graph: Graph, weights: string }} ModelText weights in Base64
  * @typedef {{ net: Net, classes: Classes, metadata: Record<string, any> }} Model
@@ -9,7 +14,7 @@
  * @param {string} text JSON, see `ModelText`
  * @returns {Model}
  */
-function openModel(text) {
+export function openModel(text) {
   /** @type {ModelText} */
   const { metadata, graph, weights } = JSON.parse(text);
   const classes = { classNames: metadata.class_names, threshold: metadata.threshold };
@@ -20,7 +25,7 @@ function openModel(text) {
  * @param {string} text
  * @returns {Uint8Array<ArrayBuffer>}
  */
-function decodeBase64(text) {
+export function decodeBase64(text) {
   const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   const values = new Uint8Array(128);
   for (let index = 0; index < alphabet.length; index++) values[alphabet.charCodeAt(index)] = index;

@@ -6,19 +6,19 @@
 /**
  * @typedef {{ shape: number[], data: Float64Array }} Tensor
  * @typedef {number | number[]} Attribute
- * @typedef {{ op: string, inputs: string[], outputs: string[], attributes: Record<string, Attribute> }} Node
+ * @typedef {{ op: string, inputs: string[], outputs: string[], attributes: Record<string, Attribute> }} GraphNode
  * @typedef {{ shape: number[], type: string, offset: number, scales?: number }} Stored
- * @typedef {{ opset: number, input: string, nodes: Node[], tensors: Record<string, Stored>,
+ * @typedef {{ opset: number, input: string, nodes: GraphNode[], tensors: Record<string, Stored>,
  *   integers: Record<string, number[]> }} Graph
- * @typedef {{ node: Node, tensor: Tensor }} Activation
+ * @typedef {{ node: GraphNode, tensor: Tensor }} Activation
  * @typedef {{ logits: Float64Array, probabilities: Float64Array, familiarity: number,
  *   activations: Activation[] }} Outputs
- * @typedef {(inputs: Tensor[], node: Node, net: Net) => Tensor} Operator
+ * @typedef {(inputs: Tensor[], node: GraphNode, net: Net) => Tensor} Operator
  */
 
 const BLOCK = 4; // outputs and places of a convolution that are computed together
 
-class Net {
+export class Net {
   /**
    * @param {Graph} graph
    * @param {ArrayBuffer} weights the bytes of all stored tensors
@@ -27,7 +27,7 @@ class Net {
     this.graph = graph;
     /** @type {Map<string, Tensor>} constants and, while the net runs, everything it has computed */
     this.values = new Map();
-    /** @type {Map<Node, Float64Array>} the weights of convolutions, rearranged for speed */
+    /** @type {Map<GraphNode, Float64Array>} the weights of convolutions, rearranged for speed */
     this.kernels = new Map();
     for (const [name, stored] of Object.entries(graph.tensors)) {
       this.values.set(name, { shape: stored.shape, data: unpack(stored, weights) });
@@ -70,7 +70,7 @@ class Net {
 
   /**
    * The integers of a node's input, such as a shape.
-   * @param {Node} node
+   * @param {GraphNode} node
    * @param {number} index of the input
    * @returns {number[]}
    */
@@ -96,7 +96,9 @@ function unpack(stored, weights) {
   const scales = new Float32Array(weights, stored.scales, stored.shape[0]);
   const size = count / stored.shape[0];
   const steps = new Int8Array(weights, stored.offset, count);
-  return Float64Array.from(steps, (step, index) => Math.fround(step * scales[Math.floor(index / size)]));
+  return Float64Array.from(steps, (step, index) =>
+    Math.fround(step * scales[Math.floor(index / size)]),
+  );
 }
 
 /**
@@ -136,14 +138,17 @@ function elementwise(change) {
 function binary(combine) {
   return ([left, right]) => {
     const step = right.data.length === 1 ? 0 : 1;
-    return { shape: left.shape, data: left.data.map((value, index) => combine(value, right.data[index * step])) };
+    return {
+      shape: left.shape,
+      data: left.data.map((value, index) => combine(value, right.data[index * step])),
+    };
   };
 }
 
 /**
  * The sizes of a window that moves over feature maps.
  * @param {Tensor} input (1, C, H, W)
- * @param {Node} node
+ * @param {GraphNode} node
  * @param {number[]} kernel its height and width
  */
 function slide(input, node, kernel) {
@@ -156,7 +161,15 @@ function slide(input, node, kernel) {
   const places = (side, pads, size, dilation, stride) =>
     round((side + pads - dilation * (size - 1) - 1) / stride) + 1;
   return {
-    channels, height, width, top, left, strideY, strideX, dilationY, dilationX,
+    channels,
+    height,
+    width,
+    top,
+    left,
+    strideY,
+    strideX,
+    dilationY,
+    dilationX,
     kernelY: kernel[0],
     kernelX: kernel[1],
     rows: places(height, top + bottom, kernel[0], dilationY, strideY),
@@ -165,7 +178,7 @@ function slide(input, node, kernel) {
 }
 
 /**
- * @param {Node} node
+ * @param {GraphNode} node
  * @param {string} name of an attribute
  * @param {number[]} otherwise
  * @returns {number[]}
@@ -191,7 +204,8 @@ function convolve([input, weight, bias], node, net) {
   multiply(kernels, patches, size, data, outputs, places);
   if (bias) {
     for (let output = 0; output < outputs; output++) {
-      for (let place = output * places; place < (output + 1) * places; place++) data[place] += bias.data[output];
+      for (let place = output * places; place < (output + 1) * places; place++)
+        data[place] += bias.data[output];
     }
   }
   return { shape: [1, outputs, window.rows, window.columns], data };
@@ -207,7 +221,8 @@ function interleave(rows, columns, value) {
   const result = new Float64Array(Math.ceil(rows / BLOCK) * BLOCK * columns);
   for (let row = 0; row < rows; row++) {
     const start = (row - (row % BLOCK)) * columns + (row % BLOCK);
-    for (let column = 0; column < columns; column++) result[start + BLOCK * column] = value(row, column);
+    for (let column = 0; column < columns; column++)
+      result[start + BLOCK * column] = value(row, column);
   }
   return result;
 }
@@ -254,15 +269,51 @@ function gather(input, window, size) {
 function multiply(kernels, patches, size, result, outputs, places) {
   for (let output = 0; output < outputs; output += BLOCK) {
     for (let place = 0; place < places; place += BLOCK) {
-      let a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;
-      let c0 = 0, c1 = 0, c2 = 0, c3 = 0, d0 = 0, d1 = 0, d2 = 0, d3 = 0;
-      for (let k = output * size, p = place * size, end = k + BLOCK * size; k < end; k += BLOCK, p += BLOCK) {
-        const ka = kernels[k], kb = kernels[k + 1], kc = kernels[k + 2], kd = kernels[k + 3];
-        const p0 = patches[p], p1 = patches[p + 1], p2 = patches[p + 2], p3 = patches[p + 3];
-        a0 += ka * p0; a1 += ka * p1; a2 += ka * p2; a3 += ka * p3;
-        b0 += kb * p0; b1 += kb * p1; b2 += kb * p2; b3 += kb * p3;
-        c0 += kc * p0; c1 += kc * p1; c2 += kc * p2; c3 += kc * p3;
-        d0 += kd * p0; d1 += kd * p1; d2 += kd * p2; d3 += kd * p3;
+      let a0 = 0,
+        a1 = 0,
+        a2 = 0,
+        a3 = 0,
+        b0 = 0,
+        b1 = 0,
+        b2 = 0,
+        b3 = 0;
+      let c0 = 0,
+        c1 = 0,
+        c2 = 0,
+        c3 = 0,
+        d0 = 0,
+        d1 = 0,
+        d2 = 0,
+        d3 = 0;
+      for (
+        let k = output * size, p = place * size, end = k + BLOCK * size;
+        k < end;
+        k += BLOCK, p += BLOCK
+      ) {
+        const ka = kernels[k],
+          kb = kernels[k + 1],
+          kc = kernels[k + 2],
+          kd = kernels[k + 3];
+        const p0 = patches[p],
+          p1 = patches[p + 1],
+          p2 = patches[p + 2],
+          p3 = patches[p + 3];
+        a0 += ka * p0;
+        a1 += ka * p1;
+        a2 += ka * p2;
+        a3 += ka * p3;
+        b0 += kb * p0;
+        b1 += kb * p1;
+        b2 += kb * p2;
+        b3 += kb * p3;
+        c0 += kc * p0;
+        c1 += kc * p1;
+        c2 += kc * p2;
+        c3 += kc * p3;
+        d0 += kd * p0;
+        d1 += kd * p1;
+        d2 += kd * p2;
+        d3 += kd * p3;
       }
       // A group of four that is not full has no values after the last one.
       const columns = places - place;
@@ -422,7 +473,9 @@ function reduce(summarise) {
     const size = input.data.length / count; // the other axes: classes, and a batch of one
     const data = new Float64Array(size);
     for (let index = 0; index < size; index++) {
-      data[index] = summarise(Array.from({ length: count }, (_, member) => input.data[member * size + index]));
+      data[index] = summarise(
+        Array.from({ length: count }, (_, member) => input.data[member * size + index]),
+      );
     }
     return { shape: input.shape.filter((_, other) => other !== axis), data };
   };
@@ -442,7 +495,11 @@ function logSumExp(values) {
 /** @type {Record<string, Operator>} */
 const OPERATORS = {
   Add: binary((left, right) => left + right),
-  AveragePool: pool(0, (total, value) => total + value, (total, size) => total / size),
+  AveragePool: pool(
+    0,
+    (total, value) => total + value,
+    (total, size) => total / size,
+  ),
   BatchNormalization: normalise,
   Cast: ([input]) => input,
   Concat: concatenate,
@@ -451,11 +508,11 @@ const OPERATORS = {
   Exp: elementwise(Math.exp),
   Gemm: gemm,
   LogSoftmax: logSoftmax,
-  MaxPool: pool(-Infinity, (total, value) => (value > total ? value : total), (total) => total),
+  MaxPool: pool(-Infinity, Math.max, (total) => total),
   ReduceLogSumExp: reduce(logSumExp),
   ReduceMax: reduce((values) => Math.max(...values)),
   ReduceMean: reduce((values) => sum(values) / values.length),
-  Relu: elementwise((value) => (value > 0 ? value : 0)),
+  Relu: elementwise((value) => Math.max(value, 0)),
   Reshape: reshape,
   Sigmoid: elementwise((value) => 1 / (1 + Math.exp(-value))),
   Softmax: (inputs, node, net) => elementwise(Math.exp)([logSoftmax(inputs, node, net)], node, net),

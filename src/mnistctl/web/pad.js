@@ -1,5 +1,7 @@
 // The drawing pad: strokes by mouse, pen, touch and keyboard.
 
+/** @import { Picture } from "./prepare.js" */
+
 /**
  * @typedef {{ x: number, y: number, width: number }} Point x and y from 0 to 1; width as a share of the pad
  * @typedef {Point[]} Stroke
@@ -9,7 +11,7 @@ const PEN_WIDTH = 0.075; // as a share of the pad's side, at half the pressure
 const KEY_STEP = 0.04; // how far an arrow key moves the pen
 const RASTER_SIDE = 196; // pixels of the picture that is read
 
-class Pad {
+export class Pad {
   /**
    * @param {HTMLCanvasElement} canvas
    * @param {() => void} onChange
@@ -82,7 +84,8 @@ class Pad {
     const step = moves[/** @type {keyof typeof moves} */ (event.key)];
     if (!step && event.key !== " ") return;
     event.preventDefault();
-    const cursor = this.cursor ?? { x: 0.5, y: 0.3, isDown: false };
+    /** @type {{ x: number, y: number, isDown: boolean }} */
+    const cursor = this.cursor ?? { x: 0.5, y: 0.2, isDown: false };
     this.cursor = cursor;
     if (step) {
       cursor.x = Math.min(Math.max(cursor.x + KEY_STEP * step[0], 0), 1);
@@ -194,7 +197,7 @@ function drawStrokes(pen, strokes, side, colour) {
  * @param {number} width
  * @param {number} height
  */
-function newCanvas(width, height) {
+export function newCanvas(width, height) {
   const canvas = document.createElement("canvas");
   canvas.width = width;
   canvas.height = height;
@@ -205,6 +208,8 @@ function newCanvas(width, height) {
  * @param {HTMLCanvasElement} canvas
  * @returns {CanvasRenderingContext2D}
  */
-function pen2d(canvas) {
-  return /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true }));
+export function pen2d(canvas) {
+  return /** @type {CanvasRenderingContext2D} */ (
+    canvas.getContext("2d", { willReadFrequently: true })
+  );
 }

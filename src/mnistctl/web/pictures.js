@@ -1,14 +1,20 @@
 // Pictures that are dropped, pasted, opened or taken with the camera.
 
+import { newCanvas, pen2d } from "./pad.js";
+
+/** @import { Picture } from "./prepare.js" */
+
 const WORKING_SIDE = 1024; // pixels: a picture with a longer side is reduced to this
 
 /**
  * @param {ImageBitmap} bitmap
  * @returns {Picture} transparent areas become paper: white behind dark drawings, black behind light ones
  */
-function pictureOf(bitmap) {
+export function pictureOf(bitmap) {
   const scale = Math.min(1, WORKING_SIDE / Math.max(bitmap.width, bitmap.height));
-  const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
+  const [width, height] = [bitmap.width, bitmap.height].map((side) =>
+    Math.max(1, Math.round(side * scale)),
+  );
   const pen = pen2d(newCanvas(width, height));
   pen.imageSmoothingQuality = "high";
   pen.drawImage(bitmap, 0, 0, width, height);
@@ -20,7 +26,9 @@ function pictureOf(bitmap) {
     opacity += pixels[index + 3];
   }
   const paper = brightness / Math.max(opacity, 1) < 128 ? 1 : 0;
-  const isGrey = pixels.every((value, index) => index % 4 === 3 || value === pixels[index - (index % 4)]);
+  const isGrey = pixels.every(
+    (value, index) => index % 4 === 3 || value === pixels[index - (index % 4)],
+  );
   const channels = isGrey ? 1 : 3;
   const data = new Float32Array(width * height * channels);
   for (let index = 0; index < data.length; index++) {
@@ -36,7 +44,7 @@ function pictureOf(bitmap) {
  * @param {HTMLInputElement[]} inputs
  * @param {(file: Blob) => void} take
  */
-function watchForPictures(inputs, take) {
+export function watchForPictures(inputs, take) {
   for (const input of inputs) {
     input.addEventListener("change", () => {
       if (input.files?.[0]) take(input.files[0]);

@@ -11,7 +11,7 @@
  * @typedef {{ left: number, top: number, right: number, bottom: number }} Box right and bottom excluded
  */
 
-const IMAGE_SIDE = 28;
+export const IMAGE_SIDE = 28;
 const INK_SIDE = 20; // pixels: longer side of the ink in the image
 const MAX_SAMPLES = 20_000; // pixels: quantiles are estimated from a sample of about this size
 
@@ -20,7 +20,7 @@ const MAX_SAMPLES = 20_000; // pixels: quantiles are estimated from a sample of 
  * @param {Picture} picture
  * @returns {Plane}
  */
-function strengthOf(picture) {
+export function strengthOf(picture) {
   const { width, height, channels, data } = picture;
   const paper = paperOf(picture);
   const differences = new Float64Array(data.length);
@@ -56,7 +56,11 @@ function paperOf({ width, height, channels, data }) {
   }
   if (isUniform) return first;
   return first.map((_, channel) =>
-    quantile(Float64Array.from({ length: width * height }, (_, index) => data[index * channels + channel]), 0.5));
+    quantile(
+      Float64Array.from({ length: width * height }, (_, index) => data[index * channels + channel]),
+      0.5,
+    ),
+  );
 }
 
 /**
@@ -67,14 +71,16 @@ function paperOf({ width, height, channels, data }) {
 function principalDirection(differences) {
   const squares = new Float64Array(differences.length / 3);
   for (let index = 0; index < squares.length; index++) {
-    for (let channel = 0; channel < 3; channel++) squares[index] += differences[3 * index + channel] ** 2;
+    for (let channel = 0; channel < 3; channel++)
+      squares[index] += differences[3 * index + channel] ** 2;
   }
   const limit = 0.25 * squares.reduce((most, value) => Math.max(most, value), 0);
   const moments = new Float64Array(9);
   for (let index = 0; index < squares.length; index++) {
     if (squares[index] < limit) continue;
     for (let cell = 0; cell < 9; cell++) {
-      moments[cell] += differences[3 * index + Math.floor(cell / 3)] * differences[3 * index + (cell % 3)];
+      moments[cell] +=
+        differences[3 * index + Math.floor(cell / 3)] * differences[3 * index + (cell % 3)];
     }
   }
   // Power iteration, from the row with the largest moment, which cannot be orthogonal to the answer.
@@ -83,7 +89,9 @@ function principalDirection(differences) {
   for (let round = 0; round < 50; round++) {
     const length = Math.hypot(...direction) || 1;
     const unit = direction.map((value) => value / length);
-    direction = [0, 1, 2].map((row) => unit.reduce((total, value, column) => total + value * moments[3 * row + column], 0));
+    direction = [0, 1, 2].map((row) =>
+      unit.reduce((total, value, column) => total + value * moments[3 * row + column], 0),
+    );
   }
   const length = Math.hypot(...direction) || 1;
   return direction.map((value) => value / length);
@@ -94,7 +102,7 @@ function principalDirection(differences) {
  * @param {Plane} strength
  * @returns {Plane | null} 0 = paper, 1 = the ink's usual strength and above; null: there is no ink
  */
-function findInk(strength) {
+export function findInk(strength) {
   const { width, height } = strength;
   const smooth = Math.max(width, height) > 100 ? blur(strength).data : strength.data;
   const differences = smooth.map(Math.abs);
@@ -121,7 +129,8 @@ function findInk(strength) {
   const roughness = remainder.length ? quantile(remainder, 0.98) : 0;
   const least = Math.min(Math.max(0.02 * usual, 1.5 * roughness), 0.25 * usual);
   const data = strength.data.map((value, index) =>
-    near[index] && smooth[index] > least ? Math.min(Math.max(value / usual, 0), 1) : 0);
+    near[index] && smooth[index] > least ? Math.min(Math.max(value / usual, 0), 1) : 0,
+  );
   return { width, height, data };
 }
 
@@ -171,15 +180,22 @@ function connectedPieces(mask, width, height) {
  */
 function selectWriting(isStrong, boxes) {
   const sizes = boxes.map((box, index) =>
-    isStrong[index] ? Math.max(box.right - box.left, box.bottom - box.top) : 0);
+    isStrong[index] ? Math.max(box.right - box.left, box.bottom - box.top) : 0,
+  );
   const largest = Math.max(...sizes);
   const margin = Math.ceil(0.2 * largest);
   const large = boxes.filter((_, index) => sizes[index] > 0.4 * largest);
-  const isWriting = boxes.map((box, index) =>
-    sizes[index] > 0.12 * largest &&
-    large.some((other) =>
-      box.left < other.right + margin && box.right > other.left - margin &&
-      box.top < other.bottom + margin && box.bottom > other.top - margin));
+  const isWriting = boxes.map(
+    (box, index) =>
+      sizes[index] > 0.12 * largest &&
+      large.some(
+        (other) =>
+          box.left < other.right + margin &&
+          box.right > other.left - margin &&
+          box.top < other.bottom + margin &&
+          box.bottom > other.top - margin,
+      ),
+  );
   return { isWriting, largest };
 }
 
@@ -189,12 +205,13 @@ function selectWriting(isStrong, boxes) {
  * @param {Plane} ink at least one pixel above 0
  * @returns {Uint8Array} 28×28 pixels, 0 = paper, 255 = ink
  */
-function fit(ink) {
+export function fit(ink) {
   let cropped = crop(ink);
   const longer = Math.max(cropped.width, cropped.height);
   if (longer > 200) {
     const [width, height] = [cropped.width, cropped.height].map((side) =>
-      Math.max(1, roundEven((side * 200) / longer)));
+      Math.max(1, roundEven((side * 200) / longer)),
+    );
     cropped = resize(cropped, width, height, [0, 0, cropped.width, cropped.height]);
   }
   let softness = 0;
@@ -282,7 +299,10 @@ function pad(plane, margin) {
   const height = plane.height + 2 * margin;
   const data = new Float64Array(width * height);
   for (let y = 0; y < plane.height; y++) {
-    data.set(plane.data.subarray(y * plane.width, (y + 1) * plane.width), (y + margin) * width + margin);
+    data.set(
+      plane.data.subarray(y * plane.width, (y + 1) * plane.width),
+      (y + margin) * width + margin,
+    );
   }
   return { width, height, data };
 }
@@ -383,7 +403,9 @@ function scaleDown(ink, softness) {
     const isInside = ink.data.some((value, index) => {
       const x = index % ink.width;
       const y = (index - x) / ink.width;
-      return value > 0 && x >= margin && y >= margin && x < ink.width - margin && y < ink.height - margin;
+      return (
+        value > 0 && x >= margin && y >= margin && x < ink.width - margin && y < ink.height - margin
+      );
     });
     if (!isInside) inset = 0; // all ink is along the border
   }
@@ -395,7 +417,8 @@ function scaleDown(ink, softness) {
   const amount = Math.min(0.8 * softness * scale, 0.6);
   const blurred = softness ? blur(resized, true).data : resized.data;
   const data = resized.data.map((value, index) =>
-    Math.min(Math.max(value + amount * (value - blurred[index]), 0), 1));
+    Math.min(Math.max(value + amount * (value - blurred[index]), 0), 1),
+  );
   return { width, height, data };
 }
 
@@ -467,7 +490,8 @@ function resize(plane, width, height, [left, top, right, bottom]) {
   const narrow = new Float64Array(width * plane.height);
   for (let y = 0; y < plane.height; y++) {
     across.forEach((weights, x) => {
-      for (const [source, weight] of weights) narrow[y * width + x] += weight * plane.data[y * plane.width + source];
+      for (const [source, weight] of weights)
+        narrow[y * width + x] += weight * plane.data[y * plane.width + source];
     });
   }
   const data = new Float64Array(width * height);

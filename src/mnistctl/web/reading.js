@@ -1,5 +1,10 @@
 // Reads a picture: prepares it, runs the net, and decides whether the answer counts.
 
+import { findInk, fit, IMAGE_SIDE, strengthOf } from "./prepare.js";
+
+/** @import { Net, Outputs } from "./net.js" */
+/** @import { Box, Picture, Plane } from "./prepare.js" */
+
 /**
  * @typedef {{ classNames: string[], threshold: number | null }} Classes
  * @typedef {{ label: string, index: number, probability: number }} Candidate
@@ -7,7 +12,7 @@
  *   image: Uint8Array, outputs: Outputs | null }} Reading `reason`: why the answer does not count
  */
 
-const SEVERAL = "several digits";
+export const SEVERAL = "several digits";
 const MIN_PIECE_HEIGHT = 0.5; // height of another digit in the same picture / height of the highest
 
 /**
@@ -16,7 +21,7 @@ const MIN_PIECE_HEIGHT = 0.5; // height of another digit in the same picture / h
  * @param {Picture} picture
  * @returns {Reading}
  */
-function read(net, classes, picture) {
+export function read(net, classes, picture) {
   const ink = findInk(strengthOf(picture));
   const image = ink ? fit(ink) : new Uint8Array(IMAGE_SIDE * IMAGE_SIDE);
   if (!ink) {

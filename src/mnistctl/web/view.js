@@ -1,5 +1,12 @@
 // Shows a reading: the answer, the probabilities, the image, the evidence, and the net at work.
 
+import { pen2d } from "./pad.js";
+import { IMAGE_SIDE } from "./prepare.js";
+import { SEVERAL } from "./reading.js";
+
+/** @import { Activation, Net, Tensor } from "./net.js" */
+/** @import { Reading } from "./reading.js" */
+
 const MAX_BARS = 10; // classes whose probabilities are shown
 const MAP_COLUMNS = 16; // feature maps side by side
 const MAP_SIDE = 32; // CSS pixels of a feature map, at most
@@ -12,7 +19,7 @@ const MAP_SIDE = 32; // CSS pixels of a feature map, at most
  * @param {string} id
  * @returns {T}
  */
-function element(id) {
+export function element(id) {
   return /** @type {T} */ (document.getElementById(id));
 }
 
@@ -37,7 +44,12 @@ function palette() {
     const parts = [0, 2, 4].map((start) => parseInt(digits.slice(start, start + 2), 16));
     return /** @type {Colour} */ (parts);
   };
-  return { paper: colour("--sheet"), ink: colour("--ink"), positive: colour("--positive"), negative: colour("--negative") };
+  return {
+    paper: colour("--sheet"),
+    ink: colour("--ink"),
+    positive: colour("--positive"),
+    negative: colour("--negative"),
+  };
 }
 
 /** @param {number} share from 0 to 1 */
@@ -52,7 +64,7 @@ function percent(share) {
  * Show the answer in large letters.
  * @param {Reading | null} reading null: nothing is drawn
  */
-function showAnswer(reading) {
+export function showAnswer(reading) {
   const best = reading?.ranking[0];
   const isRejected = Boolean(reading?.reason);
   element("label").textContent = best && !isRejected ? best.label : best ? "?" : "–";
@@ -61,7 +73,8 @@ function showAnswer(reading) {
   let verdict = "Draw, or open a picture.";
   if (reading?.reason === "blank") verdict = "Nothing stands out from the paper.";
   else if (reading?.reason === SEVERAL) verdict = "Several digits. Draw one at a time.";
-  else if (best && reading?.reason) verdict = `Rejected: ${reading.reason}. The closest is ${best.label}.`;
+  else if (best && reading?.reason)
+    verdict = `Rejected: ${reading.reason}. The closest is ${best.label}.`;
   else if (best) verdict = `${percent(best.probability)} probable`;
   element("verdict").textContent = verdict;
 }
@@ -71,21 +84,27 @@ function showAnswer(reading) {
  * @param {Reading | null} reading
  * @param {string[]} classNames
  */
-function showBars(reading, classNames) {
+export function showBars(reading, classNames) {
   const ranking = reading?.ranking.length
     ? reading.ranking
     : classNames.map((label, index) => ({ label, index, probability: 0 }));
   const shown = ranking.slice(0, MAX_BARS);
   if (classNames.length <= MAX_BARS) shown.sort((one, other) => one.index - other.index);
-  element("bars").replaceChildren(...shown.map((candidate) => {
-    const row = create("li", candidate === reading?.ranking[0] ? "best" : "");
-    const track = create("span", "track");
-    const bar = create("span", "bar");
-    bar.style.width = `${100 * candidate.probability}%`;
-    track.append(bar);
-    row.append(create("b", "", candidate.label), track, create("span", "share", percent(candidate.probability)));
-    return row;
-  }));
+  element("bars").replaceChildren(
+    ...shown.map((candidate) => {
+      const row = create("li", candidate === reading?.ranking[0] ? "best" : "");
+      const track = create("span", "track");
+      const bar = create("span", "bar");
+      bar.style.width = `${100 * candidate.probability}%`;
+      track.append(bar);
+      row.append(
+        create("b", "", candidate.label),
+        track,
+        create("span", "share", percent(candidate.probability)),
+      );
+      return row;
+    }),
+  );
 }
 
 /**
@@ -118,7 +137,7 @@ function mix(from, to, share) {
 }
 
 /** @param {Uint8Array} image 28×28 pixels */
-function showImage(image) {
+export function showImage(image) {
   const { paper, ink } = palette();
   paint(element("image"), IMAGE_SIDE, IMAGE_SIDE, (index) => mix(paper, ink, image[index] / 255));
 }
@@ -129,7 +148,7 @@ function showImage(image) {
  * @param {string[]} labels
  * @param {Float64Array[]} maps see `evidence`; none: it is not known yet
  */
-function showEvidence(image, labels, maps) {
+export function showEvidence(image, labels, maps) {
   const { paper, ink, positive, negative } = palette();
   const faint = mix(paper, ink, 0.25);
   const largest = Math.max(1e-9, ...maps.flatMap((map) => Array.from(map, Math.abs)));
@@ -137,26 +156,31 @@ function showEvidence(image, labels, maps) {
     const map = maps[number];
     const canvas = element(`${name}-evidence`);
     paint(/** @type {HTMLCanvasElement} */ (canvas), IMAGE_SIDE, IMAGE_SIDE, (index) => {
-      const strength = map ? Math.min(1, 1.5 * Math.abs(map[index]) / largest) : 0;
+      const strength = map ? Math.min(1, (1.5 * Math.abs(map[index])) / largest) : 0;
       const colour = mix(faint, map?.[index] > 0 ? positive : negative, strength);
       return mix(paper, colour, image[index] / 255);
     });
-    element(`${name}-caption`).textContent = labels[number] === undefined ? "" : `for ${labels[number]}`;
+    element(`${name}-caption`).textContent =
+      labels[number] === undefined ? "" : `for ${labels[number]}`;
   });
 }
 
 const LAYER_NAMES = /** @type {Record<string, string>} */ ({
-  Conv: "Convolution", Gemm: "Fully connected", MaxPool: "Maximum", AveragePool: "Average", Relu: "ReLU",
-  Tanh: "tanh", BatchNormalization: "Batch norm",
+  Conv: "Convolution",
+  Gemm: "Fully connected",
+  MaxPool: "Maximum",
+  AveragePool: "Average",
+  Relu: "ReLU",
+  Tanh: "tanh",
+  BatchNormalization: "Batch norm",
 });
 
 /**
  * The layers that lead to the logits, in their order.
- * @param {Net} net
  * @param {Activation[]} activations
  * @returns {Activation[]}
  */
-function layersOf(net, activations) {
+function layersOf(activations) {
   const needed = new Set(["logits"]);
   const layers = [];
   for (const activation of [...activations].reverse()) {
@@ -173,10 +197,10 @@ function layersOf(net, activations) {
  * @param {Net} net
  * @param {Activation[]} activations none: the net has not run
  */
-function showLayers(net, activations) {
+export function showLayers(net, activations) {
   const colours = palette();
   const list = element("layers");
-  const layers = layersOf(net, activations);
+  const layers = layersOf(activations);
   while (list.children.length > layers.length) list.lastElementChild?.remove();
   layers.forEach(({ node, tensor }, number) => {
     let row = list.children[number];
