@@ -101,7 +101,7 @@ def export(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Export a model to ONNX, OpenVINO, PyTorch or Triton.
+    """Export a model to ONNX, OpenVINO, PyTorch, Triton, or an HTML page that reads drawings.
 
     Each export is verified against PyTorch on all test images before it is written.
     """
@@ -125,11 +125,12 @@ def export(
 def _render(exported: "Sequence[ExportedModel]") -> Iterator[RenderableType]:
     parity = exported[0].parity
     is_for_numbers = "digits" in parity
-    batch_sizes = ", ".join(str(size) for size in parity["batch_sizes"])
+    all_sizes = {", ".join(map(str, model.parity["batch_sizes"])) for model in exported}
+    batches = f", in batches of {all_sizes.pop()}" if len(all_sizes) == 1 else ""
     pages = "pages composed of " if is_for_numbers else ""
     yield (
         f"compared with PyTorch on {parity['images']:,} {pages}{parity['split']} images of "
-        f"{parity['dataset']}, in batches of {batch_sizes}:\n"
+        f"{parity['dataset']}{batches}:\n"
     )
     yield _numbers_table(exported) if is_for_numbers else _table(exported)
     yield render.NEXT

@@ -113,7 +113,7 @@ def _metrics(metrics: dict[str, Any]) -> Iterator[str]:
 
 
 def _export(export: dict[str, Any]) -> Iterator[str]:
-    for name in ("opset", "ir_version", "openvino"):
+    for name in ("precision", "opset", "ir_version", "openvino"):
         if name in export:
             yield f"{name.replace('_', ' ')} {export[name]}"
     parity = export.get("parity")
