@@ -107,8 +107,8 @@ def main() -> None:
             "",
             f"The page of the bundled model has {check['bytes']:,} bytes. Its export with all checks "
             f"took {exports[0].seconds:.0f} s: V8 read the {parity['images']:,} test images, of which "
-            f"{parity['disagreements']} had another answer than in PyTorch. The page reads "
-            f"{100 * parity['exported_accuracy']:.2f}% of them rightly, PyTorch "
+            f"{parity['disagreements']} had another answer than in PyTorch. The accuracy is "
+            f"{100 * parity['exported_accuracy']:.2f}%, in PyTorch "
             f"{100 * parity['reference_accuracy']:.2f}%.",
         ],
     )

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 
-from mnistctl import datasets
+from mnistctl import datasets, web
+from mnistctl.models import html_model
 from tests.web import replay
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -132,8 +134,8 @@ def test_the_net_and_the_evidence_are_shown(reader: Reader) -> None:
     )
     titles = reader.tab.locator("#layers p").all_inner_texts()
     assert titles[0] == "Convolution 5×5 · 32 maps of 24×24"
-    assert titles[-1] == "Fully connected · 10 numbers"
-    assert reader.tab.locator("#first-caption").inner_text() == "for 3"
+    assert titles[-1] == "Fully connected · 10 units"
+    assert reader.tab.locator("#first-caption").inner_text() == "3"
 
 
 def test_a_scribble_is_rejected(reader: Reader) -> None:
@@ -157,6 +159,32 @@ def test_strokes_can_be_undone_and_cleared(reader: Reader) -> None:
     reader.tab.get_by_role("button", name="Clear").click()
     assert reader.label == "–"
     assert reader.verdict == "Draw, or open a picture."
+    reader.tab.keyboard.press("Control+z")
+    assert reader.label == "3"
+
+
+def test_a_stroke_that_is_cleared_while_it_is_drawn_is_gone(reader: Reader) -> None:
+    mouse = reader.tab.mouse
+    mouse.move(*reader.place(0.3, 0.3).values())
+    mouse.down()
+    mouse.move(*reader.place(0.6, 0.6).values())
+    reader.tab.keyboard.press("Escape")
+    mouse.move(*reader.place(0.3, 0.6).values())
+    mouse.up()
+
+    assert reader.label == "–"
+    assert reader.messages == []
+
+
+def test_a_pen_takes_over_from_a_palm(browser: Any, page: Path) -> None:
+    reader = Reader(browser, page, viewport={"width": 768, "height": 1024}, has_touch=True)
+    palm = {"type": "touchStart", "touchPoints": [reader.place(0.9, 0.9)]}
+    reader.devtools.send("Input.dispatchTouchEvent", palm)
+    reader.draw(THREE)
+
+    assert reader.label == "3"
+    assert reader.messages == []
+    reader.context.close()
 
 
 def test_a_finger_draws_on_a_phone_without_scrolling(browser: Any, page: Path) -> None:
@@ -167,10 +195,13 @@ def test_a_finger_draws_on_a_phone_without_scrolling(browser: Any, page: Path) -
 
     assert reader.label == "3"
     assert reader.tab.evaluate("scrollY") == 0
-    # Turned, the drawing is still there.
-    reader.tab.set_viewport_size({"width": 740, "height": 360})
-    assert reader.label == "3"
-    assert reader.tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    # Turned, the drawing is still there, and there is a place beside the pad to scroll with.
+    for width, height in ((740, 360), (568, 320)):
+        reader.tab.set_viewport_size({"width": width, "height": height})
+        assert reader.label == "3"
+        assert reader.tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        box = reader.tab.locator("#pad").bounding_box()
+        assert max(box["width"], box["height"]) < min(width, height)
     assert reader.messages == []
     reader.context.close()
 
@@ -223,16 +254,41 @@ def test_a_dropped_picture_is_read_and_another_file_is_refused(reader: Reader, p
 
     reader.tab.evaluate(drop, [list(b"not a picture"), "text/plain"])
     reader.tab.wait_for_function(
-        "() => document.getElementById('verdict').textContent.startsWith('This file is not a picture')"
+        "() => document.getElementById('verdict').textContent.startsWith('The browser cannot open')"
     )
+
+
+def test_undo_brings_back_the_drawing_before_a_picture(reader: Reader, picture: Path) -> None:
+    reader.draw([(0.5, 0.2), (0.5, 0.8)])
+    reader.tab.locator("#file").set_input_files(picture)
+    reader.tab.wait_for_function("() => document.getElementById('label').textContent === '3'")
+
+    reader.tab.get_by_role("button", name="Undo").click()
+
+    assert reader.label == "1"
+
+
+def test_long_class_names_stay_inside_the_page(browser: Any, page: Path, tmp_path: Path) -> None:
+    model = html_model.read(page)
+    model.metadata["class_names"] = [f"{name}{'abcdefgh' * 6}" for name in "0123456789"]
+    text = web.build_page(model=msgspec.json.encode(model).decode(), footer="")
+    (tmp_path / "long.html").write_text(text, "utf-8")
+    reader = Reader(browser, tmp_path / "long.html", viewport={"width": 360, "height": 740})
+    reader.draw(THREE)
+
+    assert reader.label.startswith("3abcdefgh")
+    assert reader.tab.locator("#title").inner_text() == "Draw one of these classes"
+    assert reader.tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    reader.context.close()
 
 
 def test_every_part_has_a_name_for_screen_readers(reader: Reader) -> None:
     reader.draw(THREE)
-    reader.settle()
+    reader.tab.wait_for_function("() => document.getElementById('status').textContent !== ''")
     snapshot = reader.tab.locator("body").aria_snapshot()
 
-    assert 'img "Drawing pad. The arrow keys move the pen' in snapshot
+    assert 'application "Drawing pad"' in snapshot
+    assert "status: 3. Probability" in snapshot
     for name in ("Undo", "Clear", "Open a picture"):
         assert f'button "{name}"' in snapshot
     assert 'img "The image that the model sees"' in snapshot

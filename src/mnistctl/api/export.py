@@ -96,6 +96,8 @@ def export(
     targets = _targets(path, kinds, output)
     for name, target in targets.items():
         _check_target(target, path, kinds[name], force=force)
+    if formats.HTML in names and input != formats.UINT8:
+        raise UsageError(f"--input {input}: an HTML page prepares its images itself, as uint8")
     loaded = checkpoint.load(path)
     if loaded.metadata.task == NUMBERS:
         _check_numbers(names, input)
@@ -242,7 +244,7 @@ def _write(
     with files.replacing(target, folder=kind.is_folder) as new:
         metadata = dataclasses.replace(metadata, export=metadata.export | export.details)
         export.save(new, metadata)
-        if not kind.is_exact:
+        if kind.runtime == "onnxruntime" and not kind.is_exact:
             _check_opens(new)
         predictor = export.open(new)
         report(2)

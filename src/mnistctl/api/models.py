@@ -271,7 +271,7 @@ def _open_export(path: Path, kind: str) -> Predictor | PagePredictor:
     session = OnnxSession(
         path,
         trusted=path in (bundled(ONNX), bundled(ONNX, task=NUMBERS)),
-        content=html_model.read_as_onnx(path) if kind == HTML else None,
+        content=html_model.to_onnx(html_model.read(path), path) if kind == HTML else None,
     )
     if session.metadata.task == NUMBERS:
         from mnistctl.models.onnx_page_predictor import OnnxPagePredictor

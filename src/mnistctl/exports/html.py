@@ -37,8 +37,21 @@ OPERATORS = frozenset(
     ReduceMax ReduceMean Relu Reshape Sigmoid Softmax Squeeze Sub Tanh Transpose Unsqueeze
     """.split()  # noqa: SIM905
 )
-_FIXED = {"alpha": 1.0, "beta": 1.0, "transA": 0, "group": 1, "keepdims": 0, "training_mode": 0}
-_FIXED_IN_POOLS = {"dilations": [1, 1]}
+_FIXED: dict[str, Any] = {
+    "alpha": 1.0,
+    "auto_pad": b"NOTSET",
+    "beta": 1.0,
+    "group": 1,
+    "keepdims": 0,
+    "training_mode": 0,
+    "transA": 0,
+}
+_FIXED_BY_OPERATOR: dict[str, dict[str, Any]] = {
+    "AveragePool": {"dilations": [1, 1], "ceil_mode": 0, "count_include_pad": 1},
+    "MaxPool": {"dilations": [1, 1], "pads": [0, 0, 0, 0]},
+    "Softmax": {"axis": 1},
+    "LogSoftmax": {"axis": 1},
+}
 _MIN_REDUCED = 64  # weights: smaller tensors stay in float32
 _ALIGNMENT = 4  # bytes
 _MAX_STEP = 127  # of a weight in int8
@@ -72,10 +85,8 @@ def build(source: Source) -> HtmlPage:
     """Build the export.
 
     Raises:
-        UsageError: the page cannot run an operator of the net, or the input is not uint8.
+        UsageError: the page cannot run an operator of the net.
     """
-    if source.input_kind != formats.UINT8:
-        raise UsageError(f"--input {source.input_kind}: the page prepares its images itself, as uint8")
     for node in source.graph.graph.node:
         _check_node(node)
     return HtmlPage(source.graph, source.precision or formats.INT8)
@@ -83,20 +94,20 @@ def build(source: Source) -> HtmlPage:
 
 def _check_node(node: onnx.NodeProto) -> None:
     """Check that the page can run a node."""
-    fixed = _FIXED | (_FIXED_IN_POOLS if node.op_type.endswith("Pool") else {})
-    others = [name for name in formats.FORMATS if name != formats.HTML]
-    advice = f"; the formats that can are {', '.join(others)}"
-    if node.op_type not in OPERATORS:
+    attributes = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
+    fixed = _FIXED | _FIXED_BY_OPERATOR.get(node.op_type, {})
+    problem = f"operator '{node.op_type}'"
+    changed = [name for name in attributes if name in fixed and attributes[name] != fixed[name]]
+    if changed:
+        problem += f" with {changed[0]} = {attributes[changed[0]]}"
+    # Concat joins features, or the members of an ensemble: what comes before the axis has size 1.
+    if node.op_type == "Concat" and attributes["axis"] not in (0, 1):
+        changed, problem = ["axis"], f"{problem} with axis = {attributes['axis']}"
+    if changed or node.op_type not in OPERATORS:
+        others = ", ".join(name for name in formats.FORMATS if name != formats.HTML)
         raise UsageError(
-            f"--format html: the page cannot run the operator '{node.op_type}' of this net{advice}"
+            f"--format html: the page cannot run the {problem} of this net; other formats: {others}"
         )
-    for item in node.attribute:
-        value = onnx.helper.get_attribute_value(item)
-        if item.name in fixed and value != fixed[item.name]:
-            raise UsageError(
-                f"--format html: the page cannot run the operator '{node.op_type}' with "
-                f"{item.name} {value}, as this net has it{advice}"
-            )
 
 
 def _store(model: onnx.ModelProto, precision: str) -> tuple[Graph, bytes]:
@@ -150,23 +161,27 @@ def _quantize(weights: Floats) -> tuple["np.ndarray[Any, np.dtype[np.int8]]", Fl
 
 
 def _footer(metadata: Metadata) -> str:
-    """What the page says about its model, as HTML."""
-    parts = [
-        f"The net {metadata.arch} ({metadata.parameters:,} weights, {metadata.created[:10]}) was "
-        f"trained on {metadata.dataset['name']}."
-    ]
+    """What the page says about its model and its check, as HTML."""
+    rows = {
+        "Net": f"{metadata.arch}, {metadata.parameters:,} weights",
+        "Trained": f"on {metadata.dataset['name']}, {metadata.created[:10]}, with mnistctl "
+        f"{metadata.versions.get('mnistctl', '')}",
+    }
     if check := metadata.export.get("parity"):
         images, accuracy = check["images"], check["exported_accuracy"]
         low, high = (100 * side for side in wilson_interval(round(accuracy * images), images))
-        parts += [
-            f"The page reads {100 * accuracy:.2f}% of the {images:,} {check['split']} images "
-            f"of {check['dataset']} rightly (95% interval {low:.2f} to {high:.2f}%).",
-            f"It answers {check['disagreements']:,} of them otherwise than PyTorch.",
-        ]
-    graph = metadata.export.get("graph_sha256")
-    parts.append(f"Signature {str(graph)[:16]}." if graph else "")
-    parts.append(f"Made by mnistctl {metadata.versions.get('mnistctl', '')}.")
-    return html.escape(" ".join(filter(None, parts)))
+        rows |= {
+            "Accuracy": f"{100 * accuracy:.2f}% on {images:,} {check['split']} images of "
+            f"{check['dataset']} (95% interval {low:.2f} to {high:.2f}%); "
+            f"in PyTorch {100 * check['reference_accuracy']:.2f}%",
+            "Check": f"{check['disagreements']:,} other answers and {check['rejections_changed']:,} "
+            f"other rejections than in PyTorch, with weights in {metadata.export['precision']}; images "
+            "of drawings differ from mnistctl's by at most "
+            f"{check['preparation_difference']:.2g} of 255",
+            "Signature": metadata.export["graph_sha256"][:16],
+        }
+    items = (f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in rows.items())
+    return f"<dl>{''.join(items)}</dl>"
 
 
 class V8Predictor:
@@ -182,13 +197,12 @@ class V8Predictor:
     threads = 1  # JavaScript has no more
 
     def __init__(self, path: Path) -> None:
-        page = path.read_text("utf-8")
-        checked = onnx_safety.check(html_model.read_as_onnx(path), name=path)
         model = html_model.read(path)
+        checked = onnx_safety.check(html_model.to_onnx(model, path), name=path)
         self.graph_sha256 = checked.graph_sha256
         self.metadata = Metadata.of_export(json.dumps(model.metadata), self.graph_sha256, name=path)
         self._engine = MiniRacer()
-        self._engine.eval(web.script_of(page))
+        self._engine.eval(web.script_of(path.read_text("utf-8")))
         self._engine.eval(web.module("check"))
         text = json.dumps(msgspec.json.encode(model).decode())
         self._engine.eval(f"const checked = openModel({text}); undefined")

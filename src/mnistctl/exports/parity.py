@@ -14,7 +14,7 @@ from mnistctl.models.formats import FORMATS, ONNX, Format
 from mnistctl.models.predictor import Outputs, Predictor, predict_all
 from mnistctl.types import Floats
 
-PREPARATION_TOLERANCE = 2.0  # of 255 grey levels: mean difference of prepared images
+PREPARATION_TOLERANCE = 2.0  # of 255 grey levels: mean difference of the pixels of any drawing
 _REFERENCE_BATCH = 256  # images per call of the PyTorch model
 RELATIVE_TOLERANCE = 1e-4  # relative to the largest logit, or to 1 if that is larger
 # The familiarity amplifies rounding errors of the net, in a deep net after five steps by 1e-4. It is
@@ -42,7 +42,7 @@ class Parity:
     rejections_changed: int  # images that only one of the two models rejects
     reference_accuracy: float  # of the PyTorch model, in [0, 1]
     exported_accuracy: float  # of the exported model, in [0, 1]
-    preparation_difference: float | None  # mean, of 255 grey levels, on drawings; None: no preparation
+    preparation_difference: float | None  # of the worst of some drawings, see `drawings`; None: none
     accuracy_loss: float  # at the worst batch size; negative if the accuracy is higher
     is_finite: bool  # whether the exported model gives finite numbers only
 
@@ -145,7 +145,7 @@ def compare(
 
 
 def _preparation_difference(exported: Any, kind: Format) -> float | None:
-    return drawings.mean_difference(exported.prepare) if kind.prepares_pictures else None
+    return drawings.largest_difference(exported.prepare) if kind.prepares_pictures else None
 
 
 def _limits(kind: Format, *, tolerance: float, images: int) -> dict[str, float]:

@@ -11,11 +11,10 @@ import msgspec
 import numpy as np
 
 from mnistctl.errors import ModelError, one_line
-from mnistctl.models import formats
+from mnistctl.models import formats, onnx_safety
 from mnistctl.models.metadata import KEY
 from mnistctl.models.onnx_predictor import INPUT_NAME
 from mnistctl.models.predictor import Outputs
-from mnistctl.system import files
 from mnistctl.types import IMAGE_SIZE, Floats
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def read(path: Path) -> HtmlModel:
     Raises:
         ModelError: the file cannot be read, or its model is damaged.
     """
-    content = files.read_bytes(path, ModelError, files.LARGE_LIMIT_BYTES)
+    content = onnx_safety.read(path)
     block = _BLOCK.search(content)
     if block is None or not content.rstrip().endswith(b"</html>"):
         raise ModelError(f"{path}: a page of mnistctl that is damaged or truncated")
@@ -84,16 +83,19 @@ def read(path: Path) -> HtmlModel:
         raise _damaged(path, error) from error
 
 
-def read_as_onnx(path: Path) -> bytes:
+def to_onnx(model: HtmlModel, path: Path) -> bytes:
     """The model of a page as the content of an ONNX file, with its metadata.
 
+    Args:
+        model: of the page.
+        path: of the page, for error messages.
+
     Raises:
-        ModelError: see `read`.
+        ModelError: the model is damaged.
     """
-    model = read(path)
     try:
         return _to_onnx(model).SerializeToString()
-    except (ValueError, TypeError, OverflowError, MemoryError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise _damaged(path, error) from error
 
 
@@ -108,6 +110,9 @@ def _to_onnx(model: HtmlModel) -> "onnx.ModelProto":
     weights = base64.b64decode(model.weights, validate=True)
     if sum(map(len, stored.integers.values())) > _MAX_INTEGERS:
         raise ValueError("too many integers")
+    # Tensors that share bytes would let a small page take a lot of memory.
+    if sum(_size(item) for item in stored.tensors.values()) > len(weights):
+        raise ValueError("tensors overlap, or are larger than the weights")
     classes = len(model.metadata["class_names"]) if "class_names" in model.metadata else 0
     tensor, types = onnx.helper.make_tensor_value_info, onnx.TensorProto
     shapes: tuple[list[str | int | None], ...] = (["batch", classes], ["batch", classes], ["batch"])
@@ -135,11 +140,22 @@ def _to_onnx(model: HtmlModel) -> "onnx.ModelProto":
     return result
 
 
+def _size(stored: StoredTensor) -> int:
+    """The bytes of a tensor.
+
+    Raises:
+        ValueError: its shape has a negative side.
+    """
+    if min(stored.shape, default=1) < 0:
+        raise ValueError("a tensor with a negative side")
+    return prod(stored.shape) * np.dtype(stored.type).itemsize
+
+
 def _unpack(stored: StoredTensor, weights: bytes) -> Floats:
     """The weights of a tensor in float32."""
     count = prod(stored.shape)
-    if count < 0 or min(stored.shape, default=1) < 0 or stored.offset < 0:
-        raise ValueError("a tensor with a negative size")
+    if stored.offset < 0:
+        raise ValueError("a negative offset")
     kind = np.dtype(stored.type).newbyteorder("<")
     values = np.frombuffer(weights, kind, count, stored.offset).reshape(stored.shape)
     floats: Floats = values.astype(np.float32)

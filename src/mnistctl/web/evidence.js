@@ -20,6 +20,7 @@ const STEP = 2; // pixels between the parts
 export function* evidence(net, image, logits, classes) {
   const sums = classes.map(() => new Float64Array(image.length));
   const counts = new Float64Array(image.length);
+  const before = centred(logits);
   for (let top = 1 - PATCH; top < IMAGE_SIDE; top += STEP) {
     for (let left = 1 - PATCH; left < IMAGE_SIDE; left += STEP) {
       const covered = inkUnder(image, top, left);
@@ -27,7 +28,6 @@ export function* evidence(net, image, logits, classes) {
       const other = image.slice();
       for (const index of covered) other[index] = 0;
       const changed = centred(net.run(other).logits);
-      const before = centred(logits);
       for (const index of covered) {
         counts[index]++;
         classes.forEach((label, row) => {

@@ -6,13 +6,20 @@ import { Pad } from "./pad.js";
 import { pictureOf, watchForPictures } from "./pictures.js";
 import { IMAGE_SIDE } from "./prepare.js";
 import { read } from "./reading.js";
-import { element, showAnswer, showBars, showEvidence, showImage, showLayers } from "./view.js";
+import {
+  announce,
+  element,
+  showAnswer,
+  showBars,
+  showEvidence,
+  showImage,
+  showLayers,
+} from "./view.js";
 
 /** @import { Model } from "./model.js" */
-/** @import { Picture } from "./prepare.js" */
 /** @import { Classes, Reading } from "./reading.js" */
 
-const EVIDENCE_DELAY = 200; // ms without a change before evidence is looked for
+const EVIDENCE_DELAY = 200; // ms without a change before the answer is announced and explained
 const EVIDENCE_SLICE = 10; // ms that it may take at a time, so that drawing stays smooth
 
 class App {
@@ -20,11 +27,11 @@ class App {
   constructor({ net, classes, metadata }) {
     this.net = net;
     this.classes = classes;
-    /** @type {Reading | null} */
+    /** @type {Reading | null} null: nothing is drawn */
     this.reading = null;
-    /** @type {Picture | null} the picture that is open */
-    this.picture = null;
+    this.problem = ""; // with the file that was opened last
     this.isWaiting = false;
+    this.openings = 0;
     this.evidenceTimer = 0;
     this.pad = new Pad(element("pad"), () => this.schedule());
     describe(classes, metadata);
@@ -46,41 +53,33 @@ class App {
 
   /** Read the drawing before the next frame is shown. */
   schedule() {
-    if (!this.pad.picture) this.picture = null;
+    this.problem = "";
     if (this.isWaiting) return;
     this.isWaiting = true;
     requestAnimationFrame(() => {
       this.isWaiting = false;
-      this.read();
+      this.reading = this.pad.isEmpty ? null : read(this.net, this.classes, this.pad.toPicture());
+      this.show();
     });
-  }
-
-  read() {
-    this.reading = this.pad.isEmpty
-      ? null
-      : read(this.net, this.classes, this.picture ?? this.pad.raster());
-    this.show();
   }
 
   /** @param {Blob} file */
   async open(file) {
-    let bitmap;
-    try {
-      bitmap = await createImageBitmap(file);
-    } catch {
-      element("verdict").textContent = "This file is not a picture that the browser can open.";
+    const opening = ++this.openings;
+    const bitmap = await createImageBitmap(file).catch(() => null);
+    if (opening !== this.openings) return; // another file was opened meanwhile
+    if (bitmap) {
+      this.pad.show({ bitmap, picture: pictureOf(bitmap) });
       return;
     }
-    this.picture = pictureOf(bitmap);
-    this.pad.strokes = [];
-    this.pad.picture = bitmap;
-    this.pad.change();
+    this.problem = "The browser cannot open this file as a picture.";
+    this.show();
   }
 
   show() {
     const { reading } = this;
     document.body.classList.toggle("empty", !reading);
-    showAnswer(reading);
+    showAnswer(reading, this.problem);
     showBars(reading, this.classes.classNames);
     const image = reading?.image ?? new Uint8Array(IMAGE_SIDE * IMAGE_SIDE);
     showImage(image);
@@ -95,6 +94,7 @@ class App {
    */
   explain(reading, image) {
     clearTimeout(this.evidenceTimer);
+    this.evidenceTimer = setTimeout(announce, EVIDENCE_DELAY);
     const candidates = reading?.ranking.slice(0, 2) ?? [];
     const labels = candidates.map((candidate) => candidate.label);
     showEvidence(image, labels, []);
@@ -112,7 +112,11 @@ class App {
       if (step.done) showEvidence(image, labels, step.value);
       else this.evidenceTimer = setTimeout(advance);
     };
-    this.evidenceTimer = setTimeout(advance, EVIDENCE_DELAY);
+    clearTimeout(this.evidenceTimer);
+    this.evidenceTimer = setTimeout(() => {
+      announce();
+      advance();
+    }, EVIDENCE_DELAY);
   }
 }
 
@@ -121,12 +125,11 @@ class App {
  * @param {Classes} classes
  * @param {Record<string, any>} metadata
  */
-function describe({ classNames }, metadata) {
-  const areDigits = classNames.every((name) => /^\d$/.test(name));
-  const title = areDigits ? "Draw a digit" : "Draw one of these";
-  document.title = areDigits ? "Digit reader" : `Reader for ${metadata.dataset.name}`;
-  element("title").textContent = title;
-  element("classes").textContent = areDigits ? "" : classNames.join(" · ");
+function describe({ classNames, areDigits }, metadata) {
+  if (areDigits) return;
+  document.title = `Reader for ${metadata.dataset.name}`;
+  element("title").textContent = "Draw one of these classes";
+  element("classes").textContent = classNames.join(" · ");
 }
 
 if (typeof document !== "undefined") {

@@ -17,7 +17,10 @@ import { Net } from "./net.js";
 export function openModel(text) {
   /** @type {ModelText} */
   const { metadata, graph, weights } = JSON.parse(text);
-  const classes = { classNames: metadata.class_names, threshold: metadata.threshold };
+  /** @type {string[]} */
+  const classNames = metadata.class_names;
+  const areDigits = classNames.every((name) => /^\d$/.test(name));
+  const classes = { classNames, areDigits, threshold: metadata.threshold };
   return { net: new Net(graph, decodeBase64(weights).buffer), classes, metadata };
 }
 

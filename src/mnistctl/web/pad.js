@@ -5,11 +5,18 @@
 /**
  * @typedef {{ x: number, y: number, width: number }} Point x and y from 0 to 1; width as a share of the pad
  * @typedef {Point[]} Stroke
+ * @typedef {{ bitmap: ImageBitmap, picture: Picture }} OpenPicture
+ * @typedef {{ strokes: Stroke[], picture: OpenPicture | null }} Sheet strokes, or a picture
  */
 
 const PEN_WIDTH = 0.075; // as a share of the pad's side, at half the pressure
 const KEY_STEP = 0.04; // how far an arrow key moves the pen
 const RASTER_SIDE = 196; // pixels of the picture that is read
+
+/** @returns {Sheet} */
+function emptySheet() {
+  return { strokes: [], picture: null };
+}
 
 export class Pad {
   /**
@@ -19,62 +26,64 @@ export class Pad {
   constructor(canvas, onChange) {
     this.canvas = canvas;
     this.onChange = onChange;
-    /** @type {Stroke[]} */
-    this.strokes = [];
-    /** @type {ImageBitmap | null} a picture that is shown instead of strokes */
-    this.picture = null;
-    /** @type {number | null} the pointer that draws */
+    this.sheet = emptySheet();
+    /** @type {Sheet[]} what the sheet was before each change, for undo */
+    this.history = [];
+    /** @type {Stroke | null} the stroke that is being drawn */
+    this.stroke = null;
+    /** @type {PointerEvent | null} the event with which the pointer that draws went down */
     this.pointer = null;
-    /** @type {{ x: number, y: number, isDown: boolean } | null} the pen of the keyboard */
-    this.cursor = null;
+    this.cursor = { x: 0.5, y: 0.2 }; // the pen of the keyboard
     canvas.addEventListener("pointerdown", (event) => this.begin(event));
     canvas.addEventListener("pointermove", (event) => this.move(event));
-    for (const name of ["pointerup", "pointercancel"]) {
-      canvas.addEventListener(name, (event) => this.end(/** @type {PointerEvent} */ (event)));
-    }
+    canvas.addEventListener("pointerup", (event) => {
+      if (event.pointerId === this.pointer?.pointerId) this.lift();
+    });
+    canvas.addEventListener("pointercancel", (event) => {
+      // The browser takes the pointer for something else, such as a gesture.
+      if (event.pointerId === this.pointer?.pointerId) this.undo();
+    });
     canvas.addEventListener("keydown", (event) => this.press(event));
+    canvas.addEventListener("focus", () => this.draw());
     canvas.addEventListener("blur", () => {
-      this.cursor = null;
+      this.lift();
       this.draw();
     });
     new ResizeObserver(() => this.draw()).observe(canvas);
   }
 
   get isEmpty() {
-    return !this.strokes.length && !this.picture;
+    return !this.sheet.strokes.length && !this.sheet.picture;
   }
 
   /** @param {PointerEvent} event */
   begin(event) {
-    if (this.pointer !== null || event.button !== 0) return;
-    this.pointer = event.pointerId;
+    if (event.button !== 0) return;
+    if (this.pointer) {
+      // A palm often touches the screen before the pen does.
+      if (event.pointerType !== "pen" || this.pointer.pointerType !== "touch") return;
+      this.undo();
+    }
+    this.startStroke();
+    this.pointer = event;
     this.canvas.setPointerCapture(event.pointerId);
-    this.cursor = null;
-    this.picture = null;
-    this.strokes.push([]);
     this.move(event);
   }
 
   /** @param {PointerEvent} event */
   move(event) {
-    if (event.pointerId !== this.pointer) return;
+    if (event.pointerId !== this.pointer?.pointerId || !this.stroke) return;
     const box = this.canvas.getBoundingClientRect();
     const events = event.getCoalescedEvents?.() ?? [];
     for (const part of events.length ? events : [event]) {
-      // Only pens and some screens measure the pressure; a mouse always reports a half.
       const pressure = part.pointerType === "pen" && part.pressure ? part.pressure : 0.5;
-      this.strokes[this.strokes.length - 1].push({
+      this.stroke.push({
         x: (part.clientX - box.left) / box.width,
         y: (part.clientY - box.top) / box.height,
         width: PEN_WIDTH * (0.5 + 2 * pressure ** 2),
       });
     }
     this.change();
-  }
-
-  /** @param {PointerEvent} event */
-  end(event) {
-    if (event.pointerId === this.pointer) this.pointer = null;
   }
 
   /** @param {KeyboardEvent} event */
@@ -84,45 +93,54 @@ export class Pad {
     const step = moves[/** @type {keyof typeof moves} */ (event.key)];
     if (!step && event.key !== " ") return;
     event.preventDefault();
-    /** @type {{ x: number, y: number, isDown: boolean }} */
-    const cursor = this.cursor ?? { x: 0.5, y: 0.2, isDown: false };
-    this.cursor = cursor;
     if (step) {
-      cursor.x = Math.min(Math.max(cursor.x + KEY_STEP * step[0], 0), 1);
-      cursor.y = Math.min(Math.max(cursor.y + KEY_STEP * step[1], 0), 1);
-    } else {
-      cursor.isDown = !cursor.isDown;
-      if (cursor.isDown) {
-        this.picture = null;
-        this.strokes.push([]);
-      }
+      this.cursor.x = Math.min(Math.max(this.cursor.x + KEY_STEP * step[0], 0), 1);
+      this.cursor.y = Math.min(Math.max(this.cursor.y + KEY_STEP * step[1], 0), 1);
+    } else if (this.stroke) {
+      this.lift();
+    } else if (!event.repeat) {
+      this.startStroke();
     }
-    if (cursor.isDown) {
-      this.strokes[this.strokes.length - 1]?.push({ x: cursor.x, y: cursor.y, width: PEN_WIDTH });
-      this.change();
-    } else {
-      this.draw();
-    }
+    this.stroke?.push({ ...this.cursor, width: PEN_WIDTH });
+    this.change();
+  }
+
+  /** Start a stroke, on a new sheet if there is a picture. */
+  startStroke() {
+    this.lift();
+    const stroke = /** @type {Stroke} */ ([]);
+    this.replace({ strokes: [...this.sheet.strokes, stroke], picture: null });
+    this.stroke = stroke;
+  }
+
+  /** End the stroke that is being drawn. */
+  lift() {
+    this.stroke = null;
+    this.pointer = null;
+  }
+
+  /** @param {Sheet} sheet */
+  replace(sheet) {
+    this.history.push(this.sheet);
+    this.sheet = sheet;
   }
 
   undo() {
-    if (this.cursor) this.cursor.isDown = false;
-    if (this.picture) this.picture = null;
-    else this.strokes.pop();
+    this.lift();
+    this.sheet = this.history.pop() ?? emptySheet();
     this.change();
   }
 
   clear() {
-    if (this.cursor) this.cursor.isDown = false;
-    this.strokes = [];
-    this.picture = null;
+    this.lift();
+    if (!this.isEmpty) this.replace(emptySheet());
     this.change();
   }
 
-  /** @param {ImageBitmap} picture */
+  /** @param {OpenPicture} picture */
   show(picture) {
-    this.clear();
-    this.picture = picture;
+    this.lift();
+    this.replace({ strokes: [], picture });
     this.change();
   }
 
@@ -131,39 +149,41 @@ export class Pad {
     this.onChange();
   }
 
-  /** Show the strokes, or the picture. */
+  /** Show the strokes or the picture, and the pen of the keyboard. */
   draw() {
     const side = Math.round(this.canvas.clientWidth * devicePixelRatio) || RASTER_SIDE;
     this.canvas.width = side;
     this.canvas.height = side;
     const pen = pen2d(this.canvas);
     const colours = getComputedStyle(this.canvas);
-    if (this.picture) {
-      const scale = side / Math.max(this.picture.width, this.picture.height);
-      const [width, height] = [this.picture.width * scale, this.picture.height * scale];
-      pen.drawImage(this.picture, (side - width) / 2, (side - height) / 2, width, height);
+    if (this.sheet.picture) {
+      const { bitmap } = this.sheet.picture;
+      const scale = side / Math.max(bitmap.width, bitmap.height);
+      const [width, height] = [bitmap.width * scale, bitmap.height * scale];
+      pen.drawImage(bitmap, (side - width) / 2, (side - height) / 2, width, height);
     }
-    drawStrokes(pen, this.strokes, side, colours.color);
-    if (this.cursor) {
+    drawStrokes(pen, this.sheet.strokes, side, colours.color);
+    if (this.canvas.matches(":focus-visible")) {
       pen.strokeStyle = colours.getPropertyValue("--accent");
       pen.fillStyle = pen.strokeStyle;
       pen.lineWidth = side / 100;
       pen.beginPath();
       pen.arc(this.cursor.x * side, this.cursor.y * side, (PEN_WIDTH * side) / 2, 0, 7);
-      if (this.cursor.isDown) pen.fill();
+      if (this.stroke) pen.fill();
       pen.stroke();
     }
   }
 
   /**
-   * The drawing as a picture: black on white.
+   * The picture, or the strokes as a picture: black on white.
    * @returns {Picture}
    */
-  raster() {
+  toPicture() {
+    if (this.sheet.picture) return this.sheet.picture.picture;
     const pen = pen2d(newCanvas(RASTER_SIDE, RASTER_SIDE));
     pen.fillStyle = "white";
     pen.fillRect(0, 0, RASTER_SIDE, RASTER_SIDE);
-    drawStrokes(pen, this.strokes, RASTER_SIDE, "black");
+    drawStrokes(pen, this.sheet.strokes, RASTER_SIDE, "black");
     const pixels = pen.getImageData(0, 0, RASTER_SIDE, RASTER_SIDE).data;
     const data = Float32Array.from({ length: RASTER_SIDE ** 2 }, (_, index) => pixels[4 * index] / 255);
     return { width: RASTER_SIDE, height: RASTER_SIDE, channels: 1, data };

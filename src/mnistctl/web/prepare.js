@@ -121,7 +121,7 @@ export function findInk(strength) {
     if (labels[index] && smooth[index] > 0.5 * usual) isStrong[labels[index] - 1] = true;
   }
   if (!isStrong.includes(true)) return null;
-  const { isWriting, largest } = selectWriting(isStrong, boxes);
+  const { isWriting, largest } = selectWriting(isStrong, boxes, width, height);
 
   const writing = labels.map((label) => Number(label > 0 && isWriting[label - 1]));
   const near = dilate(writing, width, height, 2 * Math.max(2, roundEven(0.06 * largest)) + 1);
@@ -176,27 +176,70 @@ function connectedPieces(mask, width, height) {
  * Select the pieces that are writing, and not dirt.
  * @param {boolean[]} isStrong which pieces can be writing
  * @param {Box[]} boxes
+ * @param {number} width of the picture
+ * @param {number} height of the picture
  * @returns {{ isWriting: boolean[], largest: number }} `largest`: longer side of the largest piece
  */
-function selectWriting(isStrong, boxes) {
-  const sizes = boxes.map((box, index) =>
+function selectWriting(isStrong, boxes, width, height) {
+  const sizes = Float64Array.from(boxes, (box, index) =>
     isStrong[index] ? Math.max(box.right - box.left, box.bottom - box.top) : 0,
   );
-  const largest = Math.max(...sizes);
-  const margin = Math.ceil(0.2 * largest);
+  const largest = sizes.reduce((most, size) => Math.max(most, size), 0);
   const large = boxes.filter((_, index) => sizes[index] > 0.4 * largest);
-  const isWriting = boxes.map(
-    (box, index) =>
-      sizes[index] > 0.12 * largest &&
-      large.some(
-        (other) =>
-          box.left < other.right + margin &&
-          box.right > other.left - margin &&
-          box.top < other.bottom + margin &&
-          box.bottom > other.top - margin,
-      ),
-  );
+  const sums = coverSums(large, Math.ceil(0.2 * largest), width, height);
+  const line = width + 1;
+  const isWriting = boxes.map(({ left, top, right, bottom }, index) => {
+    const covered =
+      sums[bottom * line + right] -
+      sums[top * line + right] -
+      sums[bottom * line + left] +
+      sums[top * line + left];
+    return sizes[index] > 0.4 * largest || (sizes[index] > 0.12 * largest && covered > 0);
+  });
   return { isWriting, largest };
+}
+
+/**
+ * How many pixels above and to the left of each corner of a pixel the boxes cover.
+ * @param {Box[]} boxes
+ * @param {number} margin around them
+ * @param {number} width of the picture
+ * @param {number} height of the picture
+ * @returns {Int32Array} (height + 1, width + 1)
+ */
+function coverSums(boxes, margin, width, height) {
+  const line = width + 1;
+  const sums = new Int32Array(line * (height + 1));
+  for (const box of boxes) {
+    const [left, right] = [Math.max(box.left - margin, 0), Math.min(box.right + margin, width)];
+    const [top, bottom] = [Math.max(box.top - margin, 0), Math.min(box.bottom + margin, height)];
+    sums[top * line + left]++;
+    sums[top * line + right]--;
+    sums[bottom * line + left]--;
+    sums[bottom * line + right]++;
+  }
+  // The first pass counts the boxes over each pixel.
+  addUp(sums, line);
+  const counts = sums.slice();
+  for (let y = 0; y <= height; y++) {
+    for (let x = 0; x <= width; x++) {
+      sums[y * line + x] = Number(y > 0 && x > 0 && counts[(y - 1) * line + x - 1] > 0);
+    }
+  }
+  addUp(sums, line);
+  return sums;
+}
+
+/**
+ * Add to each value those above and to the left.
+ * @param {Int32Array} values
+ * @param {number} line its length
+ */
+function addUp(values, line) {
+  for (let index = 0; index < values.length; index++) {
+    if (index % line) values[index] += values[index - 1];
+  }
+  for (let index = line; index < values.length; index++) values[index] += values[index - line];
 }
 
 /**

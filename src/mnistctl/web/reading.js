@@ -6,10 +6,10 @@ import { findInk, fit, IMAGE_SIDE, strengthOf } from "./prepare.js";
 /** @import { Box, Picture, Plane } from "./prepare.js" */
 
 /**
- * @typedef {{ classNames: string[], threshold: number | null }} Classes
+ * @typedef {{ classNames: string[], areDigits: boolean, threshold: number | null }} Classes
  * @typedef {{ label: string, index: number, probability: number }} Candidate
- * @typedef {{ ranking: Candidate[], familiarity: number, reason: string | null, isSeveral: boolean,
- *   image: Uint8Array, outputs: Outputs | null }} Reading `reason`: why the answer does not count
+ * @typedef {{ ranking: Candidate[], reason: string | null, image: Uint8Array, outputs: Outputs | null }} Reading
+ *   `reason`: why the picture is rejected
  */
 
 export const SEVERAL = "several digits";
@@ -24,30 +24,24 @@ const MIN_PIECE_HEIGHT = 0.5; // height of another digit in the same picture / h
 export function read(net, classes, picture) {
   const ink = findInk(strengthOf(picture));
   const image = ink ? fit(ink) : new Uint8Array(IMAGE_SIDE * IMAGE_SIDE);
-  if (!ink) {
-    return { ranking: [], familiarity: 0, reason: "blank", isSeveral: false, image, outputs: null };
-  }
+  if (!ink) return { ranking: [], reason: "blank", image, outputs: null };
   const outputs = net.run(image);
-  const isSeveral = hasSeveralPieces(ink);
-  return { ...interpret(outputs, classes, isSeveral), isSeveral, image, outputs };
+  const ranking = classes.classNames
+    .map((label, index) => ({ label, index, probability: outputs.probabilities[index] }))
+    .sort((one, other) => other.probability - one.probability);
+  return { ranking, reason: reasonToReject(outputs, classes, ink), image, outputs };
 }
 
 /**
  * @param {Outputs} outputs
  * @param {Classes} classes
- * @param {boolean} isSeveral whether the picture seems to show several digits
+ * @param {Plane} ink
+ * @returns {string | null}
  */
-function interpret(outputs, { classNames, threshold }, isSeveral) {
-  const ranking = classNames
-    .map((label, index) => ({ label, index, probability: outputs.probabilities[index] }))
-    .sort((one, other) => other.probability - one.probability);
-  const { familiarity } = outputs;
-  let reason = null;
-  if (threshold !== null && familiarity < threshold) {
-    const areDigits = classNames.every((name) => /^\d$/.test(name));
-    reason = isSeveral && areDigits ? SEVERAL : areDigits ? "not a digit" : "none of the classes";
-  }
-  return { ranking, familiarity, reason };
+function reasonToReject({ familiarity }, { areDigits, threshold }, ink) {
+  if (threshold === null || familiarity >= threshold) return null;
+  if (!areDigits) return "none of the classes";
+  return hasSeveralPieces(ink) ? SEVERAL : "not a digit";
 }
 
 /**

@@ -5,7 +5,7 @@ import { IMAGE_SIDE } from "./prepare.js";
 import { SEVERAL } from "./reading.js";
 
 /** @import { Activation, Net, Tensor } from "./net.js" */
-/** @import { Reading } from "./reading.js" */
+/** @import { Candidate, Reading } from "./reading.js" */
 
 const MAX_BARS = 10; // classes whose probabilities are shown
 const MAP_COLUMNS = 16; // feature maps side by side
@@ -13,6 +13,7 @@ const MAP_SIDE = 32; // CSS pixels of a feature map, at most
 
 /** @typedef {[number, number, number]} Colour red, green and blue, 0 to 255 */
 /** @typedef {{ paper: Colour, ink: Colour, positive: Colour, negative: Colour }} Palette */
+/** @typedef {Activation & { member: number }} Layer of an ensemble's member, from 1 */
 
 /**
  * @template {HTMLElement} [T=HTMLElement]
@@ -63,20 +64,35 @@ function percent(share) {
 /**
  * Show the answer in large letters.
  * @param {Reading | null} reading null: nothing is drawn
+ * @param {string} problem with a file; it is shown instead
  */
-export function showAnswer(reading) {
-  const best = reading?.ranking[0];
-  const isRejected = Boolean(reading?.reason);
-  element("label").textContent = best && !isRejected ? best.label : best ? "?" : "–";
-  element("label").classList.toggle("long", Boolean(best && !isRejected && best.label.length > 2));
-  element("answer").classList.toggle("rejected", isRejected);
-  let verdict = "Draw, or open a picture.";
-  if (reading?.reason === "blank") verdict = "Nothing stands out from the paper.";
-  else if (reading?.reason === SEVERAL) verdict = "Several digits. Draw one at a time.";
-  else if (best && reading?.reason)
-    verdict = `Rejected: ${reading.reason}. The closest is ${best.label}.`;
-  else if (best) verdict = `${percent(best.probability)} probable`;
-  element("verdict").textContent = verdict;
+export function showAnswer(reading, problem) {
+  const best = problem ? undefined : reading?.ranking[0];
+  const reason = problem ? null : reading?.reason;
+  element("label").textContent = (reason ? "?" : best?.label) ?? "–";
+  element("label").classList.toggle("long", !reason && (best?.label.length ?? 0) > 2);
+  element("answer").classList.toggle("rejected", Boolean(reason));
+  element("verdict").textContent = problem || verdict(best, reason);
+}
+
+/**
+ * @param {Candidate | undefined} best
+ * @param {string | null | undefined} reason
+ * @returns {string}
+ */
+function verdict(best, reason) {
+  if (reason === "blank") return "Nothing stands out from the paper.";
+  if (reason === SEVERAL) return "Several digits: draw one at a time.";
+  if (!best) return "Draw, or open a picture.";
+  if (reason) return `Rejected: ${reason}. The closest is ${best.label}.`;
+  return `Probability ${percent(best.probability)}`;
+}
+
+/** Tell screen readers the answer, unless they have been told. */
+export function announce() {
+  const [label, details] = ["label", "verdict"].map((id) => element(id).textContent);
+  const text = label === "–" ? `${details}` : `${label}. ${details}`;
+  if (element("status").textContent !== text) element("status").textContent = text;
 }
 
 /**
@@ -112,18 +128,22 @@ export function showBars(reading, classNames) {
  * @param {HTMLCanvasElement} canvas
  * @param {number} width
  * @param {number} height
- * @param {(index: number) => Colour} colour of a pixel
+ * @param {(index: number) => number} colour of a pixel, as `pack` returns it
  */
 function paint(canvas, width, height, colour) {
   canvas.width = width;
   canvas.height = height;
-  const pen = pen2d(canvas);
-  const picture = pen.createImageData(width, height);
-  for (let index = 0; index < width * height; index++) {
-    picture.data.set(colour(index), 4 * index);
-    picture.data[4 * index + 3] = 255;
-  }
-  pen.putImageData(picture, 0, 0);
+  const pixels = Uint32Array.from({ length: width * height }, (_, index) => colour(index));
+  const bytes = new Uint8ClampedArray(pixels.buffer);
+  pen2d(canvas).putImageData(new ImageData(bytes, width, height), 0, 0);
+}
+
+/**
+ * A colour as the four bytes of a canvas's pixel.
+ * @param {Colour} colour
+ */
+function pack([red, green, blue]) {
+  return ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
 }
 
 /**
@@ -136,10 +156,20 @@ function mix(from, to, share) {
   return /** @type {Colour} */ (from.map((value, index) => value + (to[index] - value) * share));
 }
 
+/**
+ * 256 colours from one to another.
+ * @param {Colour} from
+ * @param {Colour} to
+ */
+function ramp(from, to) {
+  return Array.from({ length: 256 }, (_, index) => pack(mix(from, to, index / 255)));
+}
+
 /** @param {Uint8Array} image 28×28 pixels */
 export function showImage(image) {
   const { paper, ink } = palette();
-  paint(element("image"), IMAGE_SIDE, IMAGE_SIDE, (index) => mix(paper, ink, image[index] / 255));
+  const colours = ramp(paper, ink);
+  paint(element("image"), IMAGE_SIDE, IMAGE_SIDE, (index) => colours[image[index]]);
 }
 
 /**
@@ -154,40 +184,49 @@ export function showEvidence(image, labels, maps) {
   const largest = Math.max(1e-9, ...maps.flatMap((map) => Array.from(map, Math.abs)));
   ["first", "second"].forEach((name, number) => {
     const map = maps[number];
-    const canvas = element(`${name}-evidence`);
-    paint(/** @type {HTMLCanvasElement} */ (canvas), IMAGE_SIDE, IMAGE_SIDE, (index) => {
+    paint(element(`${name}-evidence`), IMAGE_SIDE, IMAGE_SIDE, (index) => {
       const strength = map ? Math.min(1, (1.5 * Math.abs(map[index])) / largest) : 0;
       const colour = mix(faint, map?.[index] > 0 ? positive : negative, strength);
-      return mix(paper, colour, image[index] / 255);
+      return pack(mix(paper, colour, image[index] / 255));
     });
-    element(`${name}-caption`).textContent =
-      labels[number] === undefined ? "" : `for ${labels[number]}`;
+    element(`${name}-caption`).textContent = labels[number] ?? `the ${name} answer`;
   });
 }
 
 const LAYER_NAMES = /** @type {Record<string, string>} */ ({
+  AveragePool: "Average pooling",
+  BatchNormalization: "Batch normalization",
   Conv: "Convolution",
   Gemm: "Fully connected",
-  MaxPool: "Maximum",
-  AveragePool: "Average",
+  MaxPool: "Max pooling",
   Relu: "ReLU",
   Tanh: "tanh",
-  BatchNormalization: "Batch norm",
 });
 
 /**
  * The layers that lead to the logits, in their order.
  * @param {Activation[]} activations
- * @returns {Activation[]}
+ * @returns {Layer[]}
  */
 function layersOf(activations) {
   const needed = new Set(["logits"]);
-  const layers = [];
+  const path = [];
   for (const activation of [...activations].reverse()) {
     const { node } = activation;
     if (!node.outputs.some((name) => needed.has(name))) continue;
     for (const name of node.inputs) needed.add(name);
-    if (node.op in LAYER_NAMES) layers.unshift(activation);
+    path.unshift(activation);
+  }
+  const layers = [];
+  const afterLayers = new Set(); // values that depend on a layer
+  let member = 0;
+  for (const activation of path) {
+    const { node } = activation;
+    const isLayer = node.op in LAYER_NAMES;
+    const isAfterLayer = node.inputs.some((name) => afterLayers.has(name));
+    if (isLayer && !isAfterLayer) member++; // the first layer of a net
+    if (isLayer) layers.push({ ...activation, member });
+    if (isLayer || isAfterLayer) for (const name of node.outputs) afterLayers.add(name);
   }
   return layers;
 }
@@ -198,11 +237,13 @@ function layersOf(activations) {
  * @param {Activation[]} activations none: the net has not run
  */
 export function showLayers(net, activations) {
-  const colours = palette();
+  const { paper, positive, negative } = palette();
+  const [warm, cold] = [ramp(paper, positive), ramp(paper, negative)];
   const list = element("layers");
   const layers = layersOf(activations);
+  const members = layers[layers.length - 1]?.member ?? 1;
   while (list.children.length > layers.length) list.lastElementChild?.remove();
-  layers.forEach(({ node, tensor }, number) => {
+  layers.forEach(({ node, tensor, member }, number) => {
     let row = list.children[number];
     if (!row) {
       row = create("li", "");
@@ -211,12 +252,13 @@ export function showLayers(net, activations) {
     }
     const [title, canvas] = row.children;
     const [, maps, height = 1, width = 1] = tensor.shape;
-    const size = height * width > 1 ? `${maps} maps of ${width}×${height}` : `${maps} numbers`;
+    const size = height * width > 1 ? `${maps} maps of ${width}×${height}` : `${maps} units`;
     const kernel = node.op === "Conv" && net.values.get(node.inputs[1])?.shape.slice(2).join("×");
-    title.textContent = `${LAYER_NAMES[node.op]}${kernel ? ` ${kernel}` : ""} · ${size}`;
+    const name = `${LAYER_NAMES[node.op]}${kernel ? ` ${kernel}` : ""}`;
+    title.textContent = `${members > 1 ? `Net ${member}: ` : ""}${name} · ${size}`;
     canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", `${title.textContent}, lit up by the drawing`);
-    paintMaps(/** @type {HTMLCanvasElement} */ (canvas), tensor, colours);
+    canvas.setAttribute("aria-label", "The layer's output");
+    paintMaps(/** @type {HTMLCanvasElement} */ (canvas), tensor, warm, cold);
   });
 }
 
@@ -224,22 +266,23 @@ export function showLayers(net, activations) {
  * Paint feature maps side by side; a vector is painted as maps of one pixel.
  * @param {HTMLCanvasElement} canvas
  * @param {Tensor} tensor
- * @param {Palette} colours
+ * @param {number[]} warm colours from 0 to the largest value
+ * @param {number[]} cold colours from 0 to the smallest value
  */
-function paintMaps(canvas, { shape, data }, { paper, positive, negative }) {
+function paintMaps(canvas, { shape, data }, warm, cold) {
   const [, maps, height = 1, width = 1] = shape;
   const isVector = height * width === 1;
   const columns = Math.min(maps, isVector ? 4 * MAP_COLUMNS : MAP_COLUMNS);
   const gap = isVector ? 0 : 1;
-  const rows = Math.ceil(maps / columns);
   const [stepX, stepY] = [width + gap, height + gap];
+  const line = columns * stepX - gap;
   const largest = data.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-9);
-  paint(canvas, columns * stepX - gap, rows * stepY - gap, (index) => {
-    const [x, y] = [index % (columns * stepX - gap), Math.floor(index / (columns * stepX - gap))];
+  paint(canvas, line, Math.ceil(maps / columns) * stepY - gap, (index) => {
+    const [x, y] = [index % line, Math.floor(index / line)];
     const map = Math.floor(y / stepY) * columns + Math.floor(x / stepX);
-    if (map >= maps || x % stepX >= width || y % stepY >= height) return paper;
+    if (map >= maps || x % stepX >= width || y % stepY >= height) return warm[0];
     const value = data[(map * height + (y % stepY)) * width + (x % stepX)] / largest;
-    return mix(paper, value < 0 ? negative : positive, Math.abs(value) ** 0.7);
+    return (value < 0 ? cold : warm)[Math.round(255 * Math.abs(value) ** 0.7)];
   });
   canvas.style.width = `${columns * (isVector ? MAP_SIDE / 4 : MAP_SIDE)}px`;
 }
