@@ -60,9 +60,9 @@ def card(metadata: Metadata, report: NumbersReport, strings: list[str]) -> Itera
         "",
         "## Digits on composed pages",
         "",
-        f"`mnistctl eval bundled-numbers`: {report.pages:,} pages composed of MNIST's test images as "
-        "in training, with printed paper, letters, and digits cut off by the edge. A digit is found if "
-        "the box overlaps its own by half of their union.",
+        f"`mnistctl eval bundled-numbers`: {report.pages:,} pages composed of MNIST's test images, "
+        "drawn templates and fonts, with printed paper, letters, and digits cut off by the edge. A "
+        "digit is found if the box overlaps its own by half of their union.",
         "",
         "| precision | recall | F1 | found, whatever the label | pages without an error |",
         "| --- | --- | --- | --- | --- |",
@@ -95,8 +95,8 @@ def facts(metadata: Metadata) -> Iterator[str]:
         "| output | `scores`: float32 (batch, 10, height / 4, width / 4); `boxes`: float32 "
         "(batch, 4, height / 4, width / 4) |",
         f"| training data | {pages:,} pages composed of {60_000 - 5_000:,} training images of MNIST "
-        "and of digits drawn from templates and from the fonts of [fonts.md](fonts.md); SHA-256 of "
-        f"the raw data `{metadata.dataset['sha256']}` |",
+        "and of digits drawn from templates; SHA-256 of the raw data "
+        f"`{metadata.dataset['sha256']}` |",
         f"| training | recipe `{RECIPE}`, seed {SEED}, both fixed beforehand; "
         f"{minutes:.0f} minutes on two cores |",
         f"| versions | {', '.join(f'{name} {metadata.versions[name]}' for name in packages)} |",
@@ -125,8 +125,7 @@ def limitations() -> Iterator[str]:
         "## Sources",
         "",
         "Data: MNIST by LeCun, Cortes and Burges, from NIST's Special Databases 1 and 3. Other shapes "
-        "of digits, and letters: templates that are part of mnistctl, and the fonts of "
-        "[fonts.md](fonts.md). The model has the licence of mnistctl.",
+        "of digits: templates that are part of mnistctl. The model has the licence of mnistctl.",
     )
 
 

@@ -204,3 +204,4 @@ def test_the_wheel_contains_the_bundled_model(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     files = set(zipfile.ZipFile(wheel).namelist())
     assert {f"mnistctl/bundled/model.{kind}" for kind in FORMATS} <= files
+    assert {"mnistctl/web/page.html", "mnistctl/web/style.css", "mnistctl/web/main.js"} <= files

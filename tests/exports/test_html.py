@@ -14,7 +14,7 @@ from torch import nn
 
 import mnistctl
 from mnistctl import datasets, exports, web
-from mnistctl.api import models
+from mnistctl.api import export, models
 from mnistctl.errors import ModelError, UsageError
 from mnistctl.exports import parity
 from mnistctl.models import checkpoint, formats, html_model
@@ -61,10 +61,10 @@ def test_the_page_gives_the_outputs_of_every_architecture(
     names = ["lenet5", "cnn"] if name == "ensemble" else [name]
     members = [build(arch, ARCHITECTURES[arch]) for arch in names]
     source = source_of(Ensemble(members) if name == "ensemble" else members[0], checkpoint_path)
-    export = html.build(source)
-    export.save(tmp_path / "page.html", source.predictor.metadata)
+    built = html.build(source)
+    built.save(tmp_path / "page.html", source.predictor.metadata)
 
-    page = export.open(tmp_path / "page.html")
+    page = built.open(tmp_path / "page.html")
     result = parity.compare(
         source.predictor, page, datasets.load("digits", "test"), kind=formats.FORMATS["onnx-fp16"]
     )
@@ -234,6 +234,18 @@ def test_a_truncated_page_is_refused(share: float, page_of_run: Path, cli: Cli) 
 
     assert answer.code == 4
     assert answer.err.count("\n") == 1
+
+
+def test_the_page_of_the_documentation_is_up_to_date() -> None:
+    path = Path(__file__).parents[2] / "docs" / "reader.html"
+    text = path.read_text("utf-8")
+    source = export.open_source(checkpoint.load(models.bundled(formats.SAFETENSORS)), None, None)
+    assert isinstance(source, exports.Source)
+    bundled = html.build(source)
+
+    assert web.script_of(text).strip() == web.script().strip()
+    assert web.source("style.css") in text
+    assert html_model.read(path).graph == bundled._graph
 
 
 @pytest.mark.mnist

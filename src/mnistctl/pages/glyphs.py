@@ -36,24 +36,32 @@ class GlyphBank:
     image_rows: tuple[npt.NDArray[np.intp], ...]  # of each digit
 
 
-def build_bank(images: Images, labels: Labels, *, size: int, seed: int) -> GlyphBank:
-    """Glyphs from a dataset's images, as many from templates, and fewer from fonts.
+def build_bank(
+    images: Images,
+    labels: Labels,
+    *,
+    size: int,
+    seed: int,
+    font_lines: int | None = None,
+    font_shapes: int | None = None,
+) -> GlyphBank:
+    """Glyphs from a dataset's images, as many from templates, and others from fonts.
 
     Args:
         images: uint8 (N, 28, 28), 0 = paper, 255 = ink.
         labels: int64 (N,), 0 to 9.
-        size: the largest number of images to use, of templates to draw, and of letters. There are half
-            as many thinned digits of fonts, and a third as many with their width: a font has one shape
-            per digit, and few people write as a font does.
+        size: the largest number of images to use, of templates to draw, and of letters.
         seed: selects the images and draws the templates.
+        font_lines: the largest number of thinned digits of fonts; None: `size`.
+        font_shapes: the same of digits of fonts with the width of their strokes.
     """
     generator = np.random.default_rng((seed, 1))
     rows = np.sort(generator.permutation(len(images))[:size])
     digits = generator.integers(0, 10, len(rows))
     handwriting, printed = fonts.load(fonts.HANDWRITING), fonts.load(fonts.PRINT)
-    written, written_labels = _select(handwriting.digits, size // 2, generator)
+    written, written_labels = _select(handwriting.digits, font_lines or size, generator)
     outlined, outlined_labels = _select(
-        np.concatenate([handwriting.digits, printed.digits]), size // 3, generator
+        np.concatenate([handwriting.digits, printed.digits]), font_shapes or size, generator
     )
     letters, _ = _select(handwriting.letters, size, generator)
     fields = np.concatenate(

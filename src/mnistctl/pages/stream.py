@@ -22,7 +22,8 @@ from mnistctl.types import Images, Labels
 HEIGHT, WIDTH = 64, 192  # of a page in pixels
 
 _PICTURES_ONE_IN = 3  # pages of a batch with one of the user's own pictures, if there are any
-_GLYPHS = 12_000  # of each kind: images of the dataset, templates, and fonts in two ways
+_GLYPHS = 12_000  # of each kind: images of the dataset, and templates
+_FONT_LINES, _FONT_SHAPES = 6_000, 4_000  # fewer, since people seldom write as a font does
 _AHEAD = 6  # batches per process that are composed before they are needed
 _MAX_PROCESSES = 8
 
@@ -52,7 +53,14 @@ class DigitImages(Protocol):
 
 def build_bank(source: DigitImages, *, seed: int) -> GlyphBank:
     """The shapes from which pages are composed; 0.6 ms per image."""
-    return glyphs.build_bank(source.images, source.labels, size=_GLYPHS, seed=seed)
+    return glyphs.build_bank(
+        source.images,
+        source.labels,
+        size=_GLYPHS,
+        font_lines=_FONT_LINES,
+        font_shapes=_FONT_SHAPES,
+        seed=seed,
+    )
 
 
 def check_classes(dataset: str, class_names: Sequence[str]) -> None:

@@ -185,7 +185,8 @@ export class Pad {
     pen.fillRect(0, 0, RASTER_SIDE, RASTER_SIDE);
     drawStrokes(pen, this.sheet.strokes, RASTER_SIDE, "black");
     const pixels = pen.getImageData(0, 0, RASTER_SIDE, RASTER_SIDE).data;
-    const data = Float32Array.from({ length: RASTER_SIDE ** 2 }, (_, index) => pixels[4 * index] / 255);
+    const data = new Float32Array(RASTER_SIDE ** 2);
+    for (let index = 0; index < data.length; index++) data[index] = pixels[4 * index] / 255;
     return { width: RASTER_SIDE, height: RASTER_SIDE, channels: 1, data };
   }
 }

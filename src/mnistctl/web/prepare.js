@@ -599,8 +599,35 @@ function quantile(values, share) {
   const step = Math.floor(values.length / MAX_SAMPLES) | 1;
   const sample = new Float64Array(Math.ceil(values.length / step));
   for (let index = 0; index < sample.length; index++) sample[index] = values[index * step];
-  sample.sort();
-  return sample[Math.min(Math.floor(share * sample.length), sample.length - 1)];
+  return select(sample, Math.min(Math.floor(share * sample.length), sample.length - 1));
+}
+
+/**
+ * The value that would have this index if all were in order. Changes their order.
+ * Source: Hoare 1961, "Algorithm 65: Find".
+ * @param {Float64Array} values
+ * @param {number} index
+ */
+function select(values, index) {
+  let low = 0;
+  let high = values.length - 1;
+  while (low < high) {
+    const pivot = values[(low + high) >> 1];
+    let left = low;
+    let right = high;
+    while (left <= right) {
+      while (values[left] < pivot) left++;
+      while (values[right] > pivot) right--;
+      if (left > right) break;
+      const value = values[left];
+      values[left++] = values[right];
+      values[right--] = value;
+    }
+    if (index <= right) high = right;
+    else if (index >= left) low = left;
+    else break;
+  }
+  return values[index];
 }
 
 /**

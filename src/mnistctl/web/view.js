@@ -133,7 +133,8 @@ export function showBars(reading, classNames) {
 function paint(canvas, width, height, colour) {
   canvas.width = width;
   canvas.height = height;
-  const pixels = Uint32Array.from({ length: width * height }, (_, index) => colour(index));
+  const pixels = new Uint32Array(width * height);
+  for (let index = 0; index < pixels.length; index++) pixels[index] = colour(index);
   const bytes = new Uint8ClampedArray(pixels.buffer);
   pen2d(canvas).putImageData(new ImageData(bytes, width, height), 0, 0);
 }
