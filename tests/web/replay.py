@@ -17,7 +17,7 @@ _SIDES = [(0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1)]
 
 def strokes_of(image: Images) -> list[list[Point]]:
     """The strokes of an image, uint8 (28, 28): its ink thinned to lines, and their width."""
-    is_ink = cv2.resize(image, (glyphs.SIDE, glyphs.SIDE), interpolation=cv2.INTER_CUBIC) > 128
+    is_ink = cv2.resize(image, (glyphs.SIDE, glyphs.SIDE), interpolation=cv2.INTER_CUBIC) > 96
     distances = cv2.distanceTransform(is_ink.astype(np.uint8), cv2.DIST_L2, 5)
     thinned = np.argwhere(glyphs.thin(is_ink[None])[0])
     corner, size = thinned.min(axis=0), np.ptp(thinned, axis=0)

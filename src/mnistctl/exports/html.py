@@ -174,10 +174,9 @@ def _footer(metadata: Metadata) -> str:
             "Accuracy": f"{100 * accuracy:.2f}% on {images:,} {check['split']} images of "
             f"{check['dataset']} (95% interval {low:.2f} to {high:.2f}%); "
             f"in PyTorch {100 * check['reference_accuracy']:.2f}%",
-            "Check": f"{check['disagreements']:,} other answers and {check['rejections_changed']:,} "
-            f"other rejections than in PyTorch, with weights in {metadata.export['precision']}; images "
-            "of drawings differ from mnistctl's by at most "
-            f"{check['preparation_difference']:.2g} of 255",
+            "Differences": f"from PyTorch: {check['disagreements']:,} answers, "
+            f"{check['rejections_changed']:,} rejections; weights in {metadata.export['precision']}; "
+            f"images of drawings by at most {check['preparation_difference']:.2g} of 255 grey levels",
             "Signature": metadata.export["graph_sha256"][:16],
         }
     items = (f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in rows.items())

@@ -34,6 +34,7 @@ export class Pad {
     /** @type {PointerEvent | null} the event with which the pointer that draws went down */
     this.pointer = null;
     this.cursor = { x: 0.5, y: 0.2 }; // the pen of the keyboard
+    this.hasCursor = false; // whether it is shown
     canvas.addEventListener("pointerdown", (event) => this.begin(event));
     canvas.addEventListener("pointermove", (event) => this.move(event));
     canvas.addEventListener("pointerup", (event) => {
@@ -44,8 +45,12 @@ export class Pad {
       if (event.pointerId === this.pointer?.pointerId) this.undo();
     });
     canvas.addEventListener("keydown", (event) => this.press(event));
-    canvas.addEventListener("focus", () => this.draw());
+    canvas.addEventListener("focus", () => {
+      this.hasCursor = canvas.matches(":focus-visible"); // not after a click
+      this.draw();
+    });
     canvas.addEventListener("blur", () => {
+      this.hasCursor = false;
       this.lift();
       this.draw();
     });
@@ -64,6 +69,7 @@ export class Pad {
       if (event.pointerType !== "pen" || this.pointer.pointerType !== "touch") return;
       this.undo();
     }
+    this.hasCursor = false;
     this.startStroke();
     this.pointer = event;
     this.canvas.setPointerCapture(event.pointerId);
@@ -93,6 +99,7 @@ export class Pad {
     const step = moves[/** @type {keyof typeof moves} */ (event.key)];
     if (!step && event.key !== " ") return;
     event.preventDefault();
+    this.hasCursor = true;
     if (step) {
       this.cursor.x = Math.min(Math.max(this.cursor.x + KEY_STEP * step[0], 0), 1);
       this.cursor.y = Math.min(Math.max(this.cursor.y + KEY_STEP * step[1], 0), 1);
@@ -163,7 +170,7 @@ export class Pad {
       pen.drawImage(bitmap, (side - width) / 2, (side - height) / 2, width, height);
     }
     drawStrokes(pen, this.sheet.strokes, side, colours.color);
-    if (this.canvas.matches(":focus-visible")) {
+    if (this.hasCursor) {
       pen.strokeStyle = colours.getPropertyValue("--accent");
       pen.fillStyle = pen.strokeStyle;
       pen.lineWidth = side / 100;

@@ -116,7 +116,7 @@ export function showBars(reading, classNames) {
       row.append(
         create("b", "", candidate.label),
         track,
-        create("span", "share", percent(candidate.probability)),
+        create("span", "share", reading ? percent(candidate.probability) : ""),
       );
       return row;
     }),
