@@ -59,7 +59,8 @@ PARITY = """
     disagreements_beyond_tolerance exported_accuracy holds images is_finite
     limits.disagreements_beyond_tolerance limits.max_familiarity_difference
     limits.max_logit_difference limits.max_probability_difference max_familiarity_difference
-    max_logit_difference max_probability_difference mean_logit_difference reference_accuracy
+    max_logit_difference max_probability_difference mean_logit_difference
+    preparation_difference reference_accuracy
     rejections_changed split
 """
 MODEL = """
