@@ -37,7 +37,7 @@ def browser() -> Iterator[Any]:
 
 
 class Reader:
-    """The page, opened from the disk. Whatever it prints or asks for is noted."""
+    """The page, opened from the disk. Keeps its messages and its requests."""
 
     def __init__(self, browser: Any, page: Path, **options: Any) -> None:
         self.context = browser.new_context(**options)

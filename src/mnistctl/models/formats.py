@@ -97,7 +97,7 @@ FORMATS = {
         usage=("tritonserver --model-repository {path}",),
     ),
 }
-_HTML = Format(
+_HTML_FLOAT16 = Format(
     ".html",
     "a page that reads drawings in any browser, without a server",
     "mini-racer",
@@ -109,6 +109,10 @@ _HTML = Format(
     usage=("open {path} in a browser", "mnistctl eval {path}"),
 )
 FORMATS[HTML] = dataclasses.replace(
-    _HTML, max_disagreement=None, max_accuracy_loss=0.0005, precision=INT8, fallback=_HTML
+    _HTML_FLOAT16,
+    max_disagreement=None,
+    max_accuracy_loss=0.0005,
+    precision=INT8,
+    fallback=_HTML_FLOAT16,
 )
 BENCHMARKED = (SAFETENSORS, *(name for name, kind in FORMATS.items() if kind.is_benchmarked))

@@ -143,7 +143,7 @@ def _write_number(
                 y += hand.zero_place * (1 - hand.zero_size) * size
                 size *= hand.zero_size
             x = canvas.write_digit(digit, x, y, size, hand)
-            if digit == 0 and hand.joins_zeros:
+            if digit == 0 and hand.joins_zeros:  # the pen goes on: no mark, and no gap
                 x = canvas.join(x, y, size, hand) - generator.uniform(0.05, 0.2) * size
                 continue
         if generator.random() < style.points:

@@ -41,7 +41,7 @@ export function strengthOf(picture) {
 }
 
 /**
- * The colour of the paper: that of the border if it has one colour, else the most usual one.
+ * The colour of the paper: that of the border if it has one colour, else the median of all pixels.
  * @param {Picture} picture
  * @returns {number[]} one value per channel
  */
