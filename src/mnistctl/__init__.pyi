@@ -22,6 +22,7 @@ from .api.predict import open_model as open_model
 from .api.predict import predict as predict
 from .api.train import train as train
 from .api.train import train_seeds as train_seeds
+from .serving.serve import serve as serve
 
 __all__: list[str]
 __version__: str

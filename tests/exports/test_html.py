@@ -16,7 +16,7 @@ from mnistctl import datasets, exports, web
 from mnistctl.api import export, models
 from mnistctl.errors import ModelError, UsageError
 from mnistctl.exports import parity
-from mnistctl.models import checkpoint, formats, html_model
+from mnistctl.models import checkpoint, formats, html_model, html_page
 from mnistctl.models.metadata import Metadata
 from mnistctl.nn import classifier, nets
 from mnistctl.nn.classifier import Classifier, Ensemble
@@ -82,7 +82,7 @@ def test_the_exporter_knows_the_operators_of_the_page(page_of_run: Path) -> None
 
     names = json.loads(str(engine.eval("JSON.stringify(Object.keys(OPERATORS))")))
 
-    assert set(names) == html.OPERATORS
+    assert set(names) == html_page.OPERATORS
 
 
 def test_a_net_with_another_operator_is_refused(checkpoint_path: Path) -> None:
@@ -161,7 +161,8 @@ def test_no_text_of_the_metadata_becomes_html(page_of_run: Path, tmp_path: Path)
     model.metadata["card"] = "</script><script>alert(1)</script>"
     model.metadata["dataset"]["name"] = "<b>mine</b>"
     metadata = Metadata.from_json(model.metadata)
-    text = web.build_page(model=msgspec.json.encode(model).decode(), footer=html._footer(metadata))
+    footer = html_page.footer(html_page.describe(metadata))
+    text = web.build_page(model=msgspec.json.encode(model).decode(), footer=footer)
     (tmp_path / "page.html").write_text(text, "utf-8")
 
     assert text.count("<script") == 2

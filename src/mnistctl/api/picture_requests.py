@@ -71,17 +71,23 @@ def _expand(name: str, recursive: bool) -> Iterator[Request]:
         if "\0" in name:
             raise PictureError(f"{name}: the name contains a NUL character")
         if name == "-":
-            yield from _pages(name, files.read_stdin(PictureError))
+            yield from list_pages(name, files.read_stdin(PictureError))
         else:
             for path in images.find_files(name, recursive=recursive):
-                yield from _pages(str(path), path)
+                yield from list_pages(str(path), path)
     except PictureError as error:
         yield Request(name, b"", error=str(error))
     except OSError as error:  # the name is too long, for example
         yield Request(name, b"", error=f"{shorten(name)}: {error.strerror}")
 
 
-def _pages(file: str, source: Path | bytes) -> Iterator[Request]:
+def list_pages(file: str, source: Path | bytes) -> Iterator[Request]:
+    """The pages of one file, or its only picture.
+
+    Args:
+        file: its name in results and errors.
+        source: the file, or its content.
+    """
     try:
         pages = decode.list_pages(source, name=file)
     except PictureError as error:

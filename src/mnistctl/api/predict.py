@@ -141,13 +141,8 @@ def open_model(
         raise UsageError(
             f"--model {path}: --numbers needs a model of the digits 0 to 9, such as --model bundled"
         )
-    opened = PicturePredictor(predictor, path, arch, top, threshold, reject, detector, detector_path)
-    metadata = opened.metadata
-    return replace(
-        opened,
-        top=min(top, len(metadata.class_names)),
-        threshold=metadata.threshold if threshold is None else threshold,
-    )
+    opened = PicturePredictor(predictor, path, arch, top, None, reject, detector, detector_path)
+    return opened.with_options(top=top, threshold=threshold)
 
 
 @dataclass(frozen=True)
@@ -167,6 +162,20 @@ class PicturePredictor:
     def metadata(self) -> Metadata:
         """The metadata of the open model."""
         return (self.detector or self.predictor).metadata
+
+    def with_options(self, *, top: int, threshold: float | None) -> "PicturePredictor":
+        """The same open models with other options; see `predict`."""
+        metadata = self.metadata
+        return replace(
+            self,
+            top=min(top, len(metadata.class_names)),
+            threshold=metadata.threshold if threshold is None else threshold,
+        )
+
+    def read_all(self, requests: Sequence[Request]) -> list[PictureResult]:
+        """The results for some pictures, read together in this thread."""
+        pictures = DigitFinder(self._number_models, self.threshold, False).find_all(requests)
+        return [*self._results(pictures, lambda file: None)]
 
     def read(
         self,
@@ -202,15 +211,18 @@ class PicturePredictor:
             raise UsageError("--labels and --labels-from-names: choose one")
         find_label = self._label_finder(labels, labels_from_names=labels_from_names)
         requests = picture_requests.list_requests(pictures, recursive=recursive, skip=skip)
-        opened = NumberModels(self.detector, self.predictor) if self.detector else None
         paths = (
             NumberModelFiles(self.detector_path, self.path, self.arch) if self.detector_path else None
         )
-        finder = DigitFinder(opened, self.threshold, keep_pictures)
+        finder = DigitFinder(self._number_models, self.threshold, keep_pictures)
         pool = FinderPool(finder, jobs=min(jobs, len(requests) or 1), files=paths)
         is_small = keep_pictures or self.detector is not None
         max_batch = _MAX_SMALL_BATCH if is_small else BATCH_SIZE
         return self._read(requests, pool, max_batch=max_batch, find_label=find_label)
+
+    @property
+    def _number_models(self) -> NumberModels | None:
+        return NumberModels(self.detector, self.predictor) if self.detector else None
 
     def _label_finder(
         self, labels: Path | None, *, labels_from_names: bool
@@ -251,17 +263,22 @@ class PicturePredictor:
                 size = min(2 * size, max_batch)
                 # The next batch is decoded while the model classifies this one.
                 futures = pool.submit(requests[done : done + size])
-                for picture, digits in zip(batch, self._classify(batch), strict=True):
-                    yield PictureResult(
-                        picture.request.file,
-                        digits,
-                        has_numbers=self.detector is not None,
-                        error=picture.error,
-                        truth=find_label(picture.request.file),
-                        place=picture.request.place,
-                        decoded=picture.decoded,
-                    )
+                yield from self._results(batch, find_label)
                 progress.current().advance("reading", done, len(requests))
+
+    def _results(
+        self, pictures: Sequence[PictureDigits], find_label: Callable[[str], str | None]
+    ) -> Iterator[PictureResult]:
+        for picture, digits in zip(pictures, self._classify(pictures), strict=True):
+            yield PictureResult(
+                picture.request.file,
+                digits,
+                has_numbers=self.detector is not None,
+                error=picture.error,
+                truth=find_label(picture.request.file),
+                place=picture.request.place,
+                decoded=picture.decoded,
+            )
 
     def _classify(self, pictures: Sequence[PictureDigits]) -> Iterator[tuple[Detection, ...]]:
         """Yield the digits of each picture with their predictions."""

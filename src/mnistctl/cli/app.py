@@ -26,6 +26,7 @@ from mnistctl.cli import (
     plot,
     predict,
     render,
+    serve,
     train,
 )
 from mnistctl.cli.command import Command, Group
@@ -100,6 +101,15 @@ _COMMANDS: dict[str, list[tuple[str, Callable[..., None], list[str]]]] = {
         ),
     ],
     "Models": [
+        (
+            "serve",
+            serve.serve,
+            [
+                "mnistctl serve",
+                "mnistctl serve careful bundled --port 9000",
+                "mnistctl serve --host 0.0.0.0 --token-file token.txt --log-format json",
+            ],
+        ),
         ("info", info.info, ["mnistctl info", "mnistctl info bundled --card"]),
         (
             "benchmark",

@@ -53,8 +53,8 @@ class OnnxSession:
 
     @property
     def threads(self) -> int:
-        """Number of CPU threads. By default onnxruntime uses one per core."""
-        return os.cpu_count() or 1
+        """Number of CPU threads."""
+        return _chosen_threads() or os.cpu_count() or 1
 
     @property
     def inputs(self) -> list[Tensor]:
@@ -92,11 +92,18 @@ class OnnxSession:
         return arrays
 
 
+def _chosen_threads() -> int:
+    """The number of threads in OMP_NUM_THREADS, which onnxruntime does not read; 0: one per core."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(first) if first.isdecimal() else 0
+
+
 def _start(content: bytes, path: Path) -> "onnxruntime.InferenceSession":
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported
     import onnxruntime  # 0.1 s
 
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = _chosen_threads()
     options.log_severity_level = 4  # fatal errors only; the others are raised
     # onnxruntime must read the file as what was checked; it also detects formats other than ONNX.
     options.add_session_config_entry("session.load_model_format", "ONNX")

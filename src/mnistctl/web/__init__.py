@@ -6,10 +6,25 @@ import re
 from importlib.resources import files
 
 # The modules of the page, each after those that it imports.
-_MODULES = ("net", "prepare", "reading", "evidence", "model", "pad", "pictures", "view", "main")
+_MODULES = (
+    "net",
+    "prepare",
+    "reading",
+    "evidence",
+    "model",
+    "pad",
+    "pictures",
+    "server",
+    "view",
+    "main",
+)
 _IMPORT = re.compile(
     r'^(?:import [^;]* from "\./\w+\.js";|/\*\* @import [^*]* from "\./\w+\.js" \*/)\n', re.MULTILINE
 )
+_PROMISES = {
+    False: "The page reads your drawing on this device, and sends nothing.",
+    True: "The page sends your drawing to the server that it came from, which reads it.",
+}
 _EXPORT = re.compile(r"^export ", re.MULTILINE)
 
 
@@ -28,17 +43,22 @@ def script() -> str:
     return "\n".join(map(module, _MODULES))
 
 
-def build_page(*, model: str, footer: str) -> str:
+def build_page(*, model: str, footer: str, asks_server: bool = False) -> str:
     """The page as one file.
 
     Args:
         model: as JSON.
         footer: HTML.
+        asks_server: whether the page lets the server that it came from read drawings.
     """
     parts = {"style": source("style.css"), "script": script()}
     hashes = {f"{name}_hash": _hash(content) for name, content in parts.items()}
     # In an element of HTML, only "<" could end the JSON.
     values = parts | hashes | {"model": model.replace("<", "\\u003c"), "footer": footer}
+    values |= {
+        "connect": "; connect-src 'self'" if asks_server else "",
+        "promise": _PROMISES[asks_server],
+    }
     return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], source("page.html"))
 
 

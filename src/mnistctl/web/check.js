@@ -14,7 +14,7 @@ export function runImages(model, images) {
   const bytes = decodeBase64(images);
   const size = IMAGE_SIDE * IMAGE_SIDE;
   return Array.from({ length: bytes.length / size }, (_, index) => {
-    const { logits, probabilities, familiarity } = model.net.run(
+    const { logits, probabilities, familiarity } = /** @type {Net} */ (model.net).run(
       bytes.subarray(index * size, (index + 1) * size),
     );
     return { logits: Array.from(logits), probabilities: Array.from(probabilities), familiarity };

@@ -6,6 +6,7 @@ import { Pad } from "./pad.js";
 import { pictureOf, watchForPictures } from "./pictures.js";
 import { IMAGE_SIDE } from "./prepare.js";
 import { read } from "./reading.js";
+import { askServer } from "./server.js";
 import {
   announce,
   element,
@@ -24,16 +25,20 @@ const EVIDENCE_SLICE = 10; // ms that it may take at a time, so that drawing sta
 
 class App {
   /** @param {Model} model */
-  constructor({ net, classes, metadata }) {
+  constructor({ net, server, classes, metadata }) {
     this.net = net;
+    this.server = server;
     this.classes = classes;
     /** @type {Reading | null} null: nothing is drawn */
     this.reading = null;
-    this.problem = ""; // with the file that was opened last
+    this.problem = ""; // with the file that was opened last, or with the server
     this.isWaiting = false;
+    this.isAsking = false;
+    this.hasChanged = false; // since the server was asked
     this.openings = 0;
     this.evidenceTimer = 0;
     this.pad = new Pad(element("pad"), () => this.schedule());
+    document.body.classList.toggle("remote", !net);
     describe(classes, metadata);
     element("undo").addEventListener("click", () => this.pad.undo());
     element("clear").addEventListener("click", () => this.pad.clear());
@@ -58,9 +63,34 @@ class App {
     this.isWaiting = true;
     requestAnimationFrame(() => {
       this.isWaiting = false;
+      if (!this.net) {
+        this.ask();
+        return;
+      }
       this.reading = this.pad.isEmpty ? null : read(this.net, this.classes, this.pad.toPicture());
       this.show();
     });
+  }
+
+  /** Let the server read the drawing; of the changes meanwhile, only the last one is sent. */
+  async ask() {
+    this.hasChanged = true;
+    if (this.isAsking) return;
+    this.isAsking = true;
+    while (this.hasChanged && !this.pad.isEmpty) {
+      this.hasChanged = false;
+      try {
+        const file = await this.pad.toFile();
+        this.reading = await askServer(this.server, file, this.pad.toPicture(), this.classes);
+        this.problem = "";
+      } catch (error) {
+        this.reading = null;
+        this.problem = error instanceof Error ? error.message : String(error);
+      }
+    }
+    this.isAsking = false;
+    if (this.pad.isEmpty) this.reading = null;
+    this.show();
   }
 
   /** @param {Blob} file */
@@ -69,7 +99,7 @@ class App {
     const bitmap = await createImageBitmap(file).catch(() => null);
     if (opening !== this.openings) return; // another file was opened meanwhile
     if (bitmap) {
-      this.pad.show({ bitmap, picture: pictureOf(bitmap) });
+      this.pad.show({ bitmap, picture: pictureOf(bitmap), file });
       return;
     }
     this.problem = "The browser cannot open this file as a picture.";
@@ -83,7 +113,7 @@ class App {
     showBars(reading, this.classes.classNames);
     const image = reading?.image ?? new Uint8Array(IMAGE_SIDE * IMAGE_SIDE);
     showImage(image);
-    showLayers(this.net, reading?.outputs?.activations ?? []);
+    if (this.net) showLayers(this.net, reading?.outputs?.activations ?? []);
     this.explain(reading, image);
   }
 
@@ -98,7 +128,7 @@ class App {
     const candidates = reading?.ranking.slice(0, 2) ?? [];
     const labels = candidates.map((candidate) => candidate.label);
     showEvidence(image, labels, []);
-    if (!reading?.outputs) return;
+    if (!this.net || !reading?.outputs) return;
     const search = evidence(
       this.net,
       image,

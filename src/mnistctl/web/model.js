@@ -6,22 +6,27 @@ import { Net } from "./net.js";
 /** @import { Classes } from "./reading.js" */
 
 /**
- * @typedef {{ metadata: Record<string, any>, graph: Graph, weights: string }} ModelText weights in Base64
- * @typedef {{ net: Net, classes: Classes, metadata: Record<string, any> }} Model
+ * @typedef {{ metadata: Record<string, any>, graph: Graph, weights: string }} OwnModel weights in Base64
+ * @typedef {{ metadata: Record<string, any>, server: string }} ServedModel the address that reads pictures
+ * @typedef {{ net: Net | null, server: string, classes: Classes, metadata: Record<string, any> }} Model
+ *   `server`: reads the pictures if there is no net
  */
 
 /**
- * @param {string} text JSON, see `ModelText`
+ * @param {string} text JSON: an `OwnModel` or a `ServedModel`
  * @returns {Model}
  */
 export function openModel(text) {
-  /** @type {ModelText} */
-  const { metadata, graph, weights } = JSON.parse(text);
+  /** @type {OwnModel | ServedModel} */
+  const content = JSON.parse(text);
+  const { metadata } = content;
   /** @type {string[]} */
   const classNames = metadata.class_names;
   const areDigits = classNames.every((name) => /^\d$/.test(name));
   const classes = { classNames, areDigits, threshold: metadata.threshold };
-  return { net: new Net(graph, decodeBase64(weights).buffer), classes, metadata };
+  if ("server" in content) return { net: null, server: content.server, classes, metadata };
+  const net = new Net(content.graph, decodeBase64(content.weights).buffer);
+  return { net, server: "", classes, metadata };
 }
 
 /**

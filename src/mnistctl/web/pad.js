@@ -5,7 +5,7 @@
 /**
  * @typedef {{ x: number, y: number, width: number }} Point x and y from 0 to 1; width as a share of the pad
  * @typedef {Point[]} Stroke
- * @typedef {{ bitmap: ImageBitmap, picture: Picture }} OpenPicture
+ * @typedef {{ bitmap: ImageBitmap, picture: Picture, file: Blob }} OpenPicture
  * @typedef {{ strokes: Stroke[], picture: OpenPicture | null }} Sheet strokes, or a picture
  */
 
@@ -187,14 +187,31 @@ export class Pad {
    */
   toPicture() {
     if (this.sheet.picture) return this.sheet.picture.picture;
+    const pixels = this.drawRaster().getImageData(0, 0, RASTER_SIDE, RASTER_SIDE).data;
+    const data = new Float32Array(RASTER_SIDE ** 2);
+    for (let index = 0; index < data.length; index++) data[index] = pixels[4 * index] / 255;
+    return { width: RASTER_SIDE, height: RASTER_SIDE, channels: 1, data };
+  }
+
+  /**
+   * The same as a file: the one that was opened, or a PNG.
+   * @returns {Promise<Blob>}
+   */
+  async toFile() {
+    if (this.sheet.picture) return this.sheet.picture.file;
+    const { canvas } = this.drawRaster();
+    return new Promise((resolve) =>
+      canvas.toBlob((blob) => resolve(/** @type {Blob} */ (blob)), "image/png"),
+    );
+  }
+
+  /** The strokes in black on white. */
+  drawRaster() {
     const pen = pen2d(newCanvas(RASTER_SIDE, RASTER_SIDE));
     pen.fillStyle = "white";
     pen.fillRect(0, 0, RASTER_SIDE, RASTER_SIDE);
     drawStrokes(pen, this.sheet.strokes, RASTER_SIDE, "black");
-    const pixels = pen.getImageData(0, 0, RASTER_SIDE, RASTER_SIDE).data;
-    const data = new Float32Array(RASTER_SIDE ** 2);
-    for (let index = 0; index < data.length; index++) data[index] = pixels[4 * index] / 255;
-    return { width: RASTER_SIDE, height: RASTER_SIDE, channels: 1, data };
+    return pen;
   }
 }
 
