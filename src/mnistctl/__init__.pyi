@@ -20,6 +20,7 @@ from .api.listings import runs as runs
 from .api.plot import plot as plot
 from .api.predict import open_model as open_model
 from .api.predict import predict as predict
+from .api.server_predictor import open_server as open_server
 from .api.train import train as train
 from .api.train import train_seeds as train_seeds
 from .serving.serve import serve as serve

@@ -5,7 +5,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -182,6 +182,32 @@ def read_labels(file: Path, class_names: Sequence[str], *, numbers: bool) -> Tru
     except csv.Error as error:
         raise DataError(f"{file}: not CSV ({error})") from error
     return TrueLabels(by_path)
+
+
+def label_finder(
+    labels: Path | None, class_names: Sequence[str], *, labels_from_names: bool, numbers: bool
+) -> Callable[[str], str | None]:
+    """A function that returns the true label of a picture, named as in `Request.file`, or None.
+
+    Args:
+        labels: a CSV file; see `read_labels`.
+        class_names: the possible labels.
+        labels_from_names: whether labels are in the names of pictures.
+        numbers: whether labels are strings of class names.
+
+    Raises:
+        UsageError: both sources of labels are given.
+        DataError: see `read_labels`.
+    """
+    if labels is not None and labels_from_names:
+        raise UsageError("--labels and --labels-from-names: choose one")
+    if labels is not None:
+        return read_labels(labels, class_names, numbers=numbers).of
+    if not labels_from_names:
+        return lambda file: None
+    if numbers:
+        return lambda file: number_in_name(Path(file))
+    return lambda file: label_in_name(Path(file), class_names)
 
 
 def label_in_name(path: Path, class_names: Sequence[str]) -> str | None:

@@ -207,9 +207,12 @@ class PicturePredictor:
         """
         if jobs < 1:
             raise UsageError(f"--jobs {jobs}: expected 1 or more")
-        if labels is not None and labels_from_names:
-            raise UsageError("--labels and --labels-from-names: choose one")
-        find_label = self._label_finder(labels, labels_from_names=labels_from_names)
+        find_label = picture_requests.label_finder(
+            labels,
+            self.metadata.class_names,
+            labels_from_names=labels_from_names,
+            numbers=self.detector is not None,
+        )
         requests = picture_requests.list_requests(pictures, recursive=recursive, skip=skip)
         paths = (
             NumberModelFiles(self.detector_path, self.path, self.arch) if self.detector_path else None
@@ -223,22 +226,6 @@ class PicturePredictor:
     @property
     def _number_models(self) -> NumberModels | None:
         return NumberModels(self.detector, self.predictor) if self.detector else None
-
-    def _label_finder(
-        self, labels: Path | None, *, labels_from_names: bool
-    ) -> Callable[[str], str | None]:
-        """A function that returns the true label of a file, or None."""
-        class_names = self.metadata.class_names
-        if labels is not None:
-            true_labels = picture_requests.read_labels(
-                labels, class_names, numbers=self.detector is not None
-            )
-            return true_labels.of
-        if not labels_from_names:
-            return lambda file: None
-        if self.detector is not None:
-            return lambda file: picture_requests.number_in_name(Path(file))
-        return lambda file: picture_requests.label_in_name(Path(file), class_names)
 
     def _read(
         self,

@@ -4,8 +4,9 @@ import contextlib
 import logging
 import os
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +20,9 @@ from mnistctl.cli.options import (
 )
 from mnistctl.cli.predict_summary import Summary
 from mnistctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from mnistctl.api.picture_results import PictureResult
 
 _log = logging.getLogger(__name__)
 
@@ -136,6 +140,18 @@ def predict(
             "--jsonl --skip-done FILE >> FILE.",
         ),
     ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Address of a server of 'mnistctl serve' that reads the pictures. --model names a "
+            "model of the server.",
+        ),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="File with the token that --server asks for."),
+    ] = None,
     arch: CustomClassOption = None,
     as_json: JsonOption = False,
     as_jsonl: Annotated[
@@ -151,6 +167,20 @@ def predict(
     """
     if as_json + as_jsonl + as_csv > 1:
         raise UsageError("--json, --jsonl and --csv: choose one")
+    if server is not None:
+        _check_server_options(
+            {
+                "--numbers-model": numbers_model,
+                "--arch": arch,
+                "--no-reject": no_reject,
+                "--preview": preview,
+                "--annotate": annotate,
+                "--explain": explain,
+                "--jobs": jobs > 1,
+            }
+        )
+    elif token_file is not None:
+        raise UsageError("--token-file needs --server")
     import mnistctl
     from mnistctl.api import picture_requests  # NumPy, 0.07 s
 
@@ -165,32 +195,52 @@ def predict(
             names.append(str(picture_requests.EXAMPLE))
             _log.info(f"the example picture is {picture_requests.EXAMPLE}")
         finished = _read_finished(skip_done, as_jsonl=as_jsonl) if skip_done else set()
-        predictor = mnistctl.open_model(
-            model,
-            numbers=numbers,
-            numbers_model=numbers_model,
-            top=top,
-            threshold=threshold,
-            reject=not no_reject,
-            arch=arch,
-        )
-        results = predictor.read(
-            names,
-            recursive=recursive,
-            labels=labels,
-            labels_from_names=labels_from_names,
-            keep_pictures=annotate is not None or explain is not None,
-            jobs=jobs,
-            skip=finished,
-        )
-        results = mnistctl.annotate(results, predictor, annotate=annotate, explain=explain)
+        results: Iterable[PictureResult]
+        if server is not None:
+            remote = mnistctl.open_server(
+                server,
+                model=model,
+                numbers=numbers,
+                top=top,
+                threshold=threshold,
+                token_file=token_file,
+            )
+            results = remote.read(
+                names,
+                recursive=recursive,
+                labels=labels,
+                labels_from_names=labels_from_names,
+                skip=finished,
+            )
+            top, class_names = remote.top, remote.class_names
+        else:
+            predictor = mnistctl.open_model(
+                model,
+                numbers=numbers,
+                numbers_model=numbers_model,
+                top=top,
+                threshold=threshold,
+                reject=not no_reject,
+                arch=arch,
+            )
+            results = predictor.read(
+                names,
+                recursive=recursive,
+                labels=labels,
+                labels_from_names=labels_from_names,
+                keep_pictures=annotate is not None or explain is not None,
+                jobs=jobs,
+                skip=finished,
+            )
+            results = mnistctl.annotate(results, predictor, annotate=annotate, explain=explain)
+            top, class_names = predictor.top, tuple(predictor.metadata.class_names)
         results = summary.count(results)
         if as_json:
             predict_output.write_json(results)
         elif as_jsonl:
             predict_output.write_json_lines(results)
         elif as_csv:
-            predict_output.write_csv(results, top=predictor.top, numbers=numbers, with_truth=is_scored)
+            predict_output.write_csv(results, top=top, numbers=numbers, with_truth=is_scored)
         else:
             predict_output.write_text(results, preview=preview)
             if explain is None and summary.rejected:
@@ -202,8 +252,15 @@ def predict(
         if numbers:
             summary.show_number_scores(only_line=only_line)
         else:
-            summary.show_accuracy(predictor.metadata.class_names, only_line=only_line)
+            summary.show_accuracy(class_names, only_line=only_line)
     summary.require()
+
+
+def _check_server_options(options: Mapping[str, object]) -> None:
+    """Check that no option is used that a server does not have."""
+    used = [name for name, value in options.items() if value]
+    if used:
+        raise UsageError(f"{used[0]} does not work with --server")
 
 
 def _read_finished(file: Path, *, as_jsonl: bool) -> set[str]:

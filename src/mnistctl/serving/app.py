@@ -1,6 +1,8 @@
 """The routes of the server."""
 
 import asyncio
+import http
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -36,6 +38,8 @@ _FORM = "multipart/form-data"
 _QUERY = ("model", "numbers", "top", "threshold")
 _TRUTH = {"": True, "1": True, "true": True, "0": False, "false": False}
 _MAX_TOP = 1000
+_INTEGER = re.compile(r"[0-9]{1,9}\Z")
+_DECIMAL = re.compile(r"[0-9]*\.?[0-9]+(e-?[0-9]{1,3})?\Z", re.ASCII | re.IGNORECASE)
 _HEADER_LENGTH = "inference-header-content-length"
 _RETRY_SECONDS = "1"
 # A page of this server: nothing from elsewhere, and in no frame. Its own policy is in the page too.
@@ -247,7 +251,7 @@ class Service:
             model = values.get("model", self._default_model())
             if model not in models:
                 raise unknown_name("model", model, models)
-            numbers = _TRUTH.get(values.get("numbers", "false").lower())
+            numbers = _TRUTH.get(values.get("numbers", "false"))
             if numbers is None:
                 raise UsageError("numbers: expected true or false")
             if numbers and models[model].class_names != self._digits():
@@ -305,10 +309,7 @@ def _number(
     text = values.get(name)
     if text is None:
         return None
-    try:
-        number = kind(text)
-    except ValueError:
-        number = None
+    number = kind(text) if (_INTEGER if kind is int else _DECIMAL).match(text) else None
     if number is None or not low <= number <= high:
         what = "a whole number" if kind is int else "a number"
         raise UsageError(f"{name}: expected {what} from {low} to {high}")
@@ -341,7 +342,10 @@ def _response(answer: Answer) -> Response:
 
 
 async def _show_error(request: Request, error: HTTPException) -> Response:
-    answer = messages.error(error.status_code, error.detail)
+    text = error.detail
+    if text == http.HTTPStatus(error.status_code).phrase:  # of Starlette's router
+        text = f"{request.method} {shorten(request.url.path)}: {text.lower()}; see /openapi.json"
+    answer = messages.error(error.status_code, text)
     return Response(answer.body, answer.status, error.headers, answer.content_type)
 
 

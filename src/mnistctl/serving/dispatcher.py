@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 
 _LARGE_BODY = 64 << 10  # bytes: a larger request is not read together with others
 _RESTART_SECONDS = 1.0  # before a worker is started again that could not open its models
+_END_SECONDS = 1.0  # for a worker to end by itself
 _LOST = "the process that read this has ended; the server has started another one"
 _TOO_SLOW = "reading took more than {:g} seconds"
 
@@ -91,7 +92,11 @@ class Dispatcher:
         self._is_stopping = True
         for task in self._restarting:
             task.cancel()
-        for worker in [*self._workers]:
+        workers = [*self._workers]
+        for worker in workers:
+            worker.close()
+        for worker in workers:
+            await asyncio.wait([worker.ended], timeout=_END_SECONDS)
             worker.kill()
             await worker.ended
 
@@ -245,6 +250,10 @@ class _Worker(asyncio.SubprocessProtocol):
         self._batch = batch
         self._timer = asyncio.get_running_loop().call_later(self._timeout_s, self._is_too_slow)
         self._stdin.write(messages.frame([waiting.job for waiting in batch]))
+
+    def close(self) -> None:
+        """Let the process end as soon as it has answered."""
+        self._stdin.close()
 
     def kill(self) -> None:
         """End the process at once."""

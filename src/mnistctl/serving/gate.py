@@ -80,15 +80,16 @@ class Gate:
             route = self._route_of(scope["path"]) or _OTHER
             self._metrics.requests.labels(route, status).inc()
             self._metrics.seconds.labels(route).observe(seconds)
-            client = scope.get("client")
-            logs.log_request(
-                request_id=request_id.decode(),
-                client=client[0] if client else "",
-                method=scope["method"],
-                path=scope["path"],
-                status=status,
-                seconds=round(seconds, 6),
-            )
+            if scope["path"] not in OPEN_PATHS:  # probes come every few seconds
+                client = scope.get("client")
+                logs.log_request(
+                    request_id=request_id.decode(),
+                    client=client[0] if client else "",
+                    method=scope["method"],
+                    path=scope["path"],
+                    status=status,
+                    seconds=round(seconds, 6),
+                )
 
     def _is_allowed(self, path: str, authorization: bytes) -> bool:
         if self._authorization is None or path in OPEN_PATHS:

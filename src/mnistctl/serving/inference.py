@@ -49,15 +49,22 @@ class _Output(msgspec.Struct):
 
 class _Request(msgspec.Struct):
     inputs: list[_Input]
-    id: str | None = None
+    id: str | msgspec.UnsetType = msgspec.UNSET
     parameters: dict[str, Any] = {}
-    outputs: list[_Output] | None = None
+    outputs: list[_Output] = []
+
+
+class _Response(msgspec.Struct):
+    model_name: str
+    model_version: str
+    outputs: list[dict[str, Any]]
+    id: str | msgspec.UnsetType
 
 
 class Inference(NamedTuple):
     """A valid request."""
 
-    id: str | None
+    id: str | msgspec.UnsetType
     images: Images  # uint8 (N, H, W)
     outputs: list[tuple[str, bool]]  # name, and whether it is returned as binary data
 
@@ -204,10 +211,7 @@ def answer(request: Inference, outputs: Outputs | PageOutputs, model: str) -> An
         else:
             tensor["data"] = array.ravel().tolist()
         tensors.append(tensor)
-    content: dict[str, Any] = {"model_name": model, "model_version": VERSION, "outputs": tensors}
-    if request.id is not None:
-        content["id"] = request.id
-    header = msgspec.json.encode(content)
+    header = msgspec.json.encode(_Response(model, VERSION, tensors, request.id))
     if not chunks:
         return Answer(200, header, messages.JSON_TYPE)
     return Answer(200, b"".join([header, *chunks]), _BINARY_TYPE, header_length=len(header))

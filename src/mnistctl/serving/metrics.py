@@ -3,12 +3,20 @@
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client import Counter as CounterMetric
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from mnistctl.serving.messages import DigitRecord
+
+disable_created_metrics()  # type: ignore[no-untyped-call] # the times at which counters began
 
 TYPE = CONTENT_TYPE_LATEST
 WINDOW = 1000  # digits: drift is measured over the last ones

@@ -15,6 +15,12 @@ Json = dict[str, Any]
 _JSON = "application/json"
 _SHARE: Json = {"type": "number", "minimum": 0, "maximum": 1}
 _TEXT: Json = {"type": "string"}
+_BYTES: Json = {"type": "string", "format": "binary"}
+_PICTURE_TYPES = (
+    *(f"image/{name}" for name in ("png", "jpeg", "webp", "bmp", "gif", "tiff", "jp2", "avif", "heic")),
+    "application/pdf",
+    "application/octet-stream",
+)
 _COUNT: Json = {"type": "integer", "minimum": 0}
 
 
@@ -31,6 +37,7 @@ def document(models: Sequence[ModelInfo], limits: Limits) -> Json:
         "info": {
             "title": "mnistctl",
             "version": __version__,
+            "x-default-model": digit_models[0],
             "description": "Reads handwritten digits and numbers in pictures, and runs models by the "
             "Open Inference Protocol, version 2.",
         },
@@ -176,34 +183,36 @@ _SCHEMAS: Json = {
         {
             "id": _TEXT,
             "parameters": {"type": "object"},
+            "outputs": _list(_object({"name": _TEXT, "parameters": {"type": "object"}}, "parameters")),
             "inputs": _list(
                 _object(
                     {
-                        "name": {"const": "images"},
+                        "name": {"enum": [*inference.INPUT_NAMES.values()]},
                         "shape": {
                             "type": "array",
-                            "prefixItems": [
-                                {"type": "integer", "const": 1},
-                                {"type": "integer", "const": IMAGE_SIZE},
-                                {"type": "integer", "const": IMAGE_SIZE},
-                            ],
+                            "items": {"type": "integer", "minimum": 1},
                             "minItems": 3,
                             "maxItems": 3,
+                            "description": f"[N, {IMAGE_SIZE}, {IMAGE_SIZE}] for images; [N, height, "
+                            "width], multiples of 16, for pages.",
                         },
                         "datatype": {"const": "UINT8"},
+                        "parameters": {"type": "object"},
                         "data": {
                             "type": "array",
-                            "items": {"type": "integer", "minimum": 0, "maximum": 255},
-                            "minItems": IMAGE_SIZE**2,
-                            "maxItems": IMAGE_SIZE**2,
+                            "description": "Values from 0 = paper to 255 = ink, in one list or in "
+                            "lists of the tensor's shape.",
                         },
-                    }
+                    },
+                    "parameters",
+                    "data",
                 )
             )
             | {"minItems": 1, "maxItems": 1},
         },
         "id",
         "parameters",
+        "outputs",
     ),
     "InferenceResponse": _object(
         {
@@ -218,17 +227,18 @@ _SCHEMAS: Json = {
 
 
 def _predict(digit_models: Sequence[str], limits: Limits) -> Json:
-    binary: Json = {"schema": {}}
-    picture_types = ("image/*", "application/octet-stream", "application/pdf")
+    binary: Json = {"schema": _BYTES}
     query = [
         ("model", {"type": "string", "enum": [*digit_models]}, "The model; by default the first one."),
-        ("numbers", {"type": "boolean"}, "Whether to read whole numbers, line by line."),
+        (
+            "numbers",
+            {"type": "string", "enum": ["true", "false", "1", "0", ""]},
+            "Whether to read whole numbers, line by line; an empty value is true.",
+        ),
         ("top", {"type": "integer", "minimum": 1, "maximum": 1000}, "Number of most probable classes."),
         ("threshold", _SHARE, "Reject digits with a familiarity below this."),
     ]
-    form = _object(
-        {"file": {"type": "array", "items": {"type": "string", "contentMediaType": "image/*"}}}
-    )
+    form = _object({"file": {"type": "array", "items": _BYTES}})
     return _operation(
         "predict",
         "Read a picture, or the pictures of a form.",
@@ -244,7 +254,8 @@ def _predict(digit_models: Sequence[str], limits: Limits) -> Json:
         ],
         requestBody={
             "required": True,
-            "content": dict.fromkeys(picture_types, binary) | {"multipart/form-data": {"schema": form}},
+            "content": dict.fromkeys(_PICTURE_TYPES, binary)
+            | {"multipart/form-data": {"schema": form}},
         },
     )
 
@@ -296,12 +307,6 @@ def _model_paths(names: Sequence[str], *, version: bool = False) -> Json:
         parameters.append({"name": "version", "in": "path", "required": True, "schema": schema})
     unknown = {"404": _error("There is no such model or version.")}
     ready = _object({"name": _TEXT, "ready": {"type": "boolean"}})
-    length = {
-        "name": "Inference-Header-Content-Length",
-        "in": "header",
-        "schema": _COUNT,
-        "description": "Bytes of JSON before binary tensors; without it all is JSON.",
-    }
     return {
         start: {
             "get": _operation(
@@ -329,12 +334,14 @@ def _model_paths(names: Sequence[str], *, version: bool = False) -> Json:
                 }
                 | unknown
                 | _body_errors(),
-                parameters=[length],
+                description="With the extension for binary tensors, the body is JSON followed by the "
+                "tensors, its type is application/octet-stream, and the header "
+                "Inference-Header-Content-Length has the length of the JSON.",
                 requestBody={
                     "required": True,
                     "content": {
                         _JSON: {"schema": _ref("InferenceRequest")},
-                        "application/octet-stream": {"schema": {}},
+                        "application/octet-stream": {"schema": _BYTES},
                     },
                 },
             ),
