@@ -47,6 +47,7 @@ class Server:
         self._stderr = stderr
         self._waits = is_ready
         self._lines: list[str] = []
+        self._reader: threading.Thread | None = None
         self.process: subprocess.Popen[str]
         self.port = 0
 
@@ -61,7 +62,8 @@ class Server:
             text=True,
         )
         if self._stderr is None:
-            threading.Thread(target=self._read_log, daemon=True).start()
+            self._reader = threading.Thread(target=self._read_log, daemon=True)
+            self._reader.start()
         if self._waits:
             wait_until(self._has_started, self)
         return self
@@ -73,12 +75,14 @@ class Server:
                 self.process.wait(PATIENCE_S)
         self.process.kill()
         self.process.wait()
+        if self._reader is not None:
+            self._reader.join(PATIENCE_S)
 
     def _read_log(self) -> None:
         assert self.process.stderr is not None
-        self._lines.extend(iter(self.process.stderr.readline, ""))
-        for line in self.process.stderr:
-            self._lines.append(line)
+        with self.process.stderr as stream:
+            for line in stream:
+                self._lines.append(line)
 
     def _has_started(self) -> bool:
         if self.process.poll() is not None:
@@ -129,14 +133,11 @@ class Server:
 
     def workers(self) -> list[int]:
         """The process ids of the workers."""
-        listing = subprocess.run(
-            ["ps", "-o", "pid=,args=", "--ppid", str(self.process.pid)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        main = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return [
-            int(line.split()[0]) for line in listing.stdout.splitlines() if "serving.worker" in line
+            int(child)
+            for child in main.read_text().split()
+            if "serving.worker" in Path(f"/proc/{child}/cmdline").read_text()
         ]
 
     def memory_mb(self) -> float:

@@ -93,7 +93,7 @@ def test_a_compressed_request_is_read(algorithm: str, client: Any, digits_test: 
 
 def test_errors_reach_the_client(client: Any, digits_test: Any) -> None:
     image = digits_test[0][:1]
-    cases = [
+    cases: list[tuple[Any, str]] = [
         (lambda: client.infer("bundle", [tensor(image, binary=True)]), "did you mean 'bundled'?"),
         (
             lambda: client.infer("bundled", [tensor(image, binary=True)], model_version="2"),

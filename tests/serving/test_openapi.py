@@ -17,7 +17,8 @@ EXAMPLES = 20  # requests per operation and kind
 )
 def test_schemathesis_finds_nothing(token: str | None, tmp_path: Path) -> None:
     pytest.importorskip("schemathesis")
-    arguments, headers = [], []
+    arguments: list[str | Path] = []
+    headers = []
     if token is not None:
         (tmp_path / "token").write_text(token)
         arguments = ["--token-file", tmp_path / "token"]
