@@ -126,7 +126,10 @@ def _find_ink(picture: Picture, name: str) -> Grey | None:
 
 def _are_several(ink: Grey) -> bool:
     """Whether columns without ink separate pieces of similar height."""
-    edges = np.flatnonzero(np.diff(ink.any(axis=0), prepend=False, append=False))
+    columns = ink.any(axis=0)
+    if np.count_nonzero(columns[1:] > columns[:-1]) + columns[0] < 2:
+        return False
+    edges = np.flatnonzero(np.diff(columns, prepend=False, append=False))
     heights = [
         np.ptp(np.flatnonzero(ink[:, start:end].any(axis=1))) for start, end in edges.reshape(-1, 2)
     ]

@@ -25,6 +25,7 @@ _SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".jp2", ".j2k", ".avif"}
 )
 _PAGED_SUFFIXES = frozenset({".tif", ".tiff", ".pdf"})
+_PAGED_STARTS = (b"II", b"MM", b"%PDF")
 # Formats that need an optional package: the extra of mnistctl, and the module that it installs.
 _EXTRAS = {"HEIF": ("heif", "pillow_heif"), "PDF": ("pdf", "pypdfium2")}
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
@@ -109,7 +110,11 @@ def list_pages(source: Path | bytes, *, name: str) -> list[int | None]:
         PictureError: the file has too many pages.
     """
     count = 1
-    if isinstance(source, bytes) or source.suffix.lower() in _PAGED_SUFFIXES:
+    if isinstance(source, bytes):
+        is_paged = source.startswith(_PAGED_STARTS)
+    else:
+        is_paged = source.suffix.lower() in _PAGED_SUFFIXES
+    if is_paged:
         with contextlib.suppress(PictureError), _open(source, name) as (stream, format_name):
             if format_name == "PDF":
                 from mnistctl.images import pdf
@@ -270,5 +275,7 @@ def _colours(picture: Image.Image) -> Colours:
 
 
 def _scaled(picture: Image.Image, *, white: int = 255) -> Colours:
-    levels: Colours = np.nan_to_num(np.asarray(picture, dtype=np.float32)) / np.float32(white)
+    levels: Colours = np.asarray(picture, dtype=np.float32) / np.float32(white)
+    if picture.mode.startswith("F"):
+        levels = np.nan_to_num(levels)
     return levels.clip(0, 1).reshape(*levels.shape[:2], -1)

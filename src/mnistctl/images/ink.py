@@ -91,13 +91,16 @@ def _select_writing(
     sizes = np.where(is_strong, sides.max(axis=1), 0)
     largest = int(sizes.max())
     is_large = sizes > _MIN_FAR_SIZE * largest
+    is_small = ~is_large & (sizes > _MIN_NEAR_SIZE * largest)
+    if not is_small.any():  # as in most pictures
+        return is_large, largest
     margin = math.ceil(_NEAR * largest)
     near_large = _cover(starts[is_large] - margin, (starts + sides)[is_large] + margin, shape)
     # sums[y, x]: covered pixels above and to the left, which give the covered pixels of any box.
     sums = cv2.integral(near_large.astype(np.uint8))
     (left, top), (right, bottom) = starts.T, (starts + sides).T
     covered = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
-    is_writing: Mask = is_large | ((sizes > _MIN_NEAR_SIZE * largest) & (covered > 0))
+    is_writing: Mask = is_large | (is_small & (covered > 0))
     return is_writing, largest
 
 

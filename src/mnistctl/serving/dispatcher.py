@@ -58,6 +58,7 @@ class Dispatcher:
         self._waiting: deque[_Waiting] = deque()
         self._workers: set[_Worker] = set()
         self._idle: deque[_Worker] = deque()
+        self._has_started = False
         self._is_stopping = False
         self._window: asyncio.TimerHandle | None = None
         self._restarting: set[asyncio.Task[None]] = set()
@@ -70,22 +71,16 @@ class Dispatcher:
     @property
     def is_ready(self) -> bool:
         """Whether a worker has its models open."""
-        return bool(self.models) and any(worker.is_started for worker in self._workers)
+        return self._has_started and any(worker.is_started for worker in self._workers)
 
     async def start(self) -> None:
-        """Start the workers. Returns when the first one is ready; the others follow.
+        """Start the workers, and wait until all are ready.
 
         Raises:
             MnistctlError: a worker cannot open a model.
         """
-        starts = [asyncio.ensure_future(self._start_worker()) for _ in range(self.limits.workers)]
-        await asyncio.wait(starts, return_when=asyncio.FIRST_COMPLETED)
-        for start in starts:
-            if start.done():
-                start.result()
-            else:
-                self._restarting.add(start)
-                start.add_done_callback(self._restarting.discard)
+        await asyncio.gather(*(self._start_worker() for _ in range(self.limits.workers)))
+        self._has_started = True
 
     async def stop(self) -> None:
         """End all workers."""

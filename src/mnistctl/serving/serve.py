@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import re
@@ -142,6 +143,7 @@ class _Server(uvicorn.Server):
             await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 starting.result()
+                gc.freeze()  # see `worker.main`
                 self._announce()
                 await asyncio.wait([stopping, serving], return_when=asyncio.FIRST_COMPLETED)
             await self._drain()
@@ -260,7 +262,8 @@ def _listen(options: ServeOptions) -> Iterator[socket.socket]:
             "--token-file lets only those in who know a token"
         )
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    listener = socket.socket(family)
+    # asyncio sends small answers at once only if the protocol is stated.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     with listener:
         try:
             if os.name == "posix":
