@@ -126,7 +126,7 @@ def _find_ink(picture: Picture, name: str) -> Grey | None:
 
 def _are_several(ink: Grey) -> bool:
     """Whether columns without ink separate pieces of similar height."""
-    columns = ink.any(axis=0)
+    columns = np.asarray(ink.any(axis=0))
     if np.count_nonzero(columns[1:] > columns[:-1]) + columns[0] < 2:
         return False
     edges = np.flatnonzero(np.diff(columns, prepend=False, append=False))

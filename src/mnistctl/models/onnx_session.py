@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     import onnxruntime
 
 
+# onnxruntime keeps the memory that its largest input took, because that is faster. A process that runs
+# for weeks sets this to False before it opens models.
+keeps_memory = True
+
+
 class Tensor(NamedTuple):
     """An input or an output of a graph."""
 
@@ -103,6 +108,7 @@ def _start(content: bytes, path: Path) -> "onnxruntime.InferenceSession":
     import onnxruntime  # 0.1 s
 
     options = onnxruntime.SessionOptions()
+    options.enable_cpu_mem_arena = keeps_memory
     options.intra_op_num_threads = _chosen_threads()
     options.log_severity_level = 4  # fatal errors only; the others are raised
     # onnxruntime must read the file as what was checked; it also detects formats other than ONNX.

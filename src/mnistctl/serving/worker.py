@@ -1,14 +1,20 @@
 """A worker process: it reads jobs from stdin and writes answers to stdout."""
 
+import ctypes
 import gc
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from mnistctl.errors import MnistctlError
+from mnistctl.models import onnx_session
 from mnistctl.serving import messages
 from mnistctl.serving.messages import NotStarted, Started
+
+_STATM = Path("/proc/self/statm")  # Linux only
+_MAX_GROWTH = 32 << 20  # bytes that are free before they are returned to the system
 
 
 def main() -> None:
@@ -19,6 +25,7 @@ def main() -> None:
     stdin = sys.stdin.buffer
     stdout = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing else may write between messages
+    onnx_session.keeps_memory = False
     setup = messages.decode_setup(_read(stdin))
     try:
         from mnistctl.serving.engine import Engine  # NumPy, Pillow and onnxruntime, 0.4 s
@@ -29,8 +36,18 @@ def main() -> None:
         return
     gc.freeze()  # what is there now stays; a collection that looks through it takes 0.1 s
     _write(stdout, Started([*engine.infos.values()]))
+    start, trim = _memory(), getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
     while content := _read(stdin):
         _write(stdout, engine.answer(messages.decode_jobs(content)))
+        if trim is not None and _memory() > start + _MAX_GROWTH:
+            trim(0)
+
+
+def _memory() -> int:
+    """The memory that this process takes, in bytes; 0 if the system does not tell."""
+    if not sys.platform.startswith("linux"):
+        return 0
+    return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _read(stream: BinaryIO) -> bytes:
