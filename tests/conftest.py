@@ -1,7 +1,9 @@
 """Shared fixtures: real models and small data. No test reaches the network or the user's folders."""
 
 import os
+import shutil
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -99,6 +101,21 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finally:
         os.chdir(working_folder)
     return folder / result.run
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium, if it and Playwright are installed."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        pytest.skip("Chromium is not installed")
+    with sync_api.sync_playwright() as playwright:
+        # Chromium's sandbox does not run as root.
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

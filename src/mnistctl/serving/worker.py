@@ -5,6 +5,7 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,11 +37,17 @@ def main() -> None:
         return
     gc.freeze()  # what is there now stays; a collection that looks through it takes 0.1 s
     _write(stdout, Started([*engine.infos.values()]))
-    start, trim = _memory(), getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
+    start, trim = _memory(), _trim()
     while content := _read(stdin):
         _write(stdout, engine.answer(messages.decode_jobs(content)))
         if trim is not None and _memory() > start + _MAX_GROWTH:
             trim(0)
+
+
+def _trim() -> Callable[[int], int] | None:
+    """The function of glibc that returns free memory to the system; None: there is no such function."""
+    is_linux = sys.platform.startswith("linux")
+    return getattr(ctypes.CDLL(None), "malloc_trim", None) if is_linux else None
 
 
 def _memory() -> int:
