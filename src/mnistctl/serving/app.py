@@ -22,6 +22,7 @@ from mnistctl.serving import metrics as metrics_module
 from mnistctl.serving.dispatcher import Dispatcher, OverloadError
 from mnistctl.serving.forms import ENCODINGS
 from mnistctl.serving.gate import Gate
+from mnistctl.serving.logs import Log
 from mnistctl.serving.messages import Answer, InferJob, Job, ModelInfo, PageJob, PictureJob
 from mnistctl.serving.metrics import Metrics
 from mnistctl.settings.architectures import DIGIT
@@ -270,13 +271,19 @@ class Service:
 
 
 def build(
-    service: Service, metrics: Metrics, *, token: str | None, allowed_origins: Sequence[str]
+    service: Service,
+    metrics: Metrics,
+    log: Log,
+    *,
+    token: str | None,
+    allowed_origins: Sequence[str],
 ) -> ASGIApp:
     """The ASGI application.
 
     Args:
         service: what the routes do.
         metrics: where requests are counted.
+        log: where requests are logged.
         token: that requests have to show; None: none.
         allowed_origins: of pages elsewhere that may read answers; "*": of all.
     """
@@ -290,7 +297,7 @@ def build(
             allow_headers=["authorization", "content-type", "x-request-id"],
             expose_headers=["x-request-id", "retry-after"],
         )
-    return Gate(app, metrics=metrics, token=token, route_of=_route_of)
+    return Gate(app, metrics=metrics, log=log, token=token, route_of=_route_of)
 
 
 def _route_of(path: str) -> str | None:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mnistctl.serving import logs, messages
+from mnistctl.serving import messages
+from mnistctl.serving.logs import Log, RequestRecord
 from mnistctl.serving.metrics import Metrics
 
 OPEN_PATHS = ("/v2/health/live", "/v2/health/ready")  # for probes, which have no token
@@ -26,6 +27,7 @@ class Gate:
     Args:
         app: the application.
         metrics: where requests are counted.
+        log: where requests are logged.
         token: that requests have to show; None: none.
         route_of: the name of a path's route, for metrics; None: it is not known.
     """
@@ -35,11 +37,13 @@ class Gate:
         app: ASGIApp,
         *,
         metrics: Metrics,
+        log: Log,
         token: str | None,
         route_of: Callable[[str], str | None],
     ) -> None:
         self._app = app
         self._metrics = metrics
+        self._log = log
         self._authorization = None if token is None else f"Bearer {token}".encode()
         self._route_of = route_of
 
@@ -81,14 +85,16 @@ class Gate:
             self._metrics.requests.labels(route, status).inc()
             self._metrics.seconds.labels(route).observe(seconds)
             if scope["path"] not in OPEN_PATHS:  # probes come every few seconds
-                client = scope.get("client")
-                logs.log_request(
-                    request_id=request_id.decode(),
-                    client=client[0] if client else "",
-                    method=scope["method"],
-                    path=scope["path"],
-                    status=status,
-                    seconds=round(seconds, 6),
+                client = scope["client"][0] if scope["client"] else ""
+                self._log.request(
+                    RequestRecord(
+                        request_id.decode(),
+                        client,
+                        scope["method"],
+                        scope["path"],
+                        status,
+                        round(seconds, 6),
+                    )
                 )
 
     def _is_allowed(self, path: str, authorization: bytes) -> bool:

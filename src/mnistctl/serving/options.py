@@ -50,7 +50,7 @@ class ServeOptions:
     host: str = "127.0.0.1"
     port: int = 8000  # 0: one that is free
     workers: int | None = None  # processes; None: one per core
-    max_batch: int = 32  # requests that a worker reads together
+    max_batch: int = 8  # requests that a worker reads together
     batch_window: float = 1.0  # milliseconds that a request waits for others, while others are read
     max_queue: int = 256  # requests at a time; more are answered with 429
     max_body: float = 32.0  # megabytes of a request; more is answered with 413

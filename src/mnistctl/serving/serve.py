@@ -68,7 +68,7 @@ def serve(
     limits = options.limits
     token = _read_token(options.token_file) if options.token_file else None
     _check_tls(options)
-    with logs.to_stderr(options.log_format, quiet=options.quiet):
+    with logs.to_stderr(options.log_format, quiet=options.quiet) as log:
         setup = Setup(
             _find_models(model, arch),
             _find_numbers_model(numbers_model),
@@ -76,7 +76,7 @@ def serve(
         )
         _check_names(setup)
         with _listen(options) as listener:
-            server = _Server(options, limits, setup, token, listener)
+            server = _Server(options, setup, listener, log=log, token=token)
             asyncio.run(server.run())
 
 
@@ -86,20 +86,21 @@ class _Server(uvicorn.Server):
     def __init__(
         self,
         options: ServeOptions,
-        limits: Limits,
         setup: Setup,
-        token: str | None,
         listener: socket.socket,
+        *,
+        log: logs.Log,
+        token: str | None,
     ) -> None:
         self._options = options
         self._setup = setup
-        self._limits = limits
+        self._limits = limits = options.limits
         self._listener = listener
         metrics = Metrics()
         self._dispatcher = Dispatcher(setup, limits, observe_batch=metrics.batches.observe)
         self._service = app.Service(self._dispatcher, metrics, self._build_page)
         application = app.build(
-            self._service, metrics, token=token, allowed_origins=options.allow_origin
+            self._service, metrics, log, token=token, allowed_origins=options.allow_origin
         )
         protocol = type(
             "Protocol",
