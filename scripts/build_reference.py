@@ -235,6 +235,8 @@ def json_page() -> Iterator[str]:
         "- Training loss and training accuracy are means over the epoch, on the augmented images.",
     )
     for command in COMMANDS:
+        if command not in (*RESULTS, "predict"):
+            continue  # it prints no result
         yield from ("", f"## {command}")
         if command == "predict":
             yield from predict_section()

@@ -15,7 +15,7 @@ def test_every_public_function_has_a_command_and_the_reverse() -> None:
 
     # `download --list`, `train --seeds`, `recipes NAME`, `data --recipe`
     flags = {"list_datasets", "train_seeds", "recipe", "data_pages"}
-    parts_of_predict = {"open_model", "annotate"}
+    parts_of_predict = {"open_model", "open_server", "annotate"}
     functions = set(mnistctl.__all__) - flags - parts_of_predict
     assert commands == {name.replace("evaluate", "eval") for name in functions}
 

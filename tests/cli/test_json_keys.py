@@ -217,7 +217,7 @@ def test_json_has_exactly_the_listed_keys(case: str, cli: Cli, inputs: dict[str,
 
 
 def test_every_command_with_json_is_listed() -> None:
-    names = {command.name for command in app.registered_commands}
+    names = {command.name for command in app.registered_commands} - {"serve"}  # it prints no result
 
     assert {case.split()[0].strip(",") for case in COMMANDS} == names
     assert set(KEYS) == set(COMMANDS)

@@ -61,7 +61,8 @@ def test_every_json_key_is_documented_by_a_comment() -> None:
 
 
 def test_every_command_is_on_the_page_of_json_keys() -> None:
-    assert {*build_reference.RESULTS, "predict"} == set(build_reference.COMMANDS)
+    without_result = {"serve"}
+    assert {*build_reference.RESULTS, "predict"} == set(build_reference.COMMANDS) - without_result
 
 
 def all_keys(values: Any) -> Iterator[str]:

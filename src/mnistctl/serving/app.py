@@ -287,7 +287,7 @@ def build(
         token: that requests have to show; None: none.
         allowed_origins: of pages elsewhere that may read answers; "*": of all.
     """
-    handlers = {HTTPException: _show_error, ClientDisconnect: _show_nothing}
+    handlers = {HTTPException: _show_error, ClientDisconnect: _show_nothing, Exception: _show_bug}
     app: ASGIApp = Starlette(routes=service.routes(), exception_handlers=handlers)  # type: ignore[arg-type]
     if allowed_origins:
         app = CORSMiddleware(
@@ -354,6 +354,10 @@ async def _show_error(request: Request, error: HTTPException) -> Response:
         text = f"{request.method} {shorten(request.url.path)}: {text.lower()}; see /openapi.json"
     answer = messages.error(error.status_code, text)
     return Response(answer.body, answer.status, error.headers, answer.content_type)
+
+
+async def _show_bug(request: Request, error: Exception) -> Response:
+    return _response(messages.error(500, "the server has failed; its log says why"))
 
 
 async def _show_nothing(request: Request, error: ClientDisconnect) -> Response:

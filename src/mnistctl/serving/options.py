@@ -76,10 +76,17 @@ class ServeOptions:
     def limits(self) -> Limits:
         """The limits of the server."""
         return Limits(
-            self.workers or os.cpu_count() or 1,
+            self.workers or _cores(),
             self.max_batch,
             self.batch_window / 1000,
             self.max_queue,
             int(self.max_body * 1e6),
             self.timeout,
         )
+
+
+def _cores() -> int:
+    """The number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -22,7 +22,7 @@ from mnistctl.system import files
 try:
     import uvicorn
 
-    from mnistctl.serving import app, logs
+    from mnistctl.serving import app, logs, messages
     from mnistctl.serving.dispatcher import Dispatcher
     from mnistctl.serving.messages import Answer, PageJob, ServedModel, Setup
     from mnistctl.serving.metrics import Metrics
@@ -192,6 +192,9 @@ class _Server(uvicorn.Server):
         try:
             await builder.start()
             return await builder.ask(job)
+        except MnistctlError as error:
+            _log.error(f"the page cannot be built: {error}")
+            return messages.error(500, "the page cannot be built")
         finally:
             await builder.stop()
 
