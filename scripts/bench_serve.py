@@ -284,13 +284,13 @@ def main() -> None:
     overloaded = overload(
         picture, statistics.median(run.rate for run in many), arguments.overload_seconds
     )
-    rows = {
+    rows: dict[str, tuple[list[float], int]] = {
         "from the start until it is ready, s": (starts, 2),
         "one client, /predict: median, ms": ([run.median_ms for run in one], 2),
         "one client, /predict: 99th percentile, ms": ([run.p99_ms for run in one], 2),
         f"16 clients, {arguments.seconds} s: requests/s": ([run.rate for run in many], 0),
         "16 clients: 99th percentile, ms": ([run.p99_ms for run in many], 1),
-        "16 clients: errors": ([run.errors for run in many], 0),
+        "16 clients: errors": ([float(run.errors) for run in many], 0),
         f"16 clients, /v2/…/infer, {BATCH} images in binary: images/s": (tensor_rates, 0),
         "onnxruntime in one process without HTTP: images/s": (in_process, 0),
     }

@@ -16,7 +16,7 @@ class Reader:
     def __init__(self) -> None:
         self.model = Model()
 
-    @bentoml.api
+    @bentoml.api  # type: ignore[untyped-decorator]
     def predict(self, file: Image.Image) -> dict[str, Any]:
         """Read a drawing."""
         return self.model.read(file)

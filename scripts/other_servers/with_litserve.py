@@ -10,7 +10,7 @@ from model import Model
 from PIL import Image
 
 
-class Api(litserve.LitAPI):
+class Api(litserve.LitAPI):  # type: ignore[misc]
     """The methods that LitServe asks for."""
 
     def setup(self, device: str) -> None:

@@ -239,7 +239,7 @@ def test_the_page_of_the_documentation_is_up_to_date() -> None:
 
     assert web.script_of(text).strip() == web.script().strip()
     assert web.source("style.css") in text
-    assert html_model.read(path).graph == bundled._graph
+    assert html_model.read(path).graph == bundled._page._graph
 
 
 @pytest.mark.mnist
