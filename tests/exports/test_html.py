@@ -151,7 +151,8 @@ def test_the_page_is_self_contained(page_of_run: Path) -> None:
     text = re.sub(r'<script type="application/json".*?</script>', "", text, flags=re.DOTALL)
 
     assert "default-src 'none'" in text
-    assert not re.findall(r"https?://|\beval\(|new Function|\bimport\b|\bfetch\(", text)
+    assert "connect-src" not in text  # its script can ask a server, but this page may not
+    assert not re.findall(r"https?://|\beval\(|new Function|\bimport\b", text)
     assert re.findall(r'(?:src|href)="([^"]*)"', text) == ["data:,"]
     assert "{" not in re.sub(r"<(script|style)\b.*?</\1>", "", text, flags=re.DOTALL)
 

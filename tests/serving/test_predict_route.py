@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.helpers import Cli
-from tests.serving.server import EXAMPLE, Server
+from tests.serving.server import EXAMPLE, Server, wait_until
 
 FILES: list[tuple[str, tuple[str, bytes]]] = [
     ("file", ("seven.png", EXAMPLE)),
@@ -163,8 +163,8 @@ def test_a_request_id_is_passed_on_or_made(server: Server) -> None:
     assert given.headers["x-request-id"] == "abc-1"
     assert made[0] != made[1]
     assert len(replaced.headers["x-request-id"]) == 16
+    wait_until(lambda: "abc-1" in server.log, server)
     assert "POST /predict 200" in server.log
-    assert "abc-1" in server.log
 
 
 def test_metrics_show_drift(server: Server) -> None:

@@ -90,8 +90,9 @@ class Dispatcher:
         workers = [*self._workers]
         for worker in workers:
             worker.close()
+        if workers:
+            await asyncio.wait([worker.ended for worker in workers], timeout=_END_SECONDS)
         for worker in workers:
-            await asyncio.wait([worker.ended], timeout=_END_SECONDS)
             worker.kill()
             await worker.ended
 

@@ -39,6 +39,7 @@ _NAME = re.compile(r"[\w.-]{1,100}\Z")  # of a model, in a path
 _BACKLOG = 2048  # connections that the system accepts before the server does
 _FILES_APART = 128  # open files that are no connections
 _CLOSE_SECONDS = 1  # for connections, after the last answer
+_INTERRUPTED = 128 + signal.SIGINT
 _MIN_TOKEN = 16  # characters
 
 
@@ -134,9 +135,9 @@ class _Server(uvicorn.Server):
     async def run(self) -> None:  # type: ignore[override]
         """Serve until a signal, then answer what was accepted."""
         loop = asyncio.get_running_loop()
-        for name in ("SIGINT", "SIGTERM"):
-            with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C is an exception
-                loop.add_signal_handler(getattr(signal, name), self._stop_now_or_soon)
+        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C is an exception
+            loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+            loop.add_signal_handler(signal.SIGINT, self._interrupt)
         serving = asyncio.ensure_future(self.serve([self._listener]))
         starting = asyncio.ensure_future(self._dispatcher.start())
         stopping = asyncio.ensure_future(self._stop.wait())
@@ -154,9 +155,10 @@ class _Server(uvicorn.Server):
             await serving
             await self._dispatcher.stop()
 
-    def _stop_now_or_soon(self) -> None:
+    def _interrupt(self) -> None:
+        """Ctrl-C stops the server; a second one ends it at once."""
         if self._stop.is_set():
-            os._exit(1)
+            os._exit(_INTERRUPTED)
         self._stop.set()
 
     def _announce(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mnistctl.errors import MnistctlError
+from mnistctl.errors import MissingExtraError, MnistctlError
 from mnistctl.models import onnx_session
 from mnistctl.serving import messages
 from mnistctl.serving.messages import NotStarted, Started
@@ -34,6 +34,10 @@ def main() -> None:
         engine = Engine.open(setup)
     except MnistctlError as error:
         _write(stdout, NotStarted(str(error), error.exit_code))
+        return
+    except ModuleNotFoundError as error:  # an environment for other kinds of models
+        text = f"the package '{error.name}' is not installed; this kind of model needs it"
+        _write(stdout, NotStarted(text, MissingExtraError.exit_code))
         return
     gc.freeze()  # what is there now stays; a collection that looks through it takes 0.1 s
     _write(stdout, Started([*engine.infos.values()]))
