@@ -3,7 +3,7 @@
 import asyncio
 import http
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -37,7 +37,7 @@ _PICTURE_TYPES = (
 )
 _FORM = "multipart/form-data"
 _QUERY = ("model", "numbers", "top", "threshold")
-_TRUTH = {"": True, "1": True, "true": True, "0": False, "false": False}
+_BOOLEANS = {"": True, "1": True, "true": True, "0": False, "false": False}
 _MAX_TOP = 1000
 _INTEGER = re.compile(r"[0-9]{1,9}\Z")
 _DECIMAL = re.compile(r"[0-9]*\.?[0-9]+(e-?[0-9]{1,3})?\Z", re.ASCII | re.IGNORECASE)
@@ -60,18 +60,22 @@ class Service:
         dispatcher: answers jobs.
         metrics: of the server.
         build_page: returns the page for a model; called once per model.
+        needs_token: whether clients have to show a token.
     """
 
     def __init__(
         self,
         dispatcher: Dispatcher,
         metrics: Metrics,
-        build_page: Callable[[PageJob], Awaitable[Answer]],
+        build_page: Callable[[PageJob], Coroutine[Any, Any, Answer]],
+        *,
+        needs_token: bool,
     ) -> None:
         self.is_draining = False
         self._dispatcher = dispatcher
         self._metrics = metrics
         self._build_page = build_page
+        self._needs_token = needs_token
         self._pages: dict[str, asyncio.Future[Answer]] = {}
 
     def routes(self) -> list[Route]:
@@ -95,14 +99,28 @@ class Service:
             ]
         return routes
 
+    @property
+    def _is_ready(self) -> bool:
+        return self._dispatcher.is_ready and not self.is_draining
+
+    def _require_ready(self) -> None:
+        """Raises HTTPException if the server takes no requests."""
+        if not self._is_ready:
+            text = "the server is shutting down" if self.is_draining else "the server is starting"
+            raise HTTPException(503, text, headers={"retry-after": _RETRY_SECONDS})
+
+    def _require_models(self) -> None:
+        """Raises HTTPException if the models are not open yet."""
+        if not self._dispatcher.models:
+            self._require_ready()
+
     async def live(self, request: Request) -> Response:
         """Whether the server runs."""
         return _json({"live": True})
 
     async def ready(self, request: Request) -> Response:
         """Whether the server takes requests."""
-        is_ready = self._dispatcher.is_ready and not self.is_draining
-        return _json({"ready": is_ready}, 200 if is_ready else 503)
+        return _json({"ready": self._is_ready}, 200 if self._is_ready else 503)
 
     async def server_metadata(self, request: Request) -> Response:
         """The name and version of the server."""
@@ -130,33 +148,39 @@ class Service:
     async def model_ready(self, request: Request) -> Response:
         """Whether a model takes requests."""
         info = self._model(request.path_params)
-        is_ready = self._dispatcher.is_ready and not self.is_draining
-        return _json({"name": info.name, "ready": is_ready}, 200 if is_ready else 503)
+        content = {"name": info.name, "ready": self._is_ready}
+        return _json(content, 200 if self._is_ready else 503)
 
     async def show_metrics(self, request: Request) -> Response:
         """The metrics of the server, for Prometheus."""
         self._metrics.waiting.set(self._dispatcher.queue_length)
-        self._metrics.places.set(self._dispatcher.places)
-        self._metrics.restarts.set(self._dispatcher.restarts)
+        self._metrics.in_flight.set(self._dispatcher.in_flight)
         return Response(self._metrics.text(), media_type=metrics_module.TYPE)
 
     async def show_openapi(self, request: Request) -> Response:
         """The description of these routes."""
-        return _json(openapi.document(self._dispatcher.models, self._dispatcher.limits))
+        self._require_models()
+        return _json(
+            openapi.document(
+                self._dispatcher.models, self._dispatcher.limits, needs_token=self._needs_token
+            )
+        )
 
     async def page(self, request: Request) -> Response:
         """The page that reads drawings."""
-        name = self._default_model()
-        if name not in self._pages:
-            self._pages[name] = asyncio.ensure_future(self._build_page(PageJob(name)))
-        answer = await asyncio.shield(self._pages[name])
+        self._require_ready()
+        job = PageJob(self._default_model())
+        page = self._pages.get(job.model)
+        if page is None or (page.done() and page.result().status != 200):
+            page = self._pages[job.model] = asyncio.ensure_future(self._build_page(job))
+        answer = await asyncio.shield(page)
         if answer.status != 200:
-            del self._pages[name]
-            raise HTTPException(answer.status, "the page cannot be built; the server's log says why")
+            raise HTTPException(500, "the page cannot be built; the server's log says why")
         return Response(answer.body, headers=_PAGE_HEADERS, media_type=answer.content_type)
 
     async def predict(self, request: Request) -> Response:
         """Read the pictures in the body."""
+        self._require_ready()
         options = self._picture_options(request.query_params.multi_items())
         content_type = request.headers.get("content-type", "")
         media_type = content_type.partition(";")[0].strip().lower()
@@ -168,9 +192,9 @@ class Service:
                 f"application/octet-stream, ...) or {_FORM} with files",
             )
 
-        def job(body: bytes) -> Job:
+        def job(body: bytes, encoding: str) -> Job:
             return PictureJob(
-                body=body, content_type=content_type, content_encoding=_encoding(request), **options
+                body=body, content_type=content_type, content_encoding=encoding, **options
             )
 
         answer = await self._ask(request, job)
@@ -180,39 +204,36 @@ class Service:
 
     async def infer(self, request: Request) -> Response:
         """Run a model on the tensors in the body."""
+        self._require_ready()
         info = self._model(request.path_params)
         text = request.headers.get(_HEADER_LENGTH)
         if text is not None and not (text.isascii() and text.isdecimal() and len(text) < 16):
             raise HTTPException(400, f"{_HEADER_LENGTH}: {shorten(text)} is not a number of bytes")
         header_length = None if text is None else int(text)
 
-        def job(body: bytes) -> Job:
-            return InferJob(info.name, body, header_length, _encoding(request))
+        def job(body: bytes, encoding: str) -> Job:
+            return InferJob(info.name, body, header_length, encoding)
 
-        return _response(await self._ask(request, job))
+        answer = await self._ask(request, job)
+        self._metrics.record_digits(info.name, answer.digits)
+        return _response(answer)
 
-    async def _ask(self, request: Request, job: Callable[[bytes], Job]) -> Answer:
+    async def _ask(self, request: Request, job: Callable[[bytes, str], Job]) -> Answer:
         """Receive the body and let a worker answer."""
-        if self.is_draining or not self._dispatcher.is_ready:
-            text = "the server stops" if self.is_draining else "the server is not ready"
-            raise HTTPException(503, text, headers={"retry-after": _RETRY_SECONDS})
-        _encoding(request)
+        encoding = _encoding(request)
         limit = self._dispatcher.limits.max_body
         announced = request.headers.get("content-length", "0")
-        size = int(announced) if announced.isdecimal() and len(announced) < 16 else limit + 1
-        if size > limit:
+        if not (announced.isdecimal() and len(announced) < 16 and int(announced) <= limit):
             raise _too_large(limit)
         try:
-            with self._dispatcher.place(size) as take:
+            with self._dispatcher.room() as take:
                 body = bytearray()
                 async for chunk in request.stream():
                     body += chunk
                     if len(body) > limit:
                         raise _too_large(limit)
-                    if len(body) > size:  # its size was not announced
-                        take(len(body) - size)
-                        size = len(body)
-                return await self._dispatcher.ask(job(bytes(body)))
+                    take(len(body))
+                return await self._dispatcher.ask(job(bytes(body), encoding))
         except OverloadError:
             raise HTTPException(
                 429, "too many requests at a time", headers={"retry-after": _RETRY_SECONDS}
@@ -227,6 +248,7 @@ class Service:
         Raises:
             HTTPException: it is not known.
         """
+        self._require_models()
         infos = {info.name: info for info in self._dispatcher.models}
         name, version = parameters["model"], parameters.get("version", inference.VERSION)
         if name not in infos:
@@ -252,7 +274,7 @@ class Service:
             model = values.get("model", self._default_model())
             if model not in models:
                 raise unknown_name("model", model, models)
-            numbers = _TRUTH.get(values.get("numbers", "false"))
+            numbers = _BOOLEANS.get(values.get("numbers", "false"))
             if numbers is None:
                 raise UsageError("numbers: expected true or false")
             if numbers and models[model].class_names != self._digits():
@@ -288,16 +310,19 @@ def build(
         allowed_origins: of pages elsewhere that may read answers; "*": of all.
     """
     handlers = {HTTPException: _show_error, ClientDisconnect: _show_nothing, Exception: _show_bug}
-    app: ASGIApp = Starlette(routes=service.routes(), exception_handlers=handlers)  # type: ignore[arg-type]
-    if allowed_origins:
-        app = CORSMiddleware(
-            app,
-            allow_origins=[*allowed_origins],
-            allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type", "x-request-id"],
-            expose_headers=["x-request-id", "retry-after"],
-        )
-    return Gate(app, metrics=metrics, log=log, token=token, route_of=_route_of)
+    routes = Starlette(routes=service.routes(), exception_handlers=handlers)  # type: ignore[arg-type]
+    routes.router.redirect_slashes = False
+    gate = Gate(routes, metrics=metrics, log=log, token=token, route_of=_route_of)
+    if not allowed_origins:
+        return gate
+    headers = ["content-encoding", "content-type", "x-request-id", _HEADER_LENGTH]
+    return CORSMiddleware(  # around the gate: a browser asks without a token whether it may ask
+        gate,
+        allow_origins=[*allowed_origins],
+        allow_methods=["GET", "POST"],
+        allow_headers=["authorization", *headers],
+        expose_headers=["retry-after", *headers],
+    )
 
 
 def _route_of(path: str) -> str | None:

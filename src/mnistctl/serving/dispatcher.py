@@ -12,29 +12,29 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from mnistctl.errors import LostProcessError, MnistctlError
+from mnistctl.errors import LostProcessError, MnistctlError, printable, shorten
 from mnistctl.serving import messages
-from mnistctl.serving.messages import Answer, Job, ModelInfo, NotStarted, PictureJob, Setup, Started
+from mnistctl.serving.messages import Answer, Job, ModelInfo, NotStarted, Setup, Started
 from mnistctl.serving.options import Limits
 
 _log = logging.getLogger(__name__)
 
-_LARGE_BODY = 64 << 10  # bytes: a larger request is not read together with others
 _RESTART_SECONDS = 1.0  # before a worker is started again that could not open its models
-_END_SECONDS = 1.0  # for a worker to end by itself
-_LOST = "the process that read this has ended; the server has started another one"
+_MAX_RESTARTS = 10  # that fail one after the other while no worker is left
+_END_SECONDS = 1.0  # for a worker to end by itself, and for the end of its pipes
+_STDERR = 2
+_LOST = "the process that read this has ended; send the request again"
 _TOO_SLOW = "reading took more than {:g} seconds"
 
 
 class OverloadError(Exception):
-    """There is no place for another request."""
+    """There is no room for another request."""
 
 
 @dataclass(eq=False)
 class _Waiting:
     job: Job
     answer: "asyncio.Future[Answer]"
-    is_alone: bool
     since: float = field(default_factory=time.perf_counter)
 
 
@@ -45,16 +45,25 @@ class Dispatcher:
         setup: what every worker opens.
         limits: of requests.
         observe_batch: is called with the number of requests in every batch.
+        observe_restart: is called when a worker has ended.
     """
 
-    def __init__(self, setup: Setup, limits: Limits, *, observe_batch: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        limits: Limits,
+        *,
+        observe_batch: Callable[[int], None] = lambda size: None,
+        observe_restart: Callable[[], None] = lambda: None,
+    ) -> None:
         self.limits = limits
         self.models: list[ModelInfo] = []
-        self.places = 0  # requests that are received, waiting or being read
-        self.restarts = 0  # of workers that have ended
-        self._bytes = 0
+        self.in_flight = 0  # requests that wait or are being read
+        self.has_failed = asyncio.Event()  # no worker is left, and none can start
+        self._bytes = 0  # of large bodies that are being received, wait or are being read
         self._setup = setup
         self._observe_batch = observe_batch
+        self._observe_restart = observe_restart
         self._waiting: deque[_Waiting] = deque()
         self._workers: set[_Worker] = set()
         self._idle: deque[_Worker] = deque()
@@ -97,42 +106,39 @@ class Dispatcher:
             await worker.ended
 
     @contextmanager
-    def place(self, size: int) -> Iterator[Callable[[int], None]]:
-        """Take a place for a request, from the start of its body to its answer.
-
-        Args:
-            size: bytes of the body that is announced.
+    def room(self) -> Iterator[Callable[[int], None]]:
+        """Room for the bytes of a request, from their arrival to its answer.
 
         Yields:
-            A function that takes room for more bytes; it raises `OverloadError` too.
-
-        Raises:
-            OverloadError: there is no place left, or no room for the body.
+            A function that takes room for a body of so many bytes in all. It raises `OverloadError` if
+            there is none. Small bodies always find room; the queue limits their number.
         """
         taken = 0
 
-        def take(more: int) -> None:
+        def take(size: int) -> None:
             nonlocal taken
-            if self._bytes + more > self.limits.max_total_body:
-                raise OverloadError
-            self._bytes += more
-            taken += more
+            more = size - taken
+            if size > messages.LARGE_BODY:
+                if self._bytes + more > self.limits.max_total_body:
+                    raise OverloadError
+                self._bytes += more
+                taken += more
 
-        if self.places >= self.limits.max_queue:
-            raise OverloadError
-        self.places += 1
         try:
-            take(size)
             yield take
         finally:
-            self.places -= 1
             self._bytes -= taken
 
     async def ask(self, job: Job) -> Answer:
-        """Wait for the answer to a job. If the caller is cancelled, the job is dropped."""
-        is_numbers = isinstance(job, PictureJob) and job.numbers
-        is_alone = is_numbers or len(job.body) > _LARGE_BODY
-        waiting = _Waiting(job, asyncio.get_running_loop().create_future(), is_alone)
+        """Wait for the answer to a job. If the caller is cancelled, the job is dropped.
+
+        Raises:
+            OverloadError: too many requests wait or are being read.
+        """
+        if self.in_flight >= self.limits.max_queue:
+            raise OverloadError
+        self.in_flight += 1
+        waiting = _Waiting(job, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._dispatch()
         try:
@@ -141,19 +147,21 @@ class Dispatcher:
             if waiting in self._waiting:
                 self._waiting.remove(waiting)
             raise
+        finally:
+            self.in_flight -= 1
 
     def _dispatch(self, *, window_is_over: bool = False) -> None:
         """Give waiting requests to idle workers."""
         while self._waiting and self._idle:
             size = min(self.limits.max_batch, -(-len(self._waiting) // len(self._idle)))
             others_are_read = len(self._idle) < len(self._workers)
-            is_full = len(self._waiting) >= self.limits.max_batch or self._waiting[0].is_alone
+            is_full = len(self._waiting) >= self.limits.max_batch or self._waiting[0].job.is_alone
             if others_are_read and not (is_full or window_is_over) and self.limits.window_s:
                 self._open_window()
                 return
             worker = self._idle.popleft()
             batch = [self._waiting.popleft()]
-            while len(batch) < size and not (batch[0].is_alone or self._waiting[0].is_alone):
+            while len(batch) < size and not (batch[0].job.is_alone or self._waiting[0].job.is_alone):
                 batch.append(self._waiting.popleft())
             self._observe_batch(len(batch))
             worker.send(batch)
@@ -171,37 +179,39 @@ class Dispatcher:
         self._dispatch(window_is_over=True)
 
     async def _start_worker(self) -> None:
-        worker = await _Worker.start(self._setup, self.limits, self._has_answered, self._has_ended)
+        worker = await _Worker.start(self._setup, self.limits, self._on_answer, self._on_end)
         self._workers.add(worker)
         started = await worker.started
         self.models = self.models or started.models
         self._idle.append(worker)
         self._dispatch()
 
-    def _has_answered(self, worker: "_Worker") -> None:
+    def _on_answer(self, worker: "_Worker") -> None:
         self._idle.append(worker)
         self._dispatch()
 
-    def _has_ended(self, worker: "_Worker") -> None:
+    def _on_end(self, worker: "_Worker") -> None:
         self._workers.discard(worker)
         if worker in self._idle:
             self._idle.remove(worker)
         if self._is_stopping or not worker.is_started:
             return
-        self.restarts += 1
+        self._observe_restart()
         _log.warning("a worker process has ended; starting another one")
         task = asyncio.ensure_future(self._restart())
         self._restarting.add(task)
         task.add_done_callback(self._restarting.discard)
 
     async def _restart(self) -> None:
-        while True:
+        for _ in range(_MAX_RESTARTS):
             try:
                 await self._start_worker()
                 return
             except (MnistctlError, OSError) as error:
                 _log.error(f"a worker process cannot start: {error}")
-                await asyncio.sleep(_RESTART_SECONDS)
+            await asyncio.sleep(_RESTART_SECONDS)
+        if not any(worker.is_started for worker in self._workers):
+            self.has_failed.set()
 
 
 class _Worker(asyncio.SubprocessProtocol):
@@ -210,16 +220,16 @@ class _Worker(asyncio.SubprocessProtocol):
     def __init__(
         self,
         limits: Limits,
-        has_answered: "Callable[[_Worker], None]",
-        has_ended: "Callable[[_Worker], None]",
+        on_answer: "Callable[[_Worker], None]",
+        on_end: "Callable[[_Worker], None]",
     ) -> None:
         loop = asyncio.get_running_loop()
         self.started: asyncio.Future[Started] = loop.create_future()
         self.ended: asyncio.Future[None] = loop.create_future()
         self.is_started = False
         self._timeout_s = limits.timeout_s
-        self._has_answered = has_answered
-        self._has_ended = has_ended
+        self._on_answer = on_answer
+        self._on_end = on_end
         self._received = bytearray()
         self._batch: Sequence[_Waiting] = ()
         self._timer: asyncio.TimerHandle | None = None
@@ -235,7 +245,6 @@ class _Worker(asyncio.SubprocessProtocol):
         _, worker = await loop.subprocess_exec(
             lambda: cls(limits, *callbacks),
             *(sys.executable, "-P", "-m", "mnistctl.serving.worker"),
-            stderr=None,
             env=environment,
         )
         worker._stdin.write(messages.frame(setup))
@@ -244,7 +253,7 @@ class _Worker(asyncio.SubprocessProtocol):
     def send(self, batch: Sequence[_Waiting]) -> None:
         """Send jobs to an idle worker."""
         self._batch = batch
-        self._timer = asyncio.get_running_loop().call_later(self._timeout_s, self._is_too_slow)
+        self._timer = asyncio.get_running_loop().call_later(self._timeout_s, self._on_timeout)
         self._stdin.write(messages.frame([waiting.job for waiting in batch]))
 
     def close(self) -> None:
@@ -253,10 +262,11 @@ class _Worker(asyncio.SubprocessProtocol):
 
     def kill(self) -> None:
         """End the process at once."""
+        self.is_started = False
         if self._transport.get_returncode() is None:
             self._transport.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
 
-    def _is_too_slow(self) -> None:
+    def _on_timeout(self) -> None:
         self._failure = _TOO_SLOW.format(self._timeout_s)
         self.kill()
 
@@ -266,7 +276,12 @@ class _Worker(asyncio.SubprocessProtocol):
         self._stdin = transport.get_pipe_transport(0)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
-        """Collect a message of the process."""
+        """Collect a message of the process, or log what it writes to stderr."""
+        if fd == _STDERR:
+            for line in data.decode(errors="replace").splitlines():
+                if line.strip():
+                    _log.warning(f"worker: {printable(shorten(line))}")
+            return
         received = self._received
         received += data
         head = messages.LENGTH_BYTES
@@ -276,7 +291,7 @@ class _Worker(asyncio.SubprocessProtocol):
             self._take(content)
 
     def _take(self, content: bytes) -> None:
-        if not self.is_started:
+        if not self.started.done():
             start = messages.decode_start(content)
             if isinstance(start, NotStarted):
                 error = MnistctlError(start.message)
@@ -286,9 +301,9 @@ class _Worker(asyncio.SubprocessProtocol):
             self.is_started = True
             self.started.set_result(start)
             return
-        answers = messages.decode_answers(content)
-        self._settle(answers)
-        self._has_answered(self)
+        self._settle(messages.decode_answers(content))
+        if self.is_started:  # it was not killed meanwhile
+            self._on_answer(self)
 
     def _settle(self, answers: Sequence[Answer]) -> None:
         if self._timer is not None:
@@ -299,11 +314,14 @@ class _Worker(asyncio.SubprocessProtocol):
                 waiting.answer.set_result(answer)
 
     def process_exited(self) -> None:
-        """The process has ended: its requests fail, and another one is started."""
+        """The process has ended. What it wrote before that may still be on its way."""
+        asyncio.get_running_loop().call_later(_END_SECONDS, self._transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing more comes from the process: its requests fail, and another one is started."""
         self._settle([messages.error(500, self._failure)] * len(self._batch))
         if not self.started.done():
             self.started.set_exception(LostProcessError("a worker process ended while it started"))
         if not self.ended.done():
             self.ended.set_result(None)
-        self._has_ended(self)
-        self._transport.close()
+        self._on_end(self)

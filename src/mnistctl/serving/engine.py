@@ -16,7 +16,7 @@ from mnistctl.api.picture_requests import Request
 from mnistctl.api.picture_results import PictureResult
 from mnistctl.api.predict import PicturePredictor, open_model
 from mnistctl.models.metadata import Metadata
-from mnistctl.models.predictor import PagePredictor, check_finite, predict_all
+from mnistctl.models.predictor import Outputs, PagePredictor, check_finite, predict_all
 from mnistctl.serving import forms, inference, messages
 from mnistctl.serving.forms import FormError
 from mnistctl.serving.inference import Inference, InferenceError
@@ -35,7 +35,7 @@ from mnistctl.serving.messages import (
 _log = logging.getLogger(__name__)
 
 _BATCH_SIZE = 128  # images per call of a model
-_FAILED = "the server could not do this; its log says why"
+_FAILED = "the request failed; the server's log says why"
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,17 @@ class Engine:
             group = [jobs[index] for index in indices]
             try:
                 group_answers = self._answer_group(group)
-            except Exception:  # a bug, or a model that fails: the other jobs are answered
-                _log.exception("a request failed")
-                group_answers = [messages.error(500, _FAILED)] * len(group)
+            except Exception:  # one of them is at fault: each is tried alone
+                group_answers = [self._answer_alone(job) for job in group]
             answers.update(zip(indices, group_answers, strict=True))
         return [answers[index] for index in range(len(jobs))]
+
+    def _answer_alone(self, job: Job) -> Answer:
+        try:
+            return self._answer_group([job])[0]
+        except Exception:  # a bug, or a model that fails
+            _log.exception("a request failed")
+            return messages.error(500, _FAILED)
 
     def _answer_group(self, jobs: Sequence[Job]) -> list[Answer]:
         first = jobs[0]
@@ -105,7 +111,9 @@ class Engine:
         requests = [request for part in parts if isinstance(part, list) for request in part]
         results = iter(predictor.read_all(requests))
         return [
-            part if isinstance(part, Answer) else _picture_answer([*islice(results, len(part))])
+            part
+            if isinstance(part, Answer)
+            else _picture_answer([*islice(results, len(part))], predictor.metadata.threshold)
             for part in parts
         ]
 
@@ -153,7 +161,9 @@ class Engine:
                 continue
             end = start + len(part.images)
             rows = type(outputs)(*(values[start:end] for values in outputs))
-            answers.append(inference.answer(part, rows, info.name))
+            answer = inference.answer(part, rows, info.name)
+            answer.digits = _records(rows, info)
+            answers.append(answer)
             start = end
         return answers
 
@@ -182,15 +192,36 @@ def _describe(model: ServedModel, metadata: Metadata) -> ModelInfo:
     )
 
 
-def _picture_answer(results: Sequence[PictureResult]) -> Answer:
-    """The JSON of `predict`. If no picture can be read, the request itself is at fault."""
+def _records(outputs: Outputs, info: ModelInfo) -> list[DigitRecord]:
+    """What is counted of images that a model has classified."""
+    threshold = info.threshold or 0
+    return [
+        DigitRecord(info.class_names[label], float(familiarity), bool(familiarity < threshold), False)
+        for label, familiarity in zip(
+            outputs.probabilities.argmax(axis=1), outputs.familiarity, strict=True
+        )
+    ]
+
+
+def _picture_answer(results: Sequence[PictureResult], threshold: float | None) -> Answer:
+    """The JSON of `predict`. If no picture can be read, the request itself is at fault.
+
+    Args:
+        results: of the pictures.
+        threshold: the model's own.
+    """
     errors = [result.error for result in results if result.error is not None]
     if len(errors) == len(results):
-        return messages.error(422, errors[0])
+        return messages.error(422, errors[0] if errors else "the file has no pages")
+    predictions = [digit.prediction for result in results for digit in result.digits]
     digits = [
-        DigitRecord(digit.prediction.label, digit.prediction.familiarity, digit.prediction.rejected)
-        for result in results
-        for digit in result.digits
+        DigitRecord(
+            prediction.label,
+            prediction.familiarity,
+            prediction.familiarity < (threshold or 0),
+            prediction.rejected,
+        )
+        for prediction in predictions
     ]
     body = msgspec.json.encode([result.to_json() for result in results])
     return Answer(200, body, digits=digits)

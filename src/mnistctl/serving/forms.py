@@ -1,6 +1,5 @@
 """The body of a request with pictures: one picture, or a form with files."""
 
-import io
 import math
 import zlib
 from collections.abc import Iterator
@@ -79,4 +78,4 @@ def pictures(body: bytes, content_type: str) -> Iterator[tuple[str, bytes]]:
         stream = file.file_object
         stream.seek(0)
         name = (file.file_name or b"").decode(errors="replace")
-        yield printable(name)[:_MAX_NAME] or PICTURE_NAME, io.BytesIO(stream.read()).getvalue()
+        yield printable(name)[:_MAX_NAME] or PICTURE_NAME, stream.read()

@@ -78,7 +78,7 @@ class Gate:
                 await _refuse(send_with_id)
         except asyncio.CancelledError:
             if not scope["state"].get("is_gone"):  # the server stops
-                await send_error(send_with_id, 503, "the server stops")
+                await send_error(send_with_id, 503, "the server is shutting down")
         finally:
             seconds = time.perf_counter() - start
             route = self._route_of(scope["path"]) or _OTHER

@@ -5,7 +5,7 @@ Sources: the protocol's specification of KServe, and Triton's of the extension `
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -25,9 +25,14 @@ MAX_PAGE_PIXELS = 1 << 20
 MAX_PIXELS = MAX_IMAGES * IMAGE_SIZE**2
 
 _BINARY_TYPE = "application/octet-stream"
-_MAX_JSON_BYTES = 8 << 20  # JSON takes ten times as much memory once it is read
+_MAX_JSON_BYTES = 4 << 20  # JSON takes many times as much memory once it is read
 _PAGE_STEP = 16  # pixels: the sides of a page are multiples of it
 _UINT8, _FLOAT32 = "UINT8", "FP32"
+
+
+_Values = list[Annotated[int, msgspec.Meta(ge=0, le=255)]]
+_decode_flat = msgspec.json.Decoder(_Values).decode
+_decode_nested = msgspec.json.Decoder(list[list[_Values]]).decode
 
 
 class InferenceError(Exception):
@@ -39,7 +44,7 @@ class _Input(msgspec.Struct):
     shape: list[int]
     datatype: str
     parameters: dict[str, Any] = {}
-    data: Any = None
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Output(msgspec.Struct):
@@ -134,7 +139,7 @@ def _images(inputs: Sequence[_Input], binary: memoryview, model: ModelInfo) -> I
     size = math.prod(tensor.shape)
     if "binary_data_size" in tensor.parameters:
         announced = tensor.parameters["binary_data_size"]
-        if announced != size or len(binary) != size or tensor.data is not None:
+        if announced != size or len(binary) != size or tensor.data is not msgspec.UNSET:
             raise InferenceError(
                 f"input '{tensor.name}': the shape has {size:,} bytes, binary_data_size is "
                 f"{shorten(str(announced))}, and {len(binary):,} bytes follow the JSON"
@@ -146,17 +151,17 @@ def _images(inputs: Sequence[_Input], binary: memoryview, model: ModelInfo) -> I
 
 
 def _check_shape(shape: Sequence[int], model: ModelInfo) -> None:
-    pixels = math.prod(shape[1:])
     if model.task == NUMBERS:
-        is_valid = pixels <= MAX_PAGE_PIXELS and not any(side % _PAGE_STEP for side in shape[1:])
+        is_valid = not any(side % _PAGE_STEP for side in shape[1:3])
+        is_valid &= math.prod(shape[1:3]) <= MAX_PAGE_PIXELS
         expected = (
             f"[N, height, width], height and width multiples of {_PAGE_STEP}, at most "
             f"{MAX_PAGE_PIXELS:,} pixels per page"
         )
     else:
-        is_valid = [*shape[1:]] == [IMAGE_SIZE, IMAGE_SIZE]
+        is_valid = [*shape[1:3]] == [IMAGE_SIZE, IMAGE_SIZE]
         expected = f"[N, {IMAGE_SIZE}, {IMAGE_SIZE}]"
-    if len(shape) != 3 or min(shape) < 1 or not is_valid or math.prod(shape) > MAX_PIXELS:
+    if len(shape) != 3 or min(shape) < 1 or not is_valid or math.prod(shape[:3]) > MAX_PIXELS:
         name = model.inputs[0]["name"]
         raise InferenceError(
             f"input '{name}': shape {shorten(str([*shape]))}; expected {expected}, at most "
@@ -165,15 +170,16 @@ def _check_shape(shape: Sequence[int], model: ModelInfo) -> None:
 
 
 def _from_json(tensor: _Input, size: int) -> Images:
-    try:
-        values: npt.NDArray[Any] = np.array(tensor.data)
-    except ValueError as error:  # lists of different lengths
-        raise InferenceError(f"input '{tensor.name}': data is not a list of numbers") from error
-    if values.dtype.kind not in "iu" or values.min(initial=0) < 0 or values.max(initial=0) > 255:
-        raise InferenceError(
-            f"input '{tensor.name}': expected whole numbers from 0 to 255 as data, in a list or in "
-            "lists of the tensor's shape"
-        )
+    expected = "whole numbers from 0 to 255, in a list or in lists of the tensor's shape"
+    data = b"" if isinstance(tensor.data, msgspec.UnsetType) else bytes(tensor.data)
+    for decode in (_decode_flat, _decode_nested):
+        try:
+            values = np.array(decode(data))
+            break
+        except ValueError:  # also lists of different lengths
+            continue
+    else:
+        raise InferenceError(f"input '{tensor.name}': expected {expected} as data")
     if values.size != size or values.shape not in ((size,), tuple(tensor.shape)):
         raise InferenceError(
             f"input '{tensor.name}': data has the shape {[*values.shape]}; expected {tensor.shape}"
@@ -186,12 +192,14 @@ def _requested_outputs(request: _Request, model: ModelInfo) -> list[tuple[str, b
     all_binary = request.parameters.get("binary_data_output") is True
     if not request.outputs:
         return [(name, all_binary) for name in names]
-    outputs = []
+    outputs: list[tuple[str, bool]] = []
     for item in request.outputs:
         if item.name not in names:
             raise InferenceError(
                 f"output '{shorten(item.name)}': model '{model.name}' has {', '.join(names)}"
             )
+        if item.name in dict(outputs):
+            raise InferenceError(f"output '{item.name}' is named twice")
         if "classification" in item.parameters:
             raise InferenceError("the extension 'classification' is not supported; see /predict")
         outputs.append((item.name, item.parameters.get("binary_data", all_binary) is True))

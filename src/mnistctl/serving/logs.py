@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from mnistctl.errors import printable
+from mnistctl.errors import printable, shorten
 from mnistctl.serving.options import LogFormat
 
 _MAX_WAITING = 10_000  # lines; the oldest are dropped
@@ -54,10 +54,11 @@ class Log(logging.Handler):
         if self._is_quiet:
             return
         if self._is_json:
-            self._add(time.time(), "info", {"event": "request"} | record._asdict())
+            fields = record._asdict() | {"path": shorten(record.path)}
+            self._add(time.time(), "info", {"event": "request"} | fields)
             return
         text = (
-            f"{record.client} {record.method} {record.path} {record.status} "
+            f"{record.client} {record.method} {shorten(record.path)} {record.status} "
             f"{1000 * record.seconds:.1f} ms {record.request_id}"
         )
         self._lines.append(f"{time.strftime('%H:%M:%S')} {printable(text)}\n")

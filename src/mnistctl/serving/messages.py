@@ -5,6 +5,8 @@ from typing import Any, ClassVar
 
 import msgspec
 
+LARGE_BODY = 64 << 10  # bytes
+
 _LENGTH = struct.Struct(">Q")
 
 
@@ -65,6 +67,11 @@ class PictureJob(msgspec.Struct, tag=True, frozen=True):
         """Jobs of the same group can be read together."""
         return (type(self), self.model, self.numbers, self.top, self.threshold)
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether the job may take long or much memory, so that no other one should wait for it."""
+        return self.numbers or bool(self.content_encoding) or len(self.body) > LARGE_BODY
+
 
 class InferJob(msgspec.Struct, tag=True, frozen=True):
     """Run a model on the tensors in the body of a request."""
@@ -79,12 +86,17 @@ class InferJob(msgspec.Struct, tag=True, frozen=True):
         """Jobs of the same group can be run together."""
         return (type(self), self.model)
 
+    @property
+    def is_alone(self) -> bool:
+        """See `PictureJob`."""
+        return bool(self.content_encoding) or len(self.body) > LARGE_BODY
+
 
 class PageJob(msgspec.Struct, tag=True, frozen=True):
     """Build the page that reads drawings."""
 
     model: str
-    body: ClassVar[bytes] = b""
+    is_alone: ClassVar[bool] = True
 
     @property
     def group(self) -> tuple[Any, ...]:
@@ -101,7 +113,8 @@ class DigitRecord(msgspec.Struct, array_like=True):
 
     label: str
     familiarity: float
-    rejected: bool
+    is_unfamiliar: bool  # whether its familiarity is below the model's own threshold
+    is_rejected: bool
 
 
 class Answer(msgspec.Struct):

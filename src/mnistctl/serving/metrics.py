@@ -47,12 +47,12 @@ class Metrics:
             registry=registry,
         )
         self.waiting = Gauge("mnistctl_queue_requests", "Requests that wait.", registry=registry)
-        self.places = Gauge(
+        self.in_flight = Gauge(
             "mnistctl_active_requests",
-            "Requests that are received, waiting or being read.",
+            "Requests that wait or are being read.",
             registry=registry,
         )
-        self.restarts = Gauge(
+        self.restarts = CounterMetric(
             "mnistctl_worker_restarts", "Worker processes that have ended.", registry=registry
         )
         self._digits = CounterMetric(
@@ -69,7 +69,7 @@ class Metrics:
         recent = self._recent.setdefault(model, deque(maxlen=WINDOW))
         for digit in digits:
             recent.append(digit)
-            if digit.rejected:
+            if digit.is_rejected:
                 self._rejected.labels(model).inc()
             else:
                 self._digits.labels(model, digit.label).inc()
@@ -82,6 +82,11 @@ class Metrics:
         rejected = GaugeMetricFamily(
             "mnistctl_window_rejected_ratio",
             "Share of rejected digits in the window.",
+            labels=["model"],
+        )
+        unfamiliar = GaugeMetricFamily(
+            "mnistctl_window_unfamiliar_ratio",
+            "Share of the digits in the window whose familiarity is below the model's threshold.",
             labels=["model"],
         )
         familiarity = GaugeMetricFamily(
@@ -98,12 +103,14 @@ class Metrics:
             size.add_metric([model], len(recent))
             if not recent:
                 continue
-            rejected.add_metric([model], sum(digit.rejected for digit in recent) / len(recent))
+            rejected.add_metric([model], sum(digit.is_rejected for digit in recent) / len(recent))
+            share = sum(digit.is_unfamiliar for digit in recent) / len(recent)
+            unfamiliar.add_metric([model], share)
             familiarity.add_metric([model], sum(digit.familiarity for digit in recent) / len(recent))
-            labels = Counter(digit.label for digit in recent if not digit.rejected)
+            labels = Counter(digit.label for digit in recent if not digit.is_rejected)
             for label, count in sorted(labels.items()):
                 answers.add_metric([model, label], count / labels.total())
-        yield from (size, rejected, familiarity, answers)
+        yield from (size, rejected, unfamiliar, familiarity, answers)
 
     def text(self) -> bytes:
         """All metrics in the format of Prometheus."""

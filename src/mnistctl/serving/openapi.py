@@ -24,12 +24,13 @@ _PICTURE_TYPES = (
 _COUNT: Json = {"type": "integer", "minimum": 0}
 
 
-def document(models: Sequence[ModelInfo], limits: Limits) -> Json:
+def document(models: Sequence[ModelInfo], limits: Limits, *, needs_token: bool) -> Json:
     """The document.
 
     Args:
         models: that are served.
         limits: of requests.
+        needs_token: whether clients have to show a token.
     """
     digit_models = [info.name for info in models if info.task == DIGIT]
     return {
@@ -47,7 +48,11 @@ def document(models: Sequence[ModelInfo], limits: Limits) -> Json:
                 "get": _operation(
                     "page",
                     "A page that reads drawings.",
-                    {"200": _content("The page.", "text/html", _TEXT)},
+                    {
+                        "200": _content("The page.", "text/html", _TEXT),
+                        "500": _error("The page cannot be built."),
+                        "503": _later("The server starts or stops."),
+                    },
                 )
             },
             "/metrics": {
@@ -70,7 +75,7 @@ def document(models: Sequence[ModelInfo], limits: Limits) -> Json:
             "schemas": _SCHEMAS,
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
-        "security": [{}, {"token": []}],
+        "security": [{"token": []}] if needs_token else [],
     }
 
 
@@ -112,6 +117,7 @@ def _later(description: str) -> Json:
 
 def _body_errors() -> Json:
     return {
+        "408": _error("The request did not arrive in time."),
         "413": _error("The body is too large."),
         "415": _error("The body has another media type or encoding."),
         "429": _later("Too many requests at a time."),
@@ -120,9 +126,9 @@ def _body_errors() -> Json:
     }
 
 
-_POINT = {"type": "array", "items": {"type": "integer"}, "minItems": 4, "maxItems": 4}
+_BOX = {"type": "array", "items": {"type": "integer"}, "minItems": 4, "maxItems": 4}
 _PREDICTION: Json = {
-    "box": _POINT | {"description": "Left, top, width and height in pixels of the picture."},
+    "box": _BOX | {"description": "Left, top, width and height in pixels of the picture."},
     "label": _TEXT,
     "probability": _SHARE,
     "top": _list(_object({"label": _TEXT, "probability": _SHARE})),
@@ -329,7 +335,13 @@ def _model_paths(names: Sequence[str], *, version: bool = False) -> Json:
                 f"infer{suffix}",
                 "Run a model on tensors.",
                 {
-                    "200": _answer("The outputs.", _ref("InferenceResponse")),
+                    "200": {
+                        "description": "The outputs; as JSON, or as JSON followed by tensors.",
+                        "content": {
+                            _JSON: {"schema": _ref("InferenceResponse")},
+                            "application/octet-stream": {"schema": _BYTES},
+                        },
+                    },
                     "400": _error("The request is not valid for this model."),
                 }
                 | unknown

@@ -29,14 +29,14 @@ class Limits:
     workers: int  # processes
     max_batch: int  # requests that a worker reads together
     window_s: float  # how long a request waits for others, while others are being read
-    max_queue: int  # requests that are received, waiting or being read
+    max_queue: int  # requests that wait or are being read
     max_body: int  # bytes of a request
     timeout_s: float  # to receive a request, to read it, and to send the answer
 
     @property
     def max_total_body(self) -> int:
-        """The bytes of all requests together."""
-        return 2 * self.max_body
+        """The bytes of all large bodies together."""
+        return 4 * self.max_body
 
 
 @dataclass(frozen=True, kw_only=True)

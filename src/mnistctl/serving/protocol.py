@@ -2,24 +2,27 @@
 
 import asyncio
 import http
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-_MAX_HEADER_BYTES = 64 << 10
+_MAX_HEADER_BYTES = 64 << 10  # also of the trailers after a body in chunks
 _MAX_HEADERS = 100
+_MAX_UNSENT = 64 << 20  # bytes of answers that slow clients have not taken yet
 
-# Connections that a request is expected from, the oldest first. If there are too many, that one goes.
+# Connections on which no request is being answered, the oldest first: the first one to close.
 _receiving: dict["GuardedProtocol", None] = {}
+# Connections whose answer the client has not taken yet, the oldest first.
+_sending: dict["GuardedProtocol", None] = {}
 
 
 class GuardedProtocol(HttpToolsProtocol):
     """HTTP/1.1 with time limits for slow clients, and limits of headers and connections.
 
-    - The first request of a connection has to arrive within `timeout_s` from the connection's start,
-      and every other one within that time from its first byte.
+    - A request has to arrive within `timeout_s` from the start of the connection or the last answer.
     - A client that does not take an answer within `timeout_s` is disconnected.
     - If `max_connections` are open, a new one takes the place of the one that has waited longest for a
       complete request.
@@ -30,46 +33,52 @@ class GuardedProtocol(HttpToolsProtocol):
 
     timeout_s = 30.0
     max_connections = 2048
+    on_refusal: Callable[[int], None] = staticmethod(lambda status: None)  # called with a status
 
-    _part: Literal["none", "headers", "body"] = "none"  # of a request that is arriving
-    _header_bytes = 0
+    _parsing: Literal["nothing", "headers", "body"] = "nothing"
+    _header_bytes = 0  # received since the last byte of a body
     _problem = http.HTTPStatus.BAD_REQUEST
+    _running: Any = None  # the request that the application is answering
     _request_timer: asyncio.TimerHandle | None = None
     _answer_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
         super().connection_made(transport)
-        if len(self.connections) > self.max_connections and _receiving:
-            next(iter(_receiving)).transport.abort()
-        self._expect_request()
+        transport.set_write_buffer_limits(0)  # `resume_writing` then means that all has been taken
+        if len(self.connections) > self.max_connections:
+            oldest = next(iter(_receiving), self)
+            oldest._stop_request_timer()
+            oldest.transport.abort()
+        if not transport.is_closing():
+            self._expect_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """A client has disconnected. A request whose answer it waits for is dropped."""
         self._stop_request_timer()
         self._stop_answer_timer()
-        is_waiting = self.cycle is not None and not self.cycle.response_complete
         super().connection_lost(exc)
-        state = self.scope["state"] if is_waiting else {}
-        state["is_gone"] = True
-        if task := state.get("task"):
-            task.cancel()
+        running = self._running
+        if running is not None and not running.response_complete:
+            running.disconnected = True
+            state = running.scope["state"]
+            state["is_gone"] = True
+            if task := state.get("task"):
+                task.cancel()
 
     def data_received(self, data: bytes) -> None:
         """Parse what a client sends."""
-        is_answering = self.cycle is not None and not self.cycle.response_complete
-        if self._request_timer is None and not is_answering:
-            self._expect_request()
+        self._header_bytes += len(data)
         super().data_received(data)
-        if self._part == "headers":
-            self._header_bytes += len(data)
-            if self._header_bytes > _MAX_HEADER_BYTES and not self.transport.is_closing():
-                self._refuse(http.HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        if self._parsing == "nothing":
+            self._header_bytes = 0
+        elif self._header_bytes > _MAX_HEADER_BYTES + len(data) and not self.transport.is_closing():
+            self._refuse(http.HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
-        self._part, self._header_bytes = "headers", 0
+        self._parsing = "headers"
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Another header has arrived."""
@@ -80,16 +89,22 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """All headers have arrived."""
-        self._part = "body"
+        self._parsing = "body"
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of a body has arrived."""
+        super().on_body(body)
+        self._header_bytes = 0
 
     def on_message_complete(self) -> None:
         """A request has arrived. If it was answered before that, the next one may come."""
         super().on_message_complete()
-        self._part = "none"
-        self._stop_request_timer()
+        self._parsing = "nothing"
         if self.cycle is not None and self.cycle.response_complete:
             self._expect_request()
+        else:
+            self._stop_request_timer()
 
     def send_400_response(self, msg: str) -> None:
         """Answer a request that is not HTTP."""
@@ -100,27 +115,39 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self.transport.is_closing():
             self._start_answer_timer()
+        elif self._running is None or self._running.response_complete:  # no other one waits
+            self._expect_request()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Nothing has happened since the last answer."""
-        if self.transport.get_write_buffer_size():
-            self._start_answer_timer()
-        else:
+        """Nothing has happened since the last answer. The client may still be taking it."""
+        if not self.transport.get_write_buffer_size():
             super().timeout_keep_alive_handler()
 
     def pause_writing(self) -> None:
         """A client takes an answer more slowly than it is sent."""
         super().pause_writing()
         self._start_answer_timer()
+        _sending[self] = None
+        if sum(client.transport.get_write_buffer_size() for client in _sending) > _MAX_UNSENT:
+            next(iter(_sending)).transport.abort()
 
     def resume_writing(self) -> None:
-        """A client has taken most of an answer."""
+        """A client has taken its answer."""
         super().resume_writing()
         self._stop_answer_timer()
+        if self._running is not None and self._running.response_complete:
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _expect_request(self) -> None:
         self._stop_request_timer()
-        self._request_timer = self.loop.call_later(self.timeout_s, self._request_is_late)
+        self._request_timer = self.loop.call_later(self.timeout_s, self._on_late_request)
         _receiving[self] = None
 
     def _stop_request_timer(self) -> None:
@@ -129,8 +156,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self._request_timer.cancel()
             self._request_timer = None
 
-    def _request_is_late(self) -> None:
-        if self._part == "body" and self.cycle.response_started:
+    def _on_late_request(self) -> None:
+        if self._parsing == "body" and self.cycle.response_started:
             self.transport.close()
             self._start_answer_timer()
         else:
@@ -146,12 +173,14 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.write(head.encode() + content)
         self.transport.close()
         self._start_answer_timer()
+        type(self).on_refusal(status.value)
 
     def _start_answer_timer(self) -> None:
         if self._answer_timer is None:
             self._answer_timer = self.loop.call_later(self.timeout_s, self.transport.abort)
 
     def _stop_answer_timer(self) -> None:
+        _sending.pop(self, None)
         if self._answer_timer is not None:
             self._answer_timer.cancel()
             self._answer_timer = None

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import errno
 import gc
+import ipaddress
 import logging
 import os
 import re
@@ -10,12 +12,13 @@ import signal
 import socket
 import ssl
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mnistctl.api import models
-from mnistctl.errors import DataError, MissingExtraError, MnistctlError, UsageError, WriteError
+from mnistctl.errors import DataError, LostProcessError, MissingExtraError, MnistctlError, UsageError
 from mnistctl.models import formats
-from mnistctl.serving.options import Limits, ServeOptions
+from mnistctl.serving.options import ServeOptions
 from mnistctl.settings.architectures import NUMBERS
 from mnistctl.system import files
 
@@ -24,6 +27,7 @@ try:
 
     from mnistctl.serving import app, logs, messages
     from mnistctl.serving.dispatcher import Dispatcher
+    from mnistctl.serving.logs import RequestRecord
     from mnistctl.serving.messages import Answer, PageJob, ServedModel, Setup
     from mnistctl.serving.metrics import Metrics
     from mnistctl.serving.protocol import GuardedProtocol
@@ -34,10 +38,9 @@ except ImportError as error:
 
 _log = logging.getLogger(__name__)
 
-_LOOPBACK = ("127.", "localhost", "::1")
 _NAME = re.compile(r"[\w.-]{1,100}\Z")  # of a model, in a path
 _BACKLOG = 2048  # connections that the system accepts before the server does
-_FILES_APART = 128  # open files that are no connections
+_RESERVED_FILES = 128  # open files that are no connections
 _CLOSE_SECONDS = 1  # for connections, after the last answer
 _INTERRUPTED = 128 + signal.SIGINT
 _MIN_TOKEN = 16  # characters
@@ -98,15 +101,27 @@ class _Server(uvicorn.Server):
         self._limits = limits = options.limits
         self._listener = listener
         metrics = Metrics()
-        self._dispatcher = Dispatcher(setup, limits, observe_batch=metrics.batches.observe)
-        self._service = app.Service(self._dispatcher, metrics, self._build_page)
+        self._dispatcher = Dispatcher(
+            setup,
+            limits,
+            observe_batch=metrics.batches.observe,
+            observe_restart=metrics.restarts.inc,
+        )
+        self._metrics, self._log = metrics, log
+        self._service = app.Service(
+            self._dispatcher, metrics, self._build_page, needs_token=token is not None
+        )
         application = app.build(
             self._service, metrics, log, token=token, allowed_origins=options.allow_origin
         )
         protocol = type(
             "Protocol",
             (GuardedProtocol,),
-            {"timeout_s": options.timeout, "max_connections": _max_connections()},
+            {
+                "timeout_s": options.timeout,
+                "max_connections": _max_connections(),
+                "on_refusal": staticmethod(self._on_refusal),
+            },
         )
         super().__init__(
             uvicorn.Config(
@@ -141,13 +156,16 @@ class _Server(uvicorn.Server):
         serving = asyncio.ensure_future(self.serve([self._listener]))
         starting = asyncio.ensure_future(self._dispatcher.start())
         stopping = asyncio.ensure_future(self._stop.wait())
+        failing = asyncio.ensure_future(self._dispatcher.has_failed.wait())
         try:
             await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 starting.result()
                 gc.freeze()  # see `worker.main`
                 self._announce()
-                await asyncio.wait([stopping, serving], return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([stopping, failing, serving], return_when=asyncio.FIRST_COMPLETED)
+            if self._dispatcher.has_failed.is_set():
+                raise LostProcessError("no worker process can start; the log says why")
             await self._drain()
         finally:
             starting.cancel()
@@ -168,6 +186,11 @@ class _Server(uvicorn.Server):
         names = [info.name for info in self._dispatcher.models]
         _log.info(f"serving {', '.join(names)} at {scheme}://{host}:{port}; Ctrl-C stops it")
 
+    def _on_refusal(self, status: int) -> None:
+        """Count and log a request that did not reach the application."""
+        self._metrics.requests.labels("refused", status).inc()
+        self._log.request(RequestRecord("-", "-", "-", "-", status, 0))
+
     async def _drain(self) -> None:
         """Take no more requests, and answer those that were accepted.
 
@@ -177,24 +200,23 @@ class _Server(uvicorn.Server):
         self._service.is_draining = True
         loop = asyncio.get_running_loop()
         end = loop.time() + self._options.grace
-        if self._dispatcher.places:
-            _log.info(f"stopping; {self._dispatcher.places} requests are still being answered")
-        while self._dispatcher.places and loop.time() < end:
+        if self._dispatcher.in_flight:
+            _log.info(f"stopping; {self._dispatcher.in_flight} requests are still being answered")
+        while self._dispatcher.in_flight and loop.time() < end:
             await asyncio.sleep(0.02)
-        if self._dispatcher.places:
+        if self._dispatcher.in_flight:
             raise MnistctlError(
-                f"{self._dispatcher.places} requests were not answered within --grace "
+                f"{self._dispatcher.in_flight} requests were not answered within --grace "
                 f"{self._options.grace:g} seconds"
             )
 
     async def _build_page(self, job: PageJob) -> Answer:
         """Let a process of its own build the page: it needs modules that reading does not."""
-        one = Limits(1, 1, 0, 1, self._limits.max_body, self._limits.timeout_s)
-        builder = Dispatcher(self._setup, one, observe_batch=lambda size: None)
+        builder = Dispatcher(self._setup, replace(self._limits, workers=1))
         try:
             await builder.start()
             return await builder.ask(job)
-        except MnistctlError as error:
+        except (MnistctlError, OSError) as error:
             _log.error(f"the page cannot be built: {error}")
             return messages.error(500, "the page cannot be built")
         finally:
@@ -259,13 +281,12 @@ def _listen(options: ServeOptions) -> Iterator[socket.socket]:
     """Open the port.
 
     Raises:
-        WriteError: the address is not free, or not one of this machine.
+        MnistctlError: the address is not free, or not one of this machine.
     """
-    is_local = options.host.startswith(_LOOPBACK)
-    if not is_local and options.token_file is None:
+    if not _is_loopback(options.host) and options.token_file is None:
         _log.warning(
-            f"--host {options.host}: whoever reaches this address can use the server; "
-            "--token-file lets only those in who know a token"
+            f"--host {options.host}: anyone who can reach this address can use the server; require a "
+            "token with --token-file FILE"
         )
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     # asyncio sends small answers at once only if the protocol is stated.
@@ -276,11 +297,20 @@ def _listen(options: ServeOptions) -> Iterator[socket.socket]:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((options.host, options.port))
         except (OSError, UnicodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise WriteError(
-                f"cannot listen on {options.host}:{options.port}: {reason}; choose another --port"
+            reason = (isinstance(error, OSError) and error.strerror) or str(error)
+            is_taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+            advice = "choose another --port" if is_taken else "choose another --host or --port"
+            raise MnistctlError(
+                f"cannot listen on {options.host}:{options.port}: {reason}; {advice}"
             ) from error
         yield listener
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _max_connections() -> int:
@@ -290,8 +320,8 @@ def _max_connections() -> int:
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = GuardedProtocol.max_connections + _FILES_APART
+    wanted = GuardedProtocol.max_connections + _RESERVED_FILES
     if soft < wanted:
         soft = min(wanted, hard) if hard != resource.RLIM_INFINITY else wanted
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return max(1, min(wanted, soft) - _FILES_APART)
+    return max(1, min(wanted, soft) - _RESERVED_FILES)

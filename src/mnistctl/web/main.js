@@ -87,9 +87,11 @@ class App {
         this.reading = null;
         this.problem = error instanceof Error ? error.message : String(error);
       }
+      this.show();
     }
     this.isAsking = false;
-    if (this.pad.isEmpty) this.reading = null;
+    if (!this.pad.isEmpty) return;
+    this.reading = null;
     this.show();
   }
 

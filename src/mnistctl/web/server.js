@@ -19,16 +19,22 @@ export async function askServer(url, file, picture, classes) {
   const response = await fetch(url, { method: "POST", body: file, headers }).catch(() => {
     throw new Error("The server does not answer.");
   });
-  const content = await response.json();
-  if (!response.ok) throw new Error(content.error);
+  const content = await response.json().catch(() => null);
+  const problem = response.ok ? content?.[0]?.error : content?.error;
+  if (problem || !response.ok) {
+    const text = problem ?? `The server answers with status ${response.status}.`;
+    throw new Error(text.replace(/^-: /, ""));
+  }
   const { top, reason } = content[0];
   const ink = findInk(strengthOf(picture));
   return {
-    ranking: top.map((/** @type {{ label: string, probability: number }} */ { label, probability }) => ({
-      label,
-      index: classes.classNames.indexOf(label),
-      probability,
-    })),
+    ranking: top.map(
+      (/** @type {{ label: string, probability: number }} */ { label, probability }) => ({
+        label,
+        index: classes.classNames.indexOf(label),
+        probability,
+      }),
+    ),
     reason: reason?.startsWith(SEVERAL) ? SEVERAL : reason,
     image: ink ? fit(ink) : new Uint8Array(IMAGE_SIDE * IMAGE_SIDE),
     outputs: null,
