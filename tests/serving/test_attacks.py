@@ -22,6 +22,7 @@ from tests.serving.server import EXAMPLE, Server, in_threads, wait_until
 from tests.serving.test_predict_route import png
 
 TIMEOUT_S = 2  # of the server, for its clients
+PATIENCE = 10  # times that limit, on a busy machine
 MAX_BODY_MB = 4
 MAX_MEMORY_MB = 400
 TOKEN = "correct-horse-battery"
@@ -68,7 +69,7 @@ def drip(server: Server, start: bytes, byte: bytes) -> None:
     """Send one byte after the other until the server has had enough."""
     with server.connect() as connection, contextlib.suppress(ConnectionError):
         connection.sendall(start)
-        end = time.monotonic() + 30 * TIMEOUT_S
+        end = time.monotonic() + PATIENCE * TIMEOUT_S
         while time.monotonic() < end:
             connection.sendall(byte)
             time.sleep(0.1)
@@ -79,7 +80,7 @@ def flood(server: Server, start: bytes, chunk: bytes) -> None:
     """Send without end until the server has had enough."""
     with server.connect() as connection, contextlib.suppress(ConnectionError):
         connection.sendall(start)
-        end = time.monotonic() + 30 * TIMEOUT_S
+        end = time.monotonic() + PATIENCE * TIMEOUT_S
         while time.monotonic() < end:
             connection.sendall(chunk)
         raise AssertionError("the server reads for ever")
@@ -228,6 +229,29 @@ def pipelined_requests(server: Server) -> None:
     assert answer.count(b"HTTP/1.1 200") >= 1
 
 
+def slow_body_behind_another_request(server: Server) -> None:
+    start = b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n" + HEAD
+    drip(server, start + b"content-length: 1000000\r\n\r\n", b"a")
+
+
+def endless_trailer(server: Server) -> None:
+    start = HEAD + b"transfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n"
+    flood(server, start + b"a: ", b"b" * 0x10000)
+
+
+def announced_bodies_that_do_not_come(server: Server) -> None:
+    length = b"content-length: %d\r\n\r\n" % (MAX_BODY_MB * 1_000_000)
+    with connections(server, 300, HEAD + length):
+        assert server.reads()
+
+
+def half_of_a_next_request_and_gone(server: Server) -> None:
+    length = b"content-length: %d\r\n\r\n" % len(EXAMPLE)
+    for _ in range(50):
+        with server.connect() as connection:
+            connection.sendall(HEAD + length + EXAMPLE + b"GET /v2")
+
+
 def thousands_of_connections(server: Server) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with connections(server, min(10_000, hard - 500), b""):
@@ -326,6 +350,31 @@ def json_bombs(server: Server) -> None:
         answer = server.post(INFER, body)
         assert answer.status_code == 400
         assert len(answer.text) < 1000
+
+
+def tensors_of_texts(server: Server) -> None:
+    bad_data: tuple[Any, ...] = (
+        ["a" * 100_000, *[""] * 783],
+        [[]] * 784,
+        [[[]]] * 784,
+        {"a": 1},
+        [None] * 784,
+    )
+    for data in bad_data:
+        tensor = {"name": "images", "shape": [1, 28, 28], "datatype": "UINT8", "data": data}
+        assert server.post(INFER, json.dumps({"inputs": [tensor]})).status_code == 400
+
+
+def one_output_many_times(server: Server) -> None:
+    tensor = {"name": "images", "shape": [1, 28, 28], "datatype": "UINT8", "data": [0] * 784}
+    outputs = [{"name": "logits"}] * 50_000
+    answer = server.post(INFER, json.dumps({"inputs": [tensor], "outputs": outputs}))
+    assert (answer.status_code, "named twice" in answer.text) == (400, True)
+
+
+def tensors_of_many_dimensions(server: Server) -> None:
+    tensor = {"name": "images", "shape": [2**62] * 100_000, "datatype": "UINT8", "data": [0]}
+    assert server.post(INFER, json.dumps({"inputs": [tensor]})).status_code == 400
 
 
 def tensors_of_impossible_shapes(server: Server) -> None:
@@ -433,9 +482,19 @@ ATTACKS: list[Callable[[Server], None]] = [
     *(body_that_never_comes, endless_body, endless_body_of_a_lying_length, endless_header, endless_url),
     *(many_headers, slow_reader, half_closed_before_the_body, half_closed_after_the_body),
     *(hung_up_before_the_answer, reset_connections, two_lengths, length_and_chunks, impossible_lengths),
-    *(bad_chunk_sizes, no_http, http2_and_upgrades, pipelined_requests, thousands_of_connections),
+    *(
+        bad_chunk_sizes,
+        slow_body_behind_another_request,
+        endless_trailer,
+        no_http,
+        http2_and_upgrades,
+        pipelined_requests,
+        thousands_of_connections,
+    ),
     *(thousands_of_slow_requests, paths_out_of_the_server, file_names_are_no_paths, header_injection),
     *(queries_of_all_kinds, zip_bomb, damaged_compression, json_bombs, tensors_of_impossible_shapes),
+    *(tensors_of_texts, one_output_many_times, tensors_of_many_dimensions),
+    *(announced_bodies_that_do_not_come, half_of_a_next_request_and_gone),
     *(lying_binary_sizes, large_tensors, forms_of_many_parts, strange_boundaries, hostile_pictures),
     *(expensive_pictures, killed_workers, stopped_workers, overload),
 ]

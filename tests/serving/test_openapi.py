@@ -2,12 +2,14 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from mnistctl.serving.app import Service
 from tests.helpers import ROOT
-from tests.serving.server import EXAMPLE, Server
+from tests.serving.server import Server
 
 EXAMPLES = 20  # requests per operation and kind
 
@@ -24,10 +26,11 @@ def test_schemathesis_finds_nothing(token: str | None, tmp_path: Path) -> None:
         arguments = ["--token-file", tmp_path / "token"]
         headers = ["--header", f"Authorization: Bearer {token}"]
     hooks = {"PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.serving.openapi_hooks"}
+    program = str(Path(sys.executable).with_name("st"))
     with Server(tmp_path, *arguments) as server:
         result = subprocess.run(
             [
-                *("st", "run", f"{server.url}/openapi.json", *headers, "--no-color"),
+                *(program, "run", f"{server.url}/openapi.json", *headers, "--no-color"),
                 *("--max-examples", str(EXAMPLES), "--generation-deterministic"),
             ],
             env=os.environ | hooks,
@@ -48,4 +51,5 @@ def test_every_route_is_described(server: Server) -> None:
         for method in ("get", "post"):
             response = (server.get if method == "get" else server.post)(place)
             assert (response.status_code == 405) == (method not in methods), path
-    assert server.post("/predict", EXAMPLE).status_code == 200
+    routes = Service(None, None, None, needs_token=False).routes()  # type: ignore[arg-type]
+    assert {route.path for route in routes} == set(document["paths"])

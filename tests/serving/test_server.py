@@ -1,10 +1,12 @@
 """How a server starts, stops, limits and protects itself."""
 
+import contextlib
 import json
 import os
 import signal
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -16,10 +18,10 @@ import requests
 import trustme
 
 import mnistctl
-from mnistctl.errors import DataError, ModelError, UsageError, WriteError
+from mnistctl.errors import DataError, MnistctlError, ModelError, UsageError
 from mnistctl.serving.options import ServeOptions
 from tests.helpers import Cli
-from tests.serving.server import EXAMPLE, Server, free_port, in_threads, wait_until
+from tests.serving.server import EXAMPLE, Server, in_threads, wait_until
 from tests.serving.test_predict_route import png
 
 TOKEN = "correct-horse-battery"
@@ -68,8 +70,8 @@ def test_several_models_have_names(tmp_path: Path, run_folder: Path) -> None:
         ({"token_file": Path("short.txt")}, DataError, "16 ASCII characters or more"),
         ({"certfile": Path("none.pem")}, DataError, "none.pem: No such file"),
         ({"certfile": Path("short.txt")}, DataError, "not a certificate in PEM format"),
-        ({"host": "no such host"}, WriteError, "cannot listen on no such host:"),
-        ({"host": "192.0.2.1", "token_file": Path("token.txt")}, WriteError, "cannot listen on"),
+        ({"host": "no such host"}, MnistctlError, "cannot listen on no such host:"),
+        ({"host": "192.0.2.1", "token_file": Path("token.txt")}, MnistctlError, "cannot listen on"),
     ],
 )
 def test_a_bad_option_is_an_error(
@@ -98,7 +100,7 @@ def test_a_bad_model_is_an_error(tmp_path: Path, cli: Cli) -> None:
 def test_an_address_that_is_taken_is_an_error(server: Server, cli: Cli) -> None:
     answer = cli("serve", "--port", str(server.port))
 
-    assert answer.code == WriteError.exit_code
+    assert answer.code == MnistctlError.exit_code
     assert f"cannot listen on 127.0.0.1:{server.port}" in answer.err
 
 
@@ -125,7 +127,7 @@ def test_a_host_that_others_reach_is_warned_of_once_unless_there_is_a_token(tmp_
     with Server(tmp_path, "--host", "0.0.0.0", "--token-file", "token") as closed_server:
         pass
 
-    assert open_server.log.count("whoever reaches this address can use the server") == 1
+    assert open_server.log.count("anyone who can reach this address can use the server") == 1
     assert "warning" not in closed_server.log
 
 
@@ -141,6 +143,37 @@ def test_pages_elsewhere_may_use_it_only_if_allowed(server: Server, tmp_path: Pa
         assert asked_first.status_code == 200
         stranger = other.post("/predict", EXAMPLE, headers=origin | {"origin": "https://example.com"})
         assert "access-control-allow-origin" not in stranger.headers
+
+
+def test_pages_elsewhere_may_use_it_with_a_token(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    origin = {"origin": "https://example.org"}
+    asked = origin | {
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "authorization,inference-header-content-length",
+    }
+    with Server(tmp_path, "--allow-origin", "https://example.org", "--token-file", "token") as server:
+        asked_first = requests.options(f"{server.url}/predict", headers=asked, timeout=60)
+        assert asked_first.status_code == 200
+        assert server.post("/predict", EXAMPLE, headers=origin).status_code == 401
+        allowed = origin | {"authorization": f"Bearer {TOKEN}"}
+        answer = server.post("/predict", EXAMPLE, headers=allowed)
+        assert answer.headers["access-control-allow-origin"] == "https://example.org"
+
+
+def test_before_it_is_ready_every_request_is_answered_with_503(tmp_path: Path) -> None:
+    log = open(os.devnull, "w")  # noqa: SIM115
+    with log, Server(tmp_path, stderr=log, is_ready=False) as server:
+        paths = ("/", "/openapi.json", "/v2/models/bundled", "/v2/health/ready")
+        statuses: set[int] = set()
+        while not statuses:
+            with contextlib.suppress(requests.ConnectionError):
+                statuses = {server.get(path).status_code for path in paths}
+                statuses.add(server.post("/predict", EXAMPLE).status_code)
+                statuses.add(server.post("/v2/models/bundled/infer", "{}").status_code)
+
+        assert statuses <= {503, 200, 400}
+        wait_until(server.reads)
 
 
 def test_https(tmp_path: Path) -> None:
@@ -231,7 +264,7 @@ def test_a_worker_that_dies_is_replaced_and_its_requests_fail(tmp_path: Path) ->
         assert "the process that read this has ended" in answers[0].json()["error"]
         assert server.reads()
         assert server.workers() != [worker]
-        assert server.metric("mnistctl_worker_restarts") == 1
+        assert server.metric("mnistctl_worker_restarts_total") == 1
 
 
 def test_a_reading_that_takes_too_long_is_ended(tmp_path: Path) -> None:
@@ -261,7 +294,7 @@ def test_what_was_accepted_is_answered_before_the_end(tmp_path: Path) -> None:
             assert server.get("/v2/health/ready").status_code == 503
             assert server.get("/v2/models/bundled/ready").status_code == 503
             late = server.post("/predict", EXAMPLE)
-            assert (late.status_code, late.json()["error"]) == (503, "the server stops")
+            assert (late.status_code, late.json()["error"]) == (503, "the server is shutting down")
 
         assert server.process.wait(60) == 0
     assert answers == [200] * 3
@@ -305,7 +338,7 @@ def test_without_the_extra_one_line_says_what_to_install(tmp_path: Path) -> None
         "from mnistctl.cli.app import main; sys.exit(main(['serve']))"
     )
     result = subprocess.run(
-        [os.sys.executable, "-c", code],  # type: ignore[attr-defined]
+        [sys.executable, "-c", code],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -316,4 +349,3 @@ def test_without_the_extra_one_line_says_what_to_install(tmp_path: Path) -> None
     assert result.stderr.splitlines() == [
         "mnistctl: the server is not installed; get it with: pip install 'mnistctl[serve]'"
     ]
-    assert free_port() > 0

@@ -50,35 +50,45 @@ def serve(
     ] = None,
     max_batch: Annotated[
         int,
-        typer.Option(metavar="N", help="Most requests that are read together, 1 or more."),
+        typer.Option(metavar="N", help="Maximum number of requests per batch, 1 to 1,000."),
     ] = ServeOptions.max_batch,
     batch_window: Annotated[
         float,
         typer.Option(
             metavar="MS",
-            help="Milliseconds that a request waits for others to be read with, while the server is "
-            "busy.",
+            help="Time in milliseconds, 0 to 1,000, that a request waits for others to form a batch "
+            "with, if some workers are busy and others are not.",
         ),
     ] = ServeOptions.batch_window,
     max_queue: Annotated[
         int,
-        typer.Option(metavar="N", help="Most requests at a time; others are answered with 429."),
+        typer.Option(
+            metavar="N",
+            help="Maximum number of requests at a time, 1 to 100,000; others get the status 429.",
+        ),
     ] = ServeOptions.max_queue,
     max_body: Annotated[
         float,
-        typer.Option(metavar="MB", help="Largest request in megabytes; others are answered with 413."),
+        typer.Option(
+            metavar="MB",
+            help="Maximum size of a request in megabytes, 0.01 to 1,000; larger ones get the status "
+            "413.",
+        ),
     ] = ServeOptions.max_body,
     timeout: Annotated[
         float,
         typer.Option(
             metavar="SECONDS",
-            help="Longest time for a request to arrive, to be read, and for its answer to be taken.",
+            help="Time limit in seconds, 0.1 to 3,600, for each of these: receiving a request, reading "
+            "it, and sending the response.",
         ),
     ] = ServeOptions.timeout,
     grace: Annotated[
         float,
         typer.Option(
-            metavar="SECONDS", help="Longest time to answer accepted requests after SIGTERM or Ctrl-C."
+            metavar="SECONDS",
+            help="Time limit in seconds, 0 to 3,600, for finishing accepted requests after SIGTERM or "
+            "Ctrl-C.",
         ),
     ] = ServeOptions.grace,
     token_file: Annotated[

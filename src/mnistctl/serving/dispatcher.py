@@ -80,7 +80,7 @@ class Dispatcher:
     @property
     def is_ready(self) -> bool:
         """Whether a worker has its models open."""
-        return self._has_started and any(worker.is_started for worker in self._workers)
+        return self._has_started and any(worker.is_ready for worker in self._workers)
 
     async def start(self) -> None:
         """Start the workers, and wait until all are ready.
@@ -210,7 +210,7 @@ class Dispatcher:
             except (MnistctlError, OSError) as error:
                 _log.error(f"a worker process cannot start: {error}")
             await asyncio.sleep(_RESTART_SECONDS)
-        if not any(worker.is_started for worker in self._workers):
+        if not any(worker.is_ready for worker in self._workers):
             self.has_failed.set()
 
 
@@ -227,6 +227,7 @@ class _Worker(asyncio.SubprocessProtocol):
         self.started: asyncio.Future[Started] = loop.create_future()
         self.ended: asyncio.Future[None] = loop.create_future()
         self.is_started = False
+        self.is_killed = False
         self._timeout_s = limits.timeout_s
         self._on_answer = on_answer
         self._on_end = on_end
@@ -236,6 +237,11 @@ class _Worker(asyncio.SubprocessProtocol):
         self._failure = _LOST
         self._transport: asyncio.SubprocessTransport
         self._stdin: Any
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether its models are open."""
+        return self.is_started and not self.is_killed
 
     @classmethod
     async def start(cls, setup: Setup, limits: Limits, *callbacks: Any) -> "_Worker":
@@ -262,7 +268,7 @@ class _Worker(asyncio.SubprocessProtocol):
 
     def kill(self) -> None:
         """End the process at once."""
-        self.is_started = False
+        self.is_killed = True
         if self._transport.get_returncode() is None:
             self._transport.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
 
@@ -291,18 +297,20 @@ class _Worker(asyncio.SubprocessProtocol):
             self._take(content)
 
     def _take(self, content: bytes) -> None:
-        if not self.started.done():
+        if not self.is_started:
             start = messages.decode_start(content)
-            if isinstance(start, NotStarted):
-                error = MnistctlError(start.message)
-                error.exit_code = start.exit_code
-                self.started.set_exception(error)
+            self.is_started = isinstance(start, Started)
+            if self.started.done():  # the server stops meanwhile
                 return
-            self.is_started = True
-            self.started.set_result(start)
+            if isinstance(start, Started):
+                self.started.set_result(start)
+                return
+            error = MnistctlError(start.message)
+            error.exit_code = start.exit_code
+            self.started.set_exception(error)
             return
         self._settle(messages.decode_answers(content))
-        if self.is_started:  # it was not killed meanwhile
+        if not self.is_killed:
             self._on_answer(self)
 
     def _settle(self, answers: Sequence[Answer]) -> None:
@@ -324,4 +332,5 @@ class _Worker(asyncio.SubprocessProtocol):
             self.started.set_exception(LostProcessError("a worker process ended while it started"))
         if not self.ended.done():
             self.ended.set_result(None)
+        self._transport.close()
         self._on_end(self)

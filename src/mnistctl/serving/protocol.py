@@ -45,7 +45,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
         super().connection_made(transport)
-        transport.set_write_buffer_limits(0)  # `resume_writing` then means that all has been taken
+        transport.set_write_buffer_limits(high=1, low=0)  # `resume_writing` means: all has been taken
         if len(self.connections) > self.max_connections:
             oldest = next(iter(_receiving), self)
             oldest._stop_request_timer()
@@ -115,7 +115,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self.transport.is_closing():
             self._start_answer_timer()
-        elif self._running is None or self._running.response_complete:  # no other one waits
+        elif self._parsing != "nothing" or self._running.response_complete:  # no other one waits
             self._expect_request()
 
     def timeout_keep_alive_handler(self) -> None:

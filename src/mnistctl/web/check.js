@@ -4,6 +4,7 @@ import { decodeBase64 } from "./model.js";
 import { findInk, fit, IMAGE_SIDE, strengthOf } from "./prepare.js";
 
 /** @import { Model } from "./model.js" */
+/** @import { Net } from "./net.js" */
 
 /**
  * @param {Model} model
