@@ -1,7 +1,10 @@
 """The Open Inference Protocol, spoken by the client of Triton, which others wrote."""
 
 import json
+import re
 import struct
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 
 from mnistctl.api import models
 from mnistctl.models import formats
+from tests.helpers import ROOT
 from tests.serving.server import Server
 
 client_module = pytest.importorskip("tritonclient.http")
@@ -123,6 +127,17 @@ def test_errors_reach_the_client(client: Any, digits_test: Any) -> None:
             call()
 
         assert text in raised.value.message()
+
+
+def test_the_example_of_the_documentation_runs(server: Server) -> None:
+    pages = (ROOT / "docs" / "serving.md").read_text("utf-8")
+    match = re.search(r"```python\n(.*?)```", pages, re.DOTALL)
+    assert match is not None
+    code = match[1].replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")
+
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert result.stdout == "(4, 10)\n", result.stderr
 
 
 IMAGE: dict[str, Any] = {"name": "images", "shape": [1, 28, 28], "datatype": "UINT8", "data": [0] * 784}

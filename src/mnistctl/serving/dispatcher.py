@@ -14,7 +14,7 @@ from typing import Any
 
 from mnistctl.errors import LostProcessError, MnistctlError, printable, shorten
 from mnistctl.serving import messages
-from mnistctl.serving.messages import Answer, Job, ModelInfo, NotStarted, Setup, Started
+from mnistctl.serving.messages import Answer, Job, ModelInfo, Setup, Started
 from mnistctl.serving.options import Limits
 
 _log = logging.getLogger(__name__)
@@ -160,6 +160,8 @@ class Dispatcher:
                 self._open_window()
                 return
             worker = self._idle.popleft()
+            if not worker.is_ready:
+                continue  # it has ended, and is about to be replaced
             batch = [self._waiting.popleft()]
             while len(batch) < size and not (batch[0].job.is_alone or self._waiting[0].job.is_alone):
                 batch.append(self._waiting.popleft())
@@ -227,7 +229,7 @@ class _Worker(asyncio.SubprocessProtocol):
         self.started: asyncio.Future[Started] = loop.create_future()
         self.ended: asyncio.Future[None] = loop.create_future()
         self.is_started = False
-        self.is_killed = False
+        self.has_exited = False
         self._timeout_s = limits.timeout_s
         self._on_answer = on_answer
         self._on_end = on_end
@@ -241,7 +243,7 @@ class _Worker(asyncio.SubprocessProtocol):
     @property
     def is_ready(self) -> bool:
         """Whether its models are open."""
-        return self.is_started and not self.is_killed
+        return self.is_started and not self.has_exited
 
     @classmethod
     async def start(cls, setup: Setup, limits: Limits, *callbacks: Any) -> "_Worker":
@@ -268,7 +270,7 @@ class _Worker(asyncio.SubprocessProtocol):
 
     def kill(self) -> None:
         """End the process at once."""
-        self.is_killed = True
+        self.has_exited = True
         if self._transport.get_returncode() is None:
             self._transport.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
 
@@ -310,7 +312,7 @@ class _Worker(asyncio.SubprocessProtocol):
             self.started.set_exception(error)
             return
         self._settle(messages.decode_answers(content))
-        if not self.is_killed:
+        if not self.has_exited:
             self._on_answer(self)
 
     def _settle(self, answers: Sequence[Answer]) -> None:
@@ -323,6 +325,7 @@ class _Worker(asyncio.SubprocessProtocol):
 
     def process_exited(self) -> None:
         """The process has ended. What it wrote before that may still be on its way."""
+        self.has_exited = True
         asyncio.get_running_loop().call_later(_END_SECONDS, self._transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
