@@ -8,7 +8,6 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -280,21 +279,22 @@ def test_a_reading_that_takes_too_long_is_ended(tmp_path: Path) -> None:
 
 
 def test_what_was_accepted_is_answered_before_the_end(tmp_path: Path) -> None:
-    large = png(np.random.default_rng(0).integers(0, 255, (1000, 1000)))
     answers: list[int] = []
     with Server(tmp_path, "--workers", "1") as server:
+        (worker,) = server.workers()
+        os.kill(worker, signal.SIGSTOP)
 
         def ask(number: int) -> None:
-            answers.append(server.post("/predict?numbers=1", large).status_code)
+            answers.append(server.post("/predict", EXAMPLE).status_code)
 
         with in_threads(3, ask):
             wait_until(lambda: server.metric("mnistctl_active_requests") == 3)
             server.process.send_signal(signal.SIGTERM)
-            time.sleep(0.05)
-            assert server.get("/v2/health/ready").status_code == 503
+            wait_until(lambda: server.get("/v2/health/ready").status_code == 503)
             assert server.get("/v2/models/bundled/ready").status_code == 503
             late = server.post("/predict", EXAMPLE)
             assert (late.status_code, late.json()["error"]) == (503, "the server is shutting down")
+            os.kill(worker, signal.SIGCONT)
 
         assert server.process.wait(60) == 0
     assert answers == [200] * 3
