@@ -31,6 +31,7 @@ _AT_FAULT = (413, 422, 500)  # statuses of a request whose pictures cannot be re
 _BATCH_BYTES = 4 << 20
 _AT_ONCE = 2  # requests: the server reads one while the next one is sent
 _TIMEOUT_S = (10, 120)  # to connect, and between two parts of an answer
+_MAX_ERROR = 500  # characters of an error of the server
 _PATIENCE_S = 60.0  # how long a busy server is asked again
 
 T = TypeVar("T")
@@ -288,7 +289,7 @@ def _decode(url: str, response: requests.Response, kind: type[T]) -> T:
 
 def _error_of(response: requests.Response) -> str:
     try:
-        return shorten(str(response.json()["error"]))
+        return str(response.json()["error"])[:_MAX_ERROR]
     except (ValueError, KeyError, TypeError):
         return f"the server answers {response.status_code}"
 

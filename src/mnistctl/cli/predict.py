@@ -195,43 +195,24 @@ def predict(
             names.append(str(picture_requests.EXAMPLE))
             _log.info(f"the example picture is {picture_requests.EXAMPLE}")
         finished = _read_finished(skip_done, as_jsonl=as_jsonl) if skip_done else set()
+        reading: dict[str, Any] = {
+            "recursive": recursive,
+            "labels": labels,
+            "labels_from_names": labels_from_names,
+            "skip": finished,
+        }
+        options: dict[str, Any] = {"numbers": numbers, "top": top, "threshold": threshold}
         results: Iterable[PictureResult]
         if server is not None:
-            remote = mnistctl.open_server(
-                server,
-                model=model,
-                numbers=numbers,
-                top=top,
-                threshold=threshold,
-                token_file=token_file,
-            )
-            results = remote.read(
-                names,
-                recursive=recursive,
-                labels=labels,
-                labels_from_names=labels_from_names,
-                skip=finished,
-            )
+            remote = mnistctl.open_server(server, model=model, token_file=token_file, **options)
+            results = remote.read(names, **reading)
             top, class_names = remote.top, remote.class_names
         else:
             predictor = mnistctl.open_model(
-                model,
-                numbers=numbers,
-                numbers_model=numbers_model,
-                top=top,
-                threshold=threshold,
-                reject=not no_reject,
-                arch=arch,
+                model, numbers_model=numbers_model, reject=not no_reject, arch=arch, **options
             )
-            results = predictor.read(
-                names,
-                recursive=recursive,
-                labels=labels,
-                labels_from_names=labels_from_names,
-                keep_pictures=annotate is not None or explain is not None,
-                jobs=jobs,
-                skip=finished,
-            )
+            keeps_pictures = annotate is not None or explain is not None
+            results = predictor.read(names, keep_pictures=keeps_pictures, jobs=jobs, **reading)
             results = mnistctl.annotate(results, predictor, annotate=annotate, explain=explain)
             top, class_names = predictor.top, tuple(predictor.metadata.class_names)
         results = summary.count(results)
