@@ -27,6 +27,7 @@ ARGUMENTS = {
     "benchmark": ["nothing"],
     "plot": ["nothing"],
     "info": ["nothing"],
+    "serve": ["nothing"],
 }
 COMPUTE = {"download", "data", "doctor", "runs", "recipes", "archs"}  # nothing to name: fast anyway
 

@@ -200,7 +200,7 @@ def open_server(
     if threshold is not None and not 0 <= threshold <= 1:
         raise UsageError(f"--threshold {threshold}: expected a value between 0 and 1")
     url = (url if "://" in url else f"http://{url}").rstrip("/")
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
+    if not _is_http(url):
         raise UsageError(f"--server {shorten(url)}: expected an address such as http://localhost:8000")
     token = files.read_text(token_file, DataError).strip() if token_file else None
     name = model
@@ -215,6 +215,14 @@ def open_server(
         raise UsageError(f"--model {name}: --numbers needs a model of the digits 0 to 9")
     top = min(top, len(class_names))
     return ServerPredictor(url, model, numbers, top, threshold, token, tuple(class_names))
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.netloc)
 
 
 def _file_of(numbered: tuple[int, Request]) -> tuple[str, int | None]:

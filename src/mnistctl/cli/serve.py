@@ -44,7 +44,7 @@ def serve(
         int | None,
         typer.Option(
             metavar="N",
-            help="Number of processes that read pictures, 1 or more; each takes 120 MB or more.",
+            help="Number of processes that read pictures, 1 to 64; each takes 120 MB or more.",
             show_default="one per core",
         ),
     ] = None,

@@ -12,7 +12,7 @@ LogFormat = Literal["text", "json"]
 
 _RANGES: dict[str, tuple[float, float]] = {
     "port": (0, 65535),
-    "workers": (1, 1000),
+    "workers": (1, 64),
     "max_batch": (1, 1000),
     "batch_window": (0, 1000),
     "max_queue": (1, 100_000),
