@@ -77,7 +77,7 @@ def test_examples_in_help_use_existing_options(command: typer.models.CommandInfo
     ("arguments", "code", "message"),
     [
         (("trian",), 2, "unknown command 'trian'; did you mean 'train'?"),
-        (("deploy",), 2, "unknown command 'deploy'; see 'mnistctl --help'"),
+        (("xyzzy",), 2, "unknown command 'xyzzy'; see 'mnistctl --help'"),
         (("--vers",), 2, "unknown option '--vers'; did you mean '--version'?"),
         (
             ("train", "--epoch", "3"),
