@@ -50,6 +50,7 @@ class Server:
         self._reader: threading.Thread | None = None
         self.process: subprocess.Popen[str]
         self.port = 0
+        self.files_at_start = 0
 
     def __enter__(self) -> Self:
         if self._stderr is not None:

@@ -35,6 +35,7 @@ def victim(working_folder: Path) -> Iterator[Server]:
     """A server with short time limits, which all attacks share."""
     options = ["--timeout", str(TIMEOUT_S), "--max-body", str(MAX_BODY_MB), "--max-queue", "64"]
     with Server(working_folder, *options) as server:
+        server.files_at_start = server.open_files()
         yield server
         assert server.stop() == 0
         assert "Traceback" not in server.log
@@ -488,13 +489,11 @@ ATTACKS: list[Callable[[Server], None]] = [
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
 def test_the_server_survives(attack: Callable[[Server], None], victim: Server) -> None:
-    files = victim.open_files()
-
     attack(victim)
 
     wait_until(victim.reads, victim)
     wait_until(lambda: victim.metric("mnistctl_active_requests") <= 0, victim)
-    wait_until(lambda: victim.open_files() <= files + 2, victim)
+    wait_until(lambda: victim.open_files() <= victim.files_at_start + 4, victim)
     assert victim.memory_mb() < MAX_MEMORY_MB
     assert victim.process.poll() is None
 

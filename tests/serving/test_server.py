@@ -19,7 +19,6 @@ import trustme
 import mnistctl
 from mnistctl.errors import DataError, MnistctlError, ModelError, UsageError
 from mnistctl.serving.options import ServeOptions
-from tests.helpers import Cli
 from tests.serving.server import EXAMPLE, Server, in_threads, wait_until
 from tests.serving.test_predict_route import png
 
@@ -83,24 +82,31 @@ def test_a_bad_option_is_an_error(
         mnistctl.serve("bundled", options=ServeOptions(**{"port": 0} | options))
 
 
-def test_a_bad_model_is_an_error(tmp_path: Path, cli: Cli) -> None:
+def serve(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `mnistctl serve` to its end: a browser of another test may have an event loop here."""
+    command = [sys.executable, "-m", "mnistctl", "serve", "--port", "0", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_a_bad_model_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"\x08broken model")
 
     for model, text in [("none", "no such file"), ("broken.onnx", "broken.onnx")]:
-        answer = cli("serve", model, "--port", "0")
+        answer = serve(tmp_path, model)
 
-        assert answer.code == ModelError.exit_code
-        assert text in answer.err
-        assert "Traceback" not in answer.err
-    twice = cli("serve", "bundled", "bundled", "--port", "0")
-    assert (twice.code, "two models have the name 'bundled'" in twice.err) == (2, True)
+        assert answer.returncode == ModelError.exit_code
+        assert text in answer.stderr
+        assert "Traceback" not in answer.stderr
+    twice = serve(tmp_path, "bundled", "bundled")
+    assert twice.returncode == UsageError.exit_code
+    assert "two models have the name 'bundled'" in twice.stderr
 
 
-def test_an_address_that_is_taken_is_an_error(server: Server, cli: Cli) -> None:
-    answer = cli("serve", "--port", str(server.port))
+def test_an_address_that_is_taken_is_an_error(server: Server, tmp_path: Path) -> None:
+    answer = serve(tmp_path, "--port", str(server.port))
 
-    assert answer.code == MnistctlError.exit_code
-    assert f"cannot listen on 127.0.0.1:{server.port}" in answer.err
+    assert answer.returncode == MnistctlError.exit_code
+    assert f"cannot listen on 127.0.0.1:{server.port}" in answer.stderr
 
 
 def test_who_has_no_token_gets_nothing(tmp_path: Path) -> None:
