@@ -27,8 +27,8 @@ from mnistctl.serving.messages import Answer, InferJob, Job, ModelInfo, PageJob,
 from mnistctl.serving.metrics import Metrics
 from mnistctl.settings.architectures import DIGIT
 
-# The media types of a body that is one picture; None: not given. The last one is what curl says of
-# --data-binary.
+# The media types of a body that is one picture, besides image/*. "": none is given. The last one is
+# what curl says of --data-binary.
 _PICTURE_TYPES = (
     "",
     "application/octet-stream",
