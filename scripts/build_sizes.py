@@ -7,9 +7,7 @@ nets fix it in their constructor. Counts on the meta device, for 10 classes; tak
 import json
 from pathlib import Path
 
-import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models
 
 from mnistctl.nn import nets
@@ -24,10 +22,7 @@ _INPUT_SIZES = (28, 32, 48, 64, 75, 96, 128, 224)
 
 def count(net: nn.Module, *, side: int = IMAGE_SIZE) -> tuple[int, int]:
     """Parameters, and multiply-adds for an image of this side, of a net on the meta device."""
-    net.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        net(torch.zeros(1, 1, side, side, device="meta"))
-    return nets.count_parameters(net), counter.get_total_flops() // 2
+    return nets.count_parameters(net), nets.count_multiply_adds(net, side=side)
 
 
 def measure(name: str) -> architectures.Size:

@@ -24,6 +24,8 @@ from .api.server_predictor import open_server as open_server
 from .api.train import train as train
 from .api.train import train_seeds as train_seeds
 from .serving.serve import serve as serve
+from .tuning.tune import read_study as read_study
+from .tuning.tune import tune as tune
 
 __all__: list[str]
 __version__: str

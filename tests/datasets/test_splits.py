@@ -26,6 +26,25 @@ def test_the_split_depends_only_on_its_seed() -> None:
     assert set(first) != set(other)
 
 
+def test_consecutive_split_seeds_hold_out_different_images_until_all_are_used() -> None:
+    folds = [splits.hold_out(LABELS, size=None, split_seed=seed)[1].tolist() for seed in range(24)]
+
+    first, second = folds[:10], folds[10:20]  # the smallest class has ten images
+    for group in (first, second):
+        assert len({row for fold in group for row in fold}) == sum(map(len, group)) == 100
+    assert sorted(first) != sorted(second)
+
+
+def test_nine_split_seeds_hold_out_different_pictures_and_the_same_test_pictures() -> None:
+    hashes = [f"{number:064x}" for number in range(0, 2**256, 2**256 // 1000)]
+    names = [[splits.by_content(sha256, split_seed=seed) for sha256 in hashes] for seed in range(10)]
+
+    for of_picture in zip(*names[:9], strict=True):
+        assert of_picture.count("validation") == (of_picture[0] != "test")
+    assert len({tuple(name == "test" for name in of_seed) for of_seed in names}) == 1
+    assert names[9] == names[0]
+
+
 def test_one_image_in_twelve_is_held_out_by_default() -> None:
     assert len(splits.hold_out(LABELS, size=None, split_seed=0)[1]) == 10
 

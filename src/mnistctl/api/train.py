@@ -4,7 +4,7 @@ import contextlib
 import logging
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from mnistctl.run import run_folder, tracking
 from mnistctl.run.epoch import Epoch
 from mnistctl.run.run_folder import Run
 from mnistctl.settings import architectures, train_settings
+from mnistctl.settings.train_settings import TrainSettings
 from mnistctl.system import files, torchrun
 from mnistctl.types import Result
 
@@ -139,14 +140,55 @@ def train(
         ) as session:
             event = followers.RESUMED if start.saved else followers.STARTED
             followers.announce(session.run, event, data_sha256=session.train.all_sha256)
-            last, best = loop.fit(session)
-            plot_files = _draw(session, plots)
-            session.tracker.finish(session.run.model_path, plot_files)
-            total_seconds = time.perf_counter() - started
-            result = _result(session, last, best, plot_files, total_seconds)
-            files.write_json(session.run.result_path, result.to_json())
-            session.group.broadcast()  # the followers may end now
-    return result
+            return _finish(session, plots, started)
+
+
+def train_folder(
+    folder: Path,
+    settings: TrainSettings,
+    *,
+    data_dir: Path | None = None,
+    after_epoch: Callable[[Epoch], None] | None = None,
+    is_calibrated: bool = True,
+) -> TrainResult:
+    """Train a run with these settings in this folder, or resume the one that is there.
+
+    Args:
+        folder: of the run.
+        settings: all of them.
+        data_dir: the data folder; None: the default.
+        after_epoch: called after each epoch. An exception that it raises ends the run, whose state is
+            saved.
+        is_calibrated: whether the model is calibrated after training.
+
+    Raises:
+        UsageError: the folder holds a run with other settings, or as for `train`.
+        MnistctlError: see `train`.
+    """
+    started = time.perf_counter()
+    run = Run(folder)
+    with contextlib.ExitStack() as stack:
+        if run.config_path.is_file():
+            if run.read_settings() != settings:
+                raise UsageError(f"{folder}: a run with other settings; move it elsewhere or delete it")
+            start = stack.enter_context(resuming.open_run(folder, {"arch": settings.arch}))
+            if start.is_finished:
+                return run.read_result(TrainResult)
+        else:
+            start = Start(settings, run_settings.reopen_initial_model(settings, is_resumed=False))
+        session = stack.enter_context(
+            open_session(
+                start,
+                name=folder.name,
+                track=None,
+                save_every=None,
+                data_dir=data_dir,
+                root=folder.parent,
+                after_epoch=after_epoch,
+                is_calibrated=is_calibrated,
+            )
+        )
+        return _finish(session, False, started)
 
 
 def train_seeds(
@@ -214,6 +256,17 @@ def _open_start(
     if newest is not None and newest.is_interrupted():
         _log.info(f"{newest.folder} was interrupted; resume it with: {newest.resume_command}")
     yield start
+
+
+def _finish(session: Session, plots: bool | Path, started: float) -> TrainResult:
+    """Train to the end, draw the plots, and write the result."""
+    last, best = loop.fit(session)
+    plot_files = _draw(session, plots)
+    session.tracker.finish(session.run.model_path, plot_files)
+    result = _result(session, last, best, plot_files, time.perf_counter() - started)
+    files.write_json(session.run.result_path, result.to_json())
+    session.group.broadcast()  # the followers may end now
+    return result
 
 
 def _draw(session: Session, plots: bool | Path) -> list[Path]:

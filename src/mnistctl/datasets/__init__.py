@@ -123,7 +123,8 @@ def load(
             Pictures in a folder without given splits are split by content hash instead.
         subset: the number of remaining training images to use, with every class in proportion;
             None: all.
-        split_seed: selects the images for validation and for the subset.
+        split_seed: selects the images for validation and for the subset. Consecutive seeds hold out
+            different images; see `splits.hold_out`.
 
     Raises:
         UsageError: there is no such dataset or split, or no image would be left for training.
@@ -164,7 +165,7 @@ def load_for_training(
                 "split by their content, a tenth of them for validation; add these folders to "
                 "choose the size"
             )
-        train, validation = user_folder.load(dataset, ["train", "validation"])
+        train, validation = user_folder.load(dataset, ["train", "validation"], split_seed=split_seed)
     else:
         if isinstance(dataset, Path):
             (whole,) = user_folder.load(dataset, ["train"])

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 VALIDATION_ONE_IN = 12  # by default one training image in 12 is for validation: 5,000 of MNIST
 
-_TRAIN_SHARE, _VALIDATION_SHARE = 0.8, 0.1  # of pictures without given splits; the rest is test
-
 Rows = npt.NDArray[np.intp]
 
 
@@ -65,7 +63,9 @@ def hold_out(labels: Labels, *, size: int | None, split_seed: int) -> tuple[Rows
         labels: int64 (N,).
         size: the number of rows for validation; None: one in 12, and at least one of every class that
             has two.
-        split_seed: selects the rows; the same seed and labels give the same rows.
+        split_seed: selects the rows; the same seed and labels give the same rows. Consecutive seeds
+            hold out different rows, as the folds of a cross-validation do, until all are used up; then
+            the rows are shuffled anew.
 
     Raises:
         UsageError: no row would be left for training.
@@ -86,26 +86,29 @@ def hold_out(labels: Labels, *, size: int | None, split_seed: int) -> tuple[Rows
     quotas[np.argsort(rank, kind="stable")[: size - quotas.sum()]] += 1
     if has_default_size:
         quotas[(quotas == 0) & (counts > 1)] = 1
-    random = np.random.default_rng(split_seed)
+    folds = min((counts[quotas > 0] // quotas[quotas > 0]).tolist(), default=1)
+    shuffle, fold = divmod(split_seed, folds)
+    random = np.random.default_rng(shuffle)
     held_out = np.zeros(count, dtype=bool)
     for label, quota in enumerate(quotas):
-        held_out[random.permutation(np.flatnonzero(labels == label))[:quota]] = True
+        rows = random.permutation(np.flatnonzero(labels == label))
+        held_out[rows[fold * quota : (fold + 1) * quota]] = True
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
-def of_class(hashes: Iterable[str]) -> dict[str, str]:
+def of_class(hashes: Iterable[str], *, split_seed: int = 0) -> dict[str, str]:
     """The splits of the pictures of one class by their hashes: `by_content`, with one exception.
 
     If none is for validation and two or more are for training, one of these is for validation.
     """
-    names = {sha256: by_content(sha256) for sha256 in hashes}
+    names = {sha256: by_content(sha256, split_seed=split_seed) for sha256 in hashes}
     train = [sha256 for sha256, name in names.items() if name == "train"]
     if len(train) > 1 and "validation" not in names.values():
         names[max(train)] = "validation"  # the one that is nearest to the hashes of validation pictures
     return names
 
 
-def by_content(sha256: str) -> str:
+def by_content(sha256: str, *, split_seed: int = 0) -> str:
     """The split of a picture, by its content alone: 80% train, 10% validation, 10% test.
 
     A new picture never moves another one to a different split, and copies of a picture are in the
@@ -113,8 +116,10 @@ def by_content(sha256: str) -> str:
 
     Args:
         sha256: the hash of the picture's file, in hexadecimal.
+        split_seed: selects the tenth for validation. Nine consecutive seeds hold out different
+            pictures; the test pictures are the same for all seeds.
     """
-    position = int(sha256[:16], 16) / 2**64
-    if position < _TRAIN_SHARE:
-        return "train"
-    return "validation" if position < _TRAIN_SHARE + _VALIDATION_SHARE else "test"
+    tenth = int(sha256[:16], 16) * 10 >> 64
+    if tenth == 9:
+        return "test"
+    return "validation" if tenth == 8 - split_seed % 9 else "train"

@@ -27,7 +27,7 @@ _IDX_NAMES = {
 }
 
 
-def load(folder: Path, names: Collection[str]) -> list[Split]:
+def load(folder: Path, names: Collection[str], *, split_seed: int = 0) -> list[Split]:
     """Load splits of a folder.
 
     Args:
@@ -35,6 +35,7 @@ def load(folder: Path, names: Collection[str]) -> list[Split]:
             IDX files named like MNIST's, packed or not.
         names: "train" and "test", and "validation" if the folder has no given splits. The pictures
             of other splits are not decoded.
+        split_seed: selects the pictures for validation, if the folder has no given splits.
 
     Raises:
         DataError: the folder has none of these layouts, or not 2 to 100 classes, or a split has no
@@ -43,7 +44,7 @@ def load(folder: Path, names: Collection[str]) -> list[Split]:
     if _has_idx(folder):
         return [_load_idx(folder, name) for name in names]
     if not has_given_splits(folder):
-        return _load_pictures(folder, folder, _class_names(folder), names)
+        return _load_pictures(folder, folder, _class_names(folder), names, split_seed=split_seed)
     class_names = _class_names(folder / "train")
     if unknown := _sub_folders(folder / "test") - set(class_names):
         raise DataError(f"{folder / 'test'}: class '{min(unknown)}' is not in train")
@@ -102,6 +103,8 @@ def _load_pictures(
     class_names: tuple[str, ...],
     names: Collection[str],
     given_split: str | None = None,
+    *,
+    split_seed: int = 0,
 ) -> list[Split]:
     """Load the pictures that belong to some splits.
 
@@ -111,6 +114,7 @@ def _load_pictures(
         class_names: the names of the sub-folders.
         names: the splits to load.
         given_split: the split of all the pictures; None: it depends on their content.
+        split_seed: see `load`.
     """
     pictures: dict[str, list[tuple[Images, int]]] = {name: [] for name in names}
     digests = {name: hashlib.sha256() for name in names}
@@ -125,7 +129,7 @@ def _load_pictures(
                 hashes[path] = files.sha256(files.read_bytes(path, PictureError))
             except PictureError as error:
                 errors.append(error)
-        split_names = splits.of_class(hashes.values())
+        split_names = splits.of_class(hashes.values(), split_seed=split_seed)
         for path, sha256 in hashes.items():
             name = given_split or split_names[sha256]
             if name not in pictures:

@@ -172,6 +172,16 @@ class _EmptyOnMeta(TorchFunctionMode):
         return func(*args, **keywords)
 
 
+def count_multiply_adds(net: nn.Module, *, side: int = IMAGE_SIZE) -> int:
+    """Multiply-adds of a net for one image of this side, in pixels."""
+    from torch.utils.flop_counter import FlopCounterMode  # 75 ms
+
+    device = next(net.parameters()).device
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        net.eval()(torch.zeros(1, 1, side, side, device=device))
+    return counter.get_total_flops() // 2
+
+
 def count_parameters(net: nn.Module) -> int:
     """The number of parameters: the weights and biases, without buffers."""
     return sum(parameter.numel() for parameter in net.parameters())

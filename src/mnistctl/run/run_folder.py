@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mnistctl.errors import MnistctlError, ModelError, UsageError, one_line
+from mnistctl.errors import MnistctlError, ModelError, UsageError, one_line, shorten
 from mnistctl.run.epoch import Epoch
 from mnistctl.settings.train_settings import TrainSettings
 from mnistctl.system import files, records, temporary
@@ -176,23 +176,24 @@ class Run:
 
 
 @contextlib.contextmanager
-def create(*, name: str | None, dataset: str, kind: str) -> Iterator[Run]:
+def create(*, name: str | None, dataset: str, kind: str, root: Path = ROOT) -> Iterator[Run]:
     """Create and lock the folder of a new run.
 
     Args:
         name: the name of the run; None: `<dataset>-<kind>-<number>` with the first free number.
         dataset: a name or a folder; the name of the run contains the last part.
         kind: the recipe, or else the architecture; the name contains the part after the colon.
+        root: the folder that it is created in.
 
     Raises:
         UsageError: the name exists or is not a valid folder name.
         WriteError: the folder cannot be created.
     """
     if name is None:
-        run = _create_numbered(dataset, kind)
+        run = Run(create_numbered(dataset, kind))
     else:
-        check_new(name)
-        run = Run(ROOT / name)
+        check_new(name, root=root)
+        run = Run(root / name)
         files.make_folder(run.folder)
     with run.locked():
         if not run.is_free():  # another process was faster
@@ -200,7 +201,12 @@ def create(*, name: str | None, dataset: str, kind: str) -> Iterator[Run]:
         yield run
 
 
-def _create_numbered(dataset: str, kind: str) -> Run:
+def create_numbered(dataset: str, kind: str) -> Path:
+    """Create the folder `runs/<dataset>-<kind>-<number>`, with the first free number.
+
+    Raises:
+        WriteError: it cannot be created.
+    """
     short = re.sub(r"[^A-Za-z0-9._]+", "-", Path(dataset).resolve().name).strip("-._") or "own"
     stem = f"{short}-{kind.rpartition(':')[2]}-"
     number = 1 + max(
@@ -216,23 +222,32 @@ def _create_numbered(dataset: str, kind: str) -> Run:
         except OSError as error:
             raise files.write_error(folder, error) from error
         else:
-            return Run(folder)
+            return folder
 
 
-def check_new(name: str) -> None:
+def check_new(name: str, *, root: Path = ROOT) -> None:
     """Check the name of a new run.
 
     Raises:
         UsageError: the name exists or is not a valid folder name.
     """
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"--name '{name}': expected up to 100 letters, digits, '.', '_' and '-', starting with a "
-            "letter or digit"
-        )
-    run = Run(ROOT / name)
+    check_name(name)
+    run = Run(root / name)
     if not run.is_free():
         raise _exists(run)
+
+
+def check_name(name: str, option: str = "--name") -> None:
+    """Check that a name, which an option gives, can be that of a folder in `runs`.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{option} '{shorten(name)}': expected up to 100 letters, digits, '.', '_' and '-', starting with "
+            "a letter or digit"
+        )
 
 
 def _exists(run: Run) -> UsageError:

@@ -1,12 +1,12 @@
 """The options of `serve`, and the limits that follow from them."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from mnistctl.errors import UsageError
+from mnistctl.system import processes
 
 LogFormat = Literal["text", "json"]
 
@@ -76,17 +76,10 @@ class ServeOptions:
     def limits(self) -> Limits:
         """The limits of the server."""
         return Limits(
-            self.workers or _cores(),
+            self.workers or processes.usable_cores(),
             self.max_batch,
             self.batch_window / 1000,
             self.max_queue,
             int(self.max_body * 1e6),
             self.timeout,
         )
-
-
-def _cores() -> int:
-    """The number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -224,7 +224,10 @@ class TrainSettings:
     init_sha256: str | None = None  # of the model that `init` names
     # Separate from `seed`, so that runs with different seeds hold out the same images.
     split_seed: Annotated[
-        int, Meta(ge=0, le=2**63 - 1), "Seed of the train/validation split.", DATA
+        int,
+        Meta(ge=0, le=2**63 - 1),
+        "Seed of the train/validation split. Consecutive seeds hold out different images.",
+        DATA,
     ] = 0
     validation_size: Annotated[
         Annotated[int, Meta(ge=0)] | None,
@@ -291,11 +294,11 @@ OPTIONS: Mapping[str, Setting] = {
 }
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Settings from a file: TOML, or the `config.json` of a run.
+def read_table(path: Path) -> dict[str, Any]:
+    """The content of a settings file, TOML or the `config.json` of a run; nothing is checked.
 
     Raises:
-        UsageError: the file cannot be read, is in neither format, or a value is wrong.
+        UsageError: the file cannot be read, or is in neither format.
     """
     import tomllib  # 1 ms, which `--help` does without
 
@@ -309,6 +312,20 @@ def read(path: Path) -> dict[str, Any]:
         raise UsageError(f"--config {path}: not {kind} ({error})") from error
     if not isinstance(values, dict):
         raise UsageError(f"--config {path}: expected a table of settings")
+    return values
+
+
+def read(path: Path, *, without: Collection[str] = ()) -> dict[str, Any]:
+    """Settings from a file: TOML, or the `config.json` of a run.
+
+    Args:
+        path: of the file.
+        without: keys that are no settings, and are left out.
+
+    Raises:
+        UsageError: the file cannot be read, is in neither format, or a value is wrong.
+    """
+    values = {name: value for name, value in read_table(path).items() if name not in without}
     for name, value in values.items():
         if name not in SETTINGS and name not in architectures.ARGUMENTS:
             raise UsageError(f"--config {path}: {unknown_setting(name)}")

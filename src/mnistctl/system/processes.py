@@ -17,6 +17,12 @@ from typing import Any
 _SAFE_PATH = "PYTHONSAFEPATH"
 
 
+def usable_cores() -> int:
+    """The number of cores that this process may use."""
+    usable = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
+    return len(usable(0)) if usable else os.cpu_count() or 1
+
+
 def run_python(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[bytes]:
     """Run `python ARGUMENTS`, and wait for its end.
 

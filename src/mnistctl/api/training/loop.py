@@ -78,7 +78,7 @@ def fit(session: Session) -> tuple[Epoch, Epoch]:
             _train(session, trainer, writer)
         progress.current().trained()
         last, best = writer.results()
-        if not session.should_stop() and session.is_leader:
+        if session.is_calibrated and not session.should_stop() and session.is_leader:
             _calibrate(session, trainer.task, images_seen=last.steps * plan.batch_size)
     # No process may end before the leader has saved: torchrun would stop the others.
     if session.should_stop():
@@ -96,8 +96,11 @@ def _train(session: Session, trainer: "Trainer", writer: "RunWriter") -> None:
         progress.current().step(step * trainer.plan.batch_size)
         should_stop = session.should_stop()
         if trainer.is_epoch_complete:
-            writer.record(trainer.measure(), trainer.model)
+            epoch = trainer.measure()
+            writer.record(epoch, trainer.model)
             writer.save_state(trainer)
+            if session.after_epoch is not None:
+                session.after_epoch(epoch)
         elif should_stop:
             writer.save_state(trainer)  # first, since a scheduler may not wait for long
             writer.record(trainer.measure(), trainer.model)

@@ -1,6 +1,7 @@
 """Resolve the settings of a run from a recipe, a settings file, an initial model and options."""
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,9 @@ class Start:
     is_finished: bool = False  # nothing is left to train
 
 
-def resolve(file: Path | str | None, options: dict[str, Any]) -> Start:
+def resolve(
+    file: Path | str | None, options: dict[str, Any], *, without: Collection[str] = ()
+) -> Start:
     """The settings of a new run.
 
     They start as those of the recipe: the one named, otherwise the architecture's own. The file
@@ -41,13 +44,14 @@ def resolve(file: Path | str | None, options: dict[str, Any]) -> Start:
     Args:
         file: TOML, or the `config.json` of a run.
         options: fields of `TrainSettings` and arguments of the net; None: not given.
+        without: keys of the file that are no settings, and are ignored.
 
     Raises:
         UsageError: a name or a value is wrong, or two of them contradict each other.
         ModelError: the initial model is not found or cannot be opened.
     """
     options = {name: value for name, value in options.items() if value is not None}
-    file_settings = {} if file is None else train_settings.read(Path(file))
+    file_settings = {} if file is None else train_settings.read(Path(file), without=without)
     if options.get("recipe") and file_settings.get("recipe") not in (None, options["recipe"]):
         raise UsageError(
             f"--recipe {options['recipe']}: {file} is for the recipe '{file_settings['recipe']}'"

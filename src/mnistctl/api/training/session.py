@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from mnistctl.api.training.state_file import SavedState
 from mnistctl.errors import DownloadError, UsageError
 from mnistctl.models.checkpoint import Checkpoint
 from mnistctl.run import run_folder, tracking
+from mnistctl.run.epoch import Epoch
 from mnistctl.run.run_folder import Run
 from mnistctl.settings.train_settings import TrainSettings
 from mnistctl.system import files, openmp, signals
@@ -44,6 +45,8 @@ class Session:
     tracker: tracking.Tracker = field(default_factory=tracking.Tracker)
     save_every: str | None = None  # see `loop.parse_interval`
     use_graph: bool = True  # see `trainer.Trainer`
+    after_epoch: Callable[[Epoch], None] | None = None  # may raise to end the run; its state is saved
+    is_calibrated: bool = True  # whether the model is calibrated after training
 
     @property
     def is_leader(self) -> bool:
@@ -63,6 +66,9 @@ def open_session(
     track: str | None,
     save_every: str | None,
     data_dir: Path | None,
+    root: Path = run_folder.ROOT,
+    after_epoch: Callable[[Epoch], None] | None = None,
+    is_calibrated: bool = True,
 ) -> Iterator[Session]:
     """The leader's session: load the data, build the net, and create or prepare the run's folder.
 
@@ -72,6 +78,9 @@ def open_session(
         track: see `tracking.check`.
         save_every: see `loop.parse_interval`.
         data_dir: the data folder; None: the default.
+        root: the folder that a new run's folder is created in.
+        after_epoch: see `Session`.
+        is_calibrated: see `Session`.
 
     Raises:
         UsageError: no such device, the run exists, no validation images for the patience, or a run that
@@ -83,7 +92,7 @@ def open_session(
     from mnistctl.nn import devices, distributed  # imports torch, 1.2 s, after all checks without it
 
     device = devices.resolve(start.settings.device)
-    settings, train, validation = _load_data(start, data_dir)
+    settings, train, validation = load_data(start, data_dir)
     if settings.patience and not len(validation.images):
         raise UsageError(f"--patience {settings.patience}: there are no validation images")
     group = distributed.join_process_group()
@@ -92,7 +101,7 @@ def open_session(
         stack.enter_context(devices.use_threads(_count_threads(start.saved, device, load)))
         net = build_net(settings, start.initial_model, train.class_names).to(device)
         if start.run is None:
-            run = stack.enter_context(_new_run(name, settings))
+            run = stack.enter_context(_new_run(name, settings, root))
         else:
             run = start.run
             resume.prepare(run, start.saved, settings, train, device)
@@ -109,6 +118,8 @@ def open_session(
             saved=start.saved,
             tracker=stack.enter_context(tracking.open_tracker(track, run, settings)),
             save_every=save_every,
+            after_epoch=after_epoch,
+            is_calibrated=is_calibrated,
         )
 
 
@@ -132,10 +143,10 @@ def _count_threads(saved: SavedState | None, device: "torch.device", load: openm
 
 
 @contextlib.contextmanager
-def _new_run(name: str | None, settings: TrainSettings) -> Iterator[Run]:
+def _new_run(name: str | None, settings: TrainSettings, root: Path) -> Iterator[Run]:
     """Create and lock a run's folder; if the first step shows a wrong setting, remove it again."""
     kind = settings.recipe or settings.arch
-    with run_folder.create(name=name, dataset=settings.dataset, kind=kind) as run:
+    with run_folder.create(name=name, dataset=settings.dataset, kind=kind, root=root) as run:
         try:
             yield run
         except UsageError:
@@ -144,10 +155,14 @@ def _new_run(name: str | None, settings: TrainSettings) -> Iterator[Run]:
             raise
 
 
-def _load_data(
+def load_data(
     start: Start, data_dir: Path | None
 ) -> tuple[TrainSettings, datasets.Split, datasets.Split]:
-    """The settings with the dataset that was loaded, and its train and validation splits."""
+    """The settings with the dataset that was loaded, and its train and validation splits.
+
+    Raises:
+        DataError: the dataset is damaged or unavailable.
+    """
     settings = start.settings
     try:
         return settings, *load_splits(settings, start.initial_model, data_dir)

@@ -1,0 +1,1 @@
+"""Hyperparameter search: studies, their trials, and the processes that run them."""
