@@ -28,6 +28,7 @@ from mnistctl.cli import (
     render,
     serve,
     train,
+    tune,
 )
 from mnistctl.cli.command import Command, Group
 from mnistctl.errors import MnistctlError
@@ -101,6 +102,16 @@ _COMMANDS: dict[str, list[tuple[str, Callable[..., None], list[str]]]] = {
         ),
     ],
     "Models": [
+        (
+            "tune",
+            tune.tune,
+            [
+                "mnistctl tune --arch mlp --minutes 10",
+                "mnistctl tune rates --arch cnn --search learning_rate=1e-3..1e-1:log --trials 40",
+                "mnistctl tune --resume rates",
+                "mnistctl tune rates --show",
+            ],
+        ),
         (
             "serve",
             serve.serve,

@@ -19,16 +19,17 @@ from mnistctl.cli.options import (
     plots_choice,
     plots_option,
 )
-from mnistctl.cli.train_options import with_settings
+from mnistctl.cli.train_options import ArchArgumentOption, parse_arguments, with_settings
 from mnistctl.errors import UsageError
 from mnistctl.settings.architectures import NUMBERS, Architecture, task_of
+from mnistctl.settings.setting import Panel
 from mnistctl.system import torchrun
 
 if TYPE_CHECKING:
     from mnistctl.api.train import SeedsResult, TrainResult
 
 
-@with_settings
+@with_settings(Panel.RUN.value)
 def train(
     *,
     name: Annotated[
@@ -77,14 +78,7 @@ def train(
             "or wandb; several are separated by commas.",
         ),
     ] = None,
-    arch_arg: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE",
-            help="Argument of the net, such as width=32 for a custom architecture; VALUE is TOML or "
-            "text. Can be repeated.",
-        ),
-    ] = None,
+    arch_arg: ArchArgumentOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -108,7 +102,7 @@ def train(
         "plots": plots_choice(plots, no_plots),
         "track": track,
         "data_dir": data_dir,
-        "arch_args": dict(map(_parse_argument, arch_arg or ())) or None,
+        "arch_args": parse_arguments(arch_arg),
     }
     with display.live(quiet=quiet):
         if seeds == 1:
@@ -121,19 +115,6 @@ def train(
         render.show(result, functools.partial(_render, quiet=quiet), as_json=as_json)
     else:
         render.show(series, _render_seeds, as_json=as_json)
-
-
-def _parse_argument(text: str) -> tuple[str, Any]:
-    """The name and the value of an argument of the net."""
-    import tomllib  # 1 ms, which `--help` does without
-
-    name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
-        raise UsageError(f"--arch-arg {text}: expected NAME=VALUE, such as width=32")
-    try:
-        return name, tomllib.loads(f"value = {value}")["value"]
-    except (ValueError, RecursionError):
-        return name, value
 
 
 def _render(result: "TrainResult", *, quiet: bool) -> Iterator[RenderableType]:

@@ -179,7 +179,7 @@ def count_multiply_adds(net: nn.Module, *, side: int = IMAGE_SIZE) -> int:
     device = next(net.parameters()).device
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         net.eval()(torch.zeros(1, 1, side, side, device=device))
-    return counter.get_total_flops() // 2
+    return int(counter.get_total_flops()) // 2
 
 
 def count_parameters(net: nn.Module) -> int:

@@ -245,8 +245,8 @@ def check_name(name: str, option: str = "--name") -> None:
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"{option} '{shorten(name)}': expected up to 100 letters, digits, '.', '_' and '-', starting with "
-            "a letter or digit"
+            f"{option} '{shorten(name)}': expected up to 100 letters, digits, '.', '_' and '-', "
+            "starting with a letter or digit"
         )
 
 

@@ -1,7 +1,7 @@
 """Claims: at most one process works on a trial, and the claim of a process ends with the process.
 
-A trial that no process has claimed, and that is not finished, was interrupted; any process may claim and
-resume it. Optuna has no such locks.
+A trial that is not finished, and that no process has claimed, was interrupted. Any process may claim
+and resume it. Optuna has no such locks.
 """
 
 import contextlib

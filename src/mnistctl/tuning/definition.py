@@ -74,7 +74,7 @@ class Definition(Result):
         return self.objectives[0]
 
     @property
-    def directions(self) -> list[str]:
+    def directions(self) -> list[Literal["minimize", "maximize"]]:
         """The directions of the objectives, as Optuna names them."""
         return ["maximize" if name in MAXIMIZED else "minimize" for name in self.objectives]
 
@@ -98,8 +98,8 @@ class Definition(Result):
             self.data_sha256 != other.data_sha256
         ):
             raise UsageError(
-                f"study '{study}': the data of '{self.settings['dataset']}' is not the same here: SHA-256 "
-                f"{other.data_sha256[:12]}…, expected {self.data_sha256[:12]}…"
+                f"study '{study}': the data of '{self.settings['dataset']}' is not the same here: "
+                f"SHA-256 {other.data_sha256[:12]}…, expected {self.data_sha256[:12]}…"
             )
         before, after = self.to_json(), other.to_json()
         nested = [(before, after), *((before[key], after[key]) for key in ("settings", "space"))]

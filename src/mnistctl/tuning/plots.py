@@ -95,11 +95,16 @@ def history(result: TuneResult) -> "Figure":
     if best is not None:
         value = _scaled(name, best.objectives[name])
         axes.plot(best.number, value, "*", color=_ORANGE, markersize=15, zorder=4, label="best trial")
-    _fit_axis(axes, values, name)
+    shown = (
+        values
+        if name != "accuracy"
+        else [*values, 100 * (result.confirmed_accuracy or max(values) / 100)]
+    )
+    _fit_axis(axes, np.array(shown), name)
     _number_axis(axes, result)
     axes.set_ylabel(_LABELS[name], fontsize=FONT_SIZE)
     tidy(axes)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=FONT_SIZE)
+    figure.legend(loc="outside lower center", ncols=5, frameon=False, fontsize=FONT_SIZE)
     return figure
 
 
@@ -126,8 +131,8 @@ def importances(values: Mapping[str, float], *, title: str) -> "Figure":
 def slices(result: TuneResult, dimensions: Sequence[Dimension]) -> "Figure":
     """The objective by the value of each searched setting."""
     name = result.objectives[0]
-    columns = min(_COLUMNS, len(dimensions))
-    rows = -(-len(dimensions) // columns)
+    rows = -(-len(dimensions) // _COLUMNS)
+    columns = -(-len(dimensions) // rows)
     figure = new_figure(3.3 * columns + 1.2, 3.1 * rows + 0.8, _title(result, "settings"))
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
     values = _values(result, name)
@@ -281,8 +286,18 @@ def _setting_axis(axes: "Axes", dimension: Dimension) -> None:
         is_long = sum(map(len, names)) > 22
         axes.set_xticks(range(len(names)), names, rotation=60 if is_long else 0)
         axes.set_xlim(-0.5, len(names) - 0.5)
-    elif dimension.is_log:
+        return
+    if dimension.is_log:
         axes.set_xscale("log")
+    axes.set_xlim(*_widened(dimension))
+
+
+def _widened(dimension: Dimension) -> tuple[float, float]:
+    """The range of a setting, with some space around it."""
+    low, high = float(dimension.low), float(dimension.high)
+    if dimension.is_log:
+        return low / (high / low) ** 0.04, high * (high / low) ** 0.04
+    return low - 0.04 * (high - low), high + 0.04 * (high - low)
 
 
 def _positions(trials: Sequence[TrialResult], dimension: Dimension) -> Any:

@@ -179,6 +179,7 @@ def _trial(study: Study, frozen: FrozenTrial, *, is_interrupted: bool) -> TrialR
     metrics = frozen.user_attrs.get(METRICS, {})
     reported = frozen.intermediate_values
     objectives = study.definition.objectives
+    is_complete = frozen.state == TrialState.COMPLETE
     accuracy = metrics.get("validation_accuracy")
     if accuracy is None and objectives[0] == "accuracy" and reported:
         accuracy = reported[max(reported)]
@@ -187,7 +188,7 @@ def _trial(study: Study, frozen: FrozenTrial, *, is_interrupted: bool) -> TrialR
         state="interrupted" if is_interrupted else _STATES[frozen.state],
         settings=architectures.to_json(study.values_of(frozen.params)),
         runs=[str(run.folder) for run in study.runs_of(frozen.number)],
-        objectives=dict(zip(objectives, frozen.values or (), strict=False)) if metrics else {},
+        objectives=dict(zip(objectives, frozen.values, strict=True)) if is_complete else {},
         validation_accuracy=accuracy,
         validation_loss=metrics.get("validation_loss"),
         epochs=metrics.get("epochs") or max(reported, default=0),

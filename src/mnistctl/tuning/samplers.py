@@ -12,7 +12,7 @@ from mnistctl.tuning.definition import Definition
 # Their searches are sequences that a single seed defines; the others draw each trial by itself.
 _ONE_SEED = ("qmc", "grid")
 _STARTUP_TRIALS = 5  # that the pruner 'median' never ends
-_WARMUP_EPOCHS = 1  # after which it may end a trial
+_WARMUP_EPOCHS = 2  # before the end of which it ends no trial
 
 
 def build_sampler(definition: Definition, *, trial: int) -> samplers.BaseSampler:

@@ -113,7 +113,8 @@ class Dimension:
         values = [tuple(choice) if isinstance(choice, list) else choice for choice in choices]
         if len(values) < 2 or len({text_of(value) for value in values}) < len(values):
             raise UsageError(
-                f"--search {name}={','.join(map(text_of, values))}: expected two or more different values"
+                f"--search {name}={','.join(map(text_of, values))}: expected two or more values, all "
+                "different"
             )
         for value in values:
             if setting is not None:
@@ -170,7 +171,7 @@ class Dimension:
         step = self.step or (1 if self.is_integer and not self.is_log else None)
         if step is None:
             raise UsageError(
-                f"--search {self.name}={self.to_json()}: --sampler grid needs lists of values, or a step"
+                f"--search {self.name}={self.to_json()}: --sampler grid needs lists of values or a step"
             )
         count = int((self.high - self.low) / step + 1e-9) + 1
         return [self.low + step * number for number in range(count)]

@@ -173,7 +173,7 @@ class Study:
         ]
 
     def report(self, trial: Trial, value: float, step: int) -> bool:
-        """Report a value of a running trial, unless that was done before; whether to prune the trial."""
+        """Report a value of a running trial, unless that was done before; whether to prune it now."""
         if step not in self._frozen(trial).intermediate_values:
             trial.report(value, step)
         return self.definition.is_pruned and trial.should_prune()
@@ -238,6 +238,10 @@ class Study:
         """The stored metrics of a confirmation run; None: it is not finished."""
         metrics: dict[str, Any] | None = self._inner.user_attrs.get(_confirmation_name(trial, number))
         return metrics
+
+    def is_confirmed(self, trial: int) -> bool:
+        """Whether all confirmation runs of a trial are finished."""
+        return all(self.confirmation(trial, number) for number in range(self.goal.confirm))
 
     def claim_confirmation(self, trial: int) -> int | None:
         """Claim a confirmation run of a trial that is not finished; None: there is none to run now."""
@@ -314,17 +318,16 @@ def _confirmation_name(trial: int, number: int) -> str:
 
 
 def _load(store: Any, name: str, definition: Definition | None) -> optuna.Study:
-    """Optuna's study; a new one gets its definition, and the values of the recipe as its first trial."""
+    """Optuna's study; a new one gets its definition, and the recipe's values as its first trial."""
     names = {frozen.study_name for frozen in store.get_all_studies()}
     if definition is None and name not in names:
         raise UsageError(
             f"study '{name}' not found in this storage; studies: {', '.join(names) or 'none'}"
         )
-    directions = definition.directions if definition is not None else None
     if definition is None:
         return optuna.load_study(study_name=name, storage=store)
     inner = optuna.create_study(
-        study_name=name, storage=store, directions=directions, load_if_exists=True
+        study_name=name, storage=store, directions=definition.directions, load_if_exists=True
     )
     if _DEFINITION not in inner.user_attrs:  # new, or its process was killed here
         if not inner.get_trials(deepcopy=False) and not samplers.is_grid(definition):

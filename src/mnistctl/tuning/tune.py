@@ -1,4 +1,4 @@
-"""The `tune` command: search for good settings, and confirm them on images that the search did not use."""
+"""The `tune` command: search for good settings, and confirm the best ones on other images."""
 
 import dataclasses
 import logging
@@ -14,21 +14,19 @@ from mnistctl.api.training import run_settings, session
 from mnistctl.errors import (
     DataError,
     InterruptedRunError,
-    LostProcessError,
     MissingExtraError,
     MnistctlError,
     UsageError,
     look_up,
 )
 from mnistctl.run import run_folder
-from mnistctl.settings import train_settings
 from mnistctl.settings.architectures import Architecture
 from mnistctl.system import files, processes, signals, torchrun
 
 try:
     from mnistctl.tuning import plots as study_plots
     from mnistctl.tuning import result as results
-    from mnistctl.tuning import samplers, search_space, storage, workers
+    from mnistctl.tuning import samplers, search_space, workers
     from mnistctl.tuning.definition import OBJECTIVES, PRUNERS, SAMPLERS, Definition
     from mnistctl.tuning.result import TuneResult
     from mnistctl.tuning.study import Goal, Study, folder_of
@@ -88,9 +86,9 @@ def tune(
         study: the name of a new study, or of one that exists and is the same; None: the first free one.
         resume: the name of a study to continue. Then only `trials`, `minutes`, `workers`, `confirm`,
             `keep`, `storage`, `plots`, `data_dir` and a custom `arch` can be given.
-        search: the search space: texts such as "learning_rate=1e-4..1e-1:log" and "hidden=64,128-64", or
-            a dictionary of ranges as texts and choices as lists. Empty: the table [search] of `config`,
-            or the default space of the architecture.
+        search: the search space: texts such as "learning_rate=1e-4..1e-1:log" and "hidden=64,128-64",
+            or a dictionary of ranges as texts and choices as lists. Empty: the table [search] of
+            `config`, or the default space of the architecture.
         trials: the number of trials of the whole study; None: 20, or no limit with `minutes`.
         minutes: how long this call searches. Running trials are interrupted then.
         workers: processes on this machine; None: one per core on the CPU, at most 8; one on a GPU.
@@ -125,20 +123,26 @@ def tune(
     if keep is not None:
         look_up("value of keep", keep, dict.fromkeys(_KEEP))
     described = {
-        **{"search": search or None, "sampler": sampler, "pruner": pruner, "objective": objective},
-        **{"seeds": seeds, "recipe": recipe, "config": config, "dataset": dataset, "init": init},
+        "search": search or None,
+        "sampler": sampler,
+        "pruner": pruner,
+        "objective": objective,
+        "seeds": seeds,
+        "recipe": recipe,
+        "config": config,
+        "dataset": dataset,
+        "init": init,
         **settings,
     }
     given = {name: value for name, value in described.items() if value is not None}
     definition = None
     if resume is None:
-        definition = _define(arch, given, data_dir=data_dir)
+        definition = define(arch, given, data_dir=data_dir)
         study = _new_name(study, definition, storage)
     elif study is not None or given:
-        name = next(iter(given), "study")
+        name = next(iter(given), "name")
         raise UsageError(f"--resume {resume}: a study keeps its {name.replace('_', '-')}")
-    name = study if resume is None else resume
-    with Study.open(str(name), storage, definition=definition) as opened:
+    with Study.open(resume or str(study), storage, definition=definition) as opened:
         _check_custom(opened, arch)
         opened.set_goal(_goal(opened, trials, minutes, confirm, keep))
         try:
@@ -172,7 +176,7 @@ def read_study(study: str, *, storage: str | None = None) -> TuneResult:
         return results.read(opened, with_claims=True)
 
 
-def _define(arch: str | None, given: Mapping[str, Any], *, data_dir: Path | None) -> Definition:
+def define(arch: str | None, given: Mapping[str, Any], *, data_dir: Path | None) -> Definition:
     """The definition of a study that a call describes. Loads the data, to know its hash."""
     own = ("search", "sampler", "pruner", "objective", "seeds", "config")
     config = given.get("config")
@@ -307,7 +311,7 @@ def _work(
     end: float = math.inf,
 ) -> TuneResult:
     """Let processes work until their task is done or the time is over."""
-    finished = 0
+    before = 0
     state = results.read(study)
     if state.is_finished:
         return state
@@ -323,10 +327,10 @@ def _work(
                 )
             if time.monotonic() >= end:
                 return state
-            done = sum(map(results.is_done, state.trials)) + len(state.confirmations)
-            if done > finished:
+            progress = sum(trial.epochs for trial in state.trials) + len(state.confirmations)
+            if progress != before:
                 group.note_progress()
-                finished = done
+                before = progress
             group.check()
             study.claims.check()
             time.sleep(_POLL_SECONDS)
@@ -350,7 +354,7 @@ def _finish(study: Study, *, plots: bool) -> TuneResult:
 
 
 def _resume_command(study: str, storage: str | None) -> str:
-    """The command that resumes a study; without the address of a database, which may hold a password."""
+    """The command that resumes a study. A database's address may hold a password, and is left out."""
     return f"mnistctl tune --resume {shlex.quote(study)}" + (" --storage URL" if storage else "")
 
 

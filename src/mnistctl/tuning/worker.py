@@ -1,4 +1,4 @@
-"""A worker process: it runs trials of a study until all are finished, then confirms the best settings."""
+"""A worker process: it runs the trials of a study, and then confirms the best settings."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from mnistctl.errors import MnistctlError
+from mnistctl.errors import MnistctlError, WriteError
 
 _WAIT_SECONDS = 0.5  # for trials of other processes
 
@@ -39,12 +39,13 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing else may write there
     task = Task(**json.loads(stdin.readline()))
     threading.Thread(target=_exit_with_parent, args=(stdin,), daemon=True).start()
-    if hasattr(signal, "SIGINT"):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the main process, which decides
     try:
         work(task)
     except MnistctlError as error:
-        stdout.write(json.dumps(asdict(Failure(str(error), error.exit_code))).encode())
+        # The advice in the error of a run is to resume the run; here it is the study.
+        message = str(error.__cause__ if isinstance(error.__cause__, WriteError) else error)
+        stdout.write(json.dumps(asdict(Failure(message, error.exit_code))).encode())
         stdout.flush()
         sys.exit(1)
 
@@ -71,8 +72,12 @@ def work(task: Task) -> None:
         best = study.best()
         if best is None:
             return
-        while (number := study.claim_confirmation(best.number)) is not None:
-            trials.confirm(study, best, number, data_dir)
+        while not study.is_confirmed(best.number):
+            number = study.claim_confirmation(best.number)
+            if number is None:
+                time.sleep(_WAIT_SECONDS)
+            else:
+                trials.confirm(study, best, number, data_dir)
 
 
 def _exit_with_parent(stdin: BinaryIO) -> None:

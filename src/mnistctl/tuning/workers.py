@@ -15,7 +15,7 @@ from mnistctl.errors import LostProcessError, MnistctlError, printable, shorten
 from mnistctl.system import processes
 from mnistctl.tuning.worker import Failure, Task
 
-_MAX_LOST = 5  # processes in a row that end without a reason, with no trial finished between
+_MAX_LOST = 5  # processes that end without a reason, with no epoch finished between
 _STOP_SECONDS = 60  # to save the states of the runs
 
 
@@ -33,26 +33,21 @@ class Workers:
         self._workers = [_Worker(task, self._threads) for _ in range(count)]
         self._lost = 0
 
-    @property
-    def are_running(self) -> bool:
-        """Whether any of them is running."""
-        return any(worker.is_running for worker in self._workers)
-
     def check(self) -> None:
-        """Replace processes that were killed.
+        """Replace processes that have ended; the study is not finished.
 
         Raises:
             LostProcessError: too many were killed.
             MnistctlError: a process has failed, with its message and its exit code.
         """
         for number, worker in enumerate(self._workers):
-            if worker.is_running or worker.code == 0:
+            if worker.is_running:
                 continue
             if (failure := worker.failure()) is not None:
                 error = MnistctlError(failure.message)
                 error.exit_code = failure.exit_code
                 raise error
-            self._lost += 1
+            self._lost += worker.code != 0
             if self._lost > _MAX_LOST:
                 raise LostProcessError(
                     f"worker processes have ended {self._lost} times, the last one with "
@@ -61,7 +56,7 @@ class Workers:
             self._workers[number] = _Worker(self._task, self._threads)
 
     def note_progress(self) -> None:
-        """A trial was finished: the processes work."""
+        """An epoch was finished: the processes work."""
         self._lost = 0
 
     def stop(self) -> None:
@@ -89,7 +84,7 @@ class _Worker:
         environment = dict(os.environ)
         if threads is not None:
             environment.setdefault("OMP_NUM_THREADS", str(threads))
-        self._stderr: IO[bytes] = tempfile.TemporaryFile()
+        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `wait`
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "mnistctl.tuning.worker"],
             stdin=subprocess.PIPE,
