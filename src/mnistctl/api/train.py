@@ -157,8 +157,8 @@ def train_folder(
         folder: of the run.
         settings: all of them.
         data_dir: the data folder; None: the default.
-        after_epoch: called after each epoch. An exception that it raises ends the run, whose state is
-            saved.
+        after_epoch: called after each epoch but the last, and with the last epoch of a run that is
+            resumed. An exception that it raises ends the run, whose state is saved.
         is_calibrated: whether the model is calibrated after training.
 
     Raises:

@@ -251,8 +251,8 @@ def _confirmation(result: "TuneResult") -> Iterator[RenderableType]:
     difference = 100 * (result.confirmed_difference or 0)
     if difference < 0:
         yield (
-            f"  {-difference:.2f} points below the best trial, which was chosen for its accuracy and owes "
-            "part of it to chance"
+            f"  {-difference:.2f} points below the best trial, which was chosen for its accuracy and "
+            "owes part of it to chance"
         )
     else:
         yield f"  {difference:.2f} points above the best trial, on other images and with other seeds"

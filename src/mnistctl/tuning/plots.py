@@ -86,9 +86,7 @@ def history(result: TuneResult) -> "Figure":
             axes.plot([trial.number for trial in pruned], accuracies, "x", color=_GREY, label="pruned")
         if result.confirmed_accuracy is not None:
             mean, deviation = 100 * result.confirmed_accuracy, 100 * (result.confirmed_std or 0)
-            label = (
-                "confirmed on other images, mean ± std" if deviation else "confirmed on other images"
-            )
+            label = "confirmed, mean ± std" if deviation else "confirmed"
             axes.axhline(mean, color=_GREEN, linestyle="--", label=label)
             axes.axhspan(mean - deviation, mean + deviation, color=_GREEN, alpha=0.15, linewidth=0)
     best = result.best_trial

@@ -18,7 +18,7 @@ Space = Sequence["Dimension"]
 
 # They decide what is trained on or what the accuracy is measured with, so trials that differ in them
 # could not be compared.
-_FIXED = frozenset(
+FIXED = frozenset(
     {
         *("recipe", "arch", "arch_args", "arch_sha256", "dataset", "device", "init", "init_sha256"),
         *("seed", "split_seed", "validation_size"),
@@ -34,7 +34,7 @@ _DEFAULTS: Mapping[str, Mapping[str, str]] = {
         "learning_rate": "1e-4..1e-1:log",
         "optimizer": "adam,adamw,sgd",
         "batch_size": "64,128,256,512",
-        "weight_decay": "1e-6..1e-2:log",
+        "weight_decay": "0,1e-5,1e-4,1e-3",
     },
     "mlp": {
         "hidden": "64,128,256,512,128-64,256-128,512-256",
@@ -306,7 +306,7 @@ def _is_custom(name: str, settings: TrainSettings) -> bool:
 
 def _find(name: str, settings: TrainSettings) -> Setting | None:
     """The declaration of a setting; None: an argument of a custom architecture."""
-    if name in _FIXED:
+    if name in FIXED:
         raise UsageError(f"--search {name}: this setting is the same for all trials of a study")
     if _is_custom(name, settings):
         if not name.isidentifier():
@@ -329,7 +329,8 @@ def _check(setting: Setting, value: Any) -> None:
     try:
         setting.check(value)
     except UsageError as error:
-        raise UsageError(f"--search: {error}") from None
+        reason = str(error).partition(": ")[2] or str(error)  # without the option of `train`
+        raise UsageError(f"--search {setting.name}={text_of(value)}: {reason}") from None
 
 
 def _parse_choice(name: str, text: str, setting: Setting | None) -> Any:

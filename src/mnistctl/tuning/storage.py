@@ -44,20 +44,30 @@ def open_claims(url: str | None, folder: Path, study: str) -> Claims:
     return FolderClaims(folder / _LOCKS) if url is None else PostgresClaims(url, study)
 
 
-def open_storage(url: str | None, folder: Path) -> BaseStorage:
-    """Optuna's storage of a study. The caller holds `Claims.exclusive`.
+@contextlib.contextmanager
+def open_storage(url: str | None, folder: Path, claims: Claims) -> Iterator[BaseStorage]:
+    """Optuna's storage of a study; no other process creates it at the same time.
 
     Raises:
         DataError: the database or the journal cannot be read.
     """
+    if url is None:
+        with claims.exclusive():
+            journal = JournalStorage(_Journal(folder / JOURNAL))
+        yield journal
+        return
     with errors():
-        if url is None:
-            return JournalStorage(_Journal(folder / JOURNAL))
-        address = _DRIVER + url.partition("://")[2]
         try:
-            return RDBStorage(address, engine_kwargs={"pool_pre_ping": True})
+            with claims.exclusive():
+                address = _DRIVER + url.partition("://")[2]
+                database = RDBStorage(address, engine_kwargs={"pool_pre_ping": True})
         except RuntimeError as error:  # tables of another version of Optuna
             raise DataError(f"--storage: {one_line(error)}") from error
+        try:
+            yield database
+        finally:
+            database.remove_session()
+            database.engine.dispose()
 
 
 @contextlib.contextmanager

@@ -76,17 +76,16 @@ class Study:
             raise UsageError(
                 f"study '{name}' not found in {ROOT}/; if it is in a database, add --storage"
             )
-        claims = storage.open_claims(url, folder, name)
-        try:
-            with storage.errors():
-                with claims.exclusive():
-                    inner = _load(storage.open_storage(url, folder), name, definition)
-                    stored = Definition.from_json(inner.user_attrs.get(_DEFINITION), study=name)
-                    if definition is not None:
-                        stored.check_same(definition, study=name)
-                yield cls(name, claims, inner, stored)
-        finally:
-            claims.close()
+        with (
+            contextlib.closing(storage.open_claims(url, folder, name)) as claims,
+            storage.open_storage(url, folder, claims) as store,
+        ):
+            with claims.exclusive():
+                inner = _load(store, name, definition)
+                stored = Definition.from_json(inner.user_attrs.get(_DEFINITION), study=name)
+                if definition is not None:
+                    stored.check_same(definition, study=name)
+            yield cls(name, claims, inner, stored)
 
     @property
     def goal(self) -> Goal:
@@ -172,11 +171,22 @@ class Study:
             Run(self.folder / f"trial-{trial}-seed-{number}") for number in range(self.definition.seeds)
         ]
 
-    def report(self, trial: Trial, value: float, step: int) -> bool:
-        """Report a value of a running trial, unless that was done before; whether to prune it now."""
-        if step not in self._frozen(trial).intermediate_values:
-            trial.report(value, step)
-        return self.definition.is_pruned and trial.should_prune()
+    def report(self, trial: Trial, values: Mapping[int, float]) -> bool:
+        """Report values of a running trial that were not reported before; whether to prune it now.
+
+        Args:
+            trial: the trial.
+            values: step -> value of the first objective, in the order of the steps.
+        """
+        if len(self.definition.objectives) > 1:  # Optuna has no reports for several
+            return False
+        reported = self._frozen(trial).intermediate_values
+        for step, value in values.items():
+            if step not in reported:
+                trial.report(value, step)
+                if trial.should_prune():
+                    return True
+        return trial.should_prune()
 
     def finish(
         self,

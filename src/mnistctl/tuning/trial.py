@@ -126,10 +126,11 @@ class _Reporter:
         Raises:
             PrunedError: the trial is pruned.
         """
-        if self._is_single and epoch.finished:
-            for item in self._run.read_metrics():
-                if self._study.report(self._trial, getattr(item, self._metric), item.epoch):
-                    raise PrunedError
+        if self._is_single:
+            epochs = self._run.read_metrics()[: epoch.epoch]
+            values = {item.epoch: getattr(item, self._metric) for item in epochs}
+            if self._study.report(self._trial, values):
+                raise PrunedError
 
     def after_run(self, results: list[TrainResult]) -> None:
         """Report the last of several runs.
@@ -137,12 +138,14 @@ class _Reporter:
         Raises:
             PrunedError: the trial is pruned.
         """
+        if self._is_single:
+            return
         values = [getattr(result, self._metric) for result in results]
-        value = values[-1] if self._study.definition.pruner == "wilcoxon" else statistics.fmean(values)
-        if not self._is_single and self._study.report(self._trial, value, len(results)):
-            is_last = len(results) == self._study.definition.seeds
-            if not is_last:
-                raise PrunedError
+        if self._study.definition.pruner != "wilcoxon":
+            values = [statistics.fmean(values[: count + 1]) for count in range(len(values))]
+        is_pruned = self._study.report(self._trial, dict(enumerate(values, start=1)))
+        if is_pruned and len(results) < self._study.definition.seeds:
+            raise PrunedError
 
 
 def _metrics(results: list[TrainResult], settings: TrainSettings) -> dict[str, Any]:

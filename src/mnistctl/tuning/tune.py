@@ -144,7 +144,7 @@ def tune(
         raise UsageError(f"--resume {resume}: a study keeps its {name.replace('_', '-')}")
     with Study.open(resume or str(study), storage, definition=definition) as opened:
         _check_custom(opened, arch)
-        opened.set_goal(_goal(opened, trials, minutes, confirm, keep))
+        opened.set_goal(choose_goal(opened, trials, minutes, confirm, keep))
         try:
             _run(
                 opened,
@@ -158,7 +158,7 @@ def tune(
             if isinstance(error, UsageError | DataError) or "resume with" in str(error):
                 advice = ""
             raise _with_text(error, f"{error}{advice}") from error
-        return _finish(opened, plots=plots)
+        return finish(opened, plots=plots)
 
 
 def read_study(study: str, *, storage: str | None = None) -> TuneResult:
@@ -267,7 +267,7 @@ def _check_custom(study: Study, arch: str | None) -> None:
         )
 
 
-def _goal(
+def choose_goal(
     study: Study, trials: int | None, minutes: float | None, confirm: int | None, keep: str | None
 ) -> Goal:
     """When the study is finished: what the user says now, or else what was said before."""
@@ -337,7 +337,7 @@ def _work(
             state = results.read(study)
 
 
-def _finish(study: Study, *, plots: bool) -> TuneResult:
+def finish(study: Study, *, plots: bool) -> TuneResult:
     """Write the best settings, draw the plots, and read the result."""
     state = results.read(study, with_claims=True)
     if state.best is None:

@@ -92,6 +92,8 @@ def fit(session: Session) -> tuple[Epoch, Epoch]:
 
 def _train(session: Session, trainer: "Trainer", writer: "RunWriter") -> None:
     """Run the steps that are left, until a signal or the patience ends them."""
+    if session.after_epoch is not None and trainer.steps_done >= trainer.plan.steps_per_epoch:
+        session.after_epoch(session.run.read_metrics()[-1])  # perhaps not done before the interruption
     for step in trainer.run():
         progress.current().step(step * trainer.plan.batch_size)
         should_stop = session.should_stop()
@@ -99,7 +101,7 @@ def _train(session: Session, trainer: "Trainer", writer: "RunWriter") -> None:
             epoch = trainer.measure()
             writer.record(epoch, trainer.model)
             writer.save_state(trainer)
-            if session.after_epoch is not None:
+            if session.after_epoch is not None and step < trainer.plan.steps:
                 session.after_epoch(epoch)
         elif should_stop:
             writer.save_state(trainer)  # first, since a scheduler may not wait for long

@@ -45,7 +45,8 @@ class Session:
     tracker: tracking.Tracker = field(default_factory=tracking.Tracker)
     save_every: str | None = None  # see `loop.parse_interval`
     use_graph: bool = True  # see `trainer.Trainer`
-    after_epoch: Callable[[Epoch], None] | None = None  # may raise to end the run; its state is saved
+    # Called after each epoch but the last. An exception from it ends the run, whose state is saved.
+    after_epoch: Callable[[Epoch], None] | None = None
     is_calibrated: bool = True  # whether the model is calibrated after training
 
     @property
