@@ -46,6 +46,7 @@ from mnistctl.models.predictor import Prediction
 from mnistctl.settings import train_settings
 from mnistctl.settings.setting import Panel, Setting
 from mnistctl.system import files
+from mnistctl.tuning.result import TuneResult
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 WIDTH = 100  # columns
@@ -162,6 +163,7 @@ RESULTS: Mapping[str, Sequence[tuple[str, type, bool]]] = {
         ("For a model for numbers", NumbersReport, False),
     ),
     "label": (("", LabelResult, False),),
+    "tune": (("", TuneResult, False),),
     "export": (
         ("", ExportedModel, True),
         ("`parity` of a model for numbers", PageParity, False),

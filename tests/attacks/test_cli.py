@@ -28,6 +28,7 @@ ARGUMENTS = {
     "plot": ["nothing"],
     "info": ["nothing"],
     "serve": ["nothing"],
+    "tune": ["--dataset", "nothing"],
 }
 COMPUTE = {"download", "data", "doctor", "runs", "recipes", "archs"}  # nothing to name: fast anyway
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "predict --numbers": "predict 3_digit.png --model {onnx} --numbers",
     "predict, damaged picture": "predict damaged.png --model {onnx}",
     "label": "label photos --model {onnx}",
+    "tune": "tune new --dataset digits --device cpu --arch linear --epochs 0.2 --trials 1 --confirm 1",
     "export": "export {run} --output new.onnx",
     "benchmark": "benchmark {onnx} --output plot.png",
     "ensemble": "ensemble a.safetensors b.safetensors",
@@ -103,6 +104,23 @@ KEYS: dict[str, str] = {
     """,
     "predict, damaged picture": "[].error [].file",
     "label": "by_class.* filed folder",
+    "tune": f"""
+        arch best config confirmed_accuracy confirmed_difference confirmed_std dataset folder front[]
+        objectives[] planned_confirmations planned_trials plots[] study test_accuracy
+        {
+        inside(
+            "confirmations[].",
+            "run seed split_seed test_accuracy train_seconds validation_accuracy validation_loss",
+        )
+    }
+        {
+        inside(
+            "trials[].",
+            "epochs error number objectives.accuracy runs[] settings.* state train_seconds "
+            "validation_accuracy validation_loss",
+        )
+    }
+    """,
     "export": f"""
         [].bytes [].format [].graph_sha256 [].path {inside("[].parity.", PARITY)}
     """,

@@ -20,7 +20,7 @@ from tests.tuning.conftest import PASSWORD, TINY, Postgres
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
     """A study of the test's own: all tests share the database."""
-    return request.node.name.removeprefix("test_")[:80]
+    return str(request.node.name).removeprefix("test_")[:80]
 
 
 def test_a_claim_is_exclusive_and_ends_with_its_connection(postgres: Postgres, name: str) -> None:

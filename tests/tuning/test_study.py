@@ -12,7 +12,8 @@ from safetensors.numpy import load_file
 import mnistctl
 from mnistctl import datasets
 from mnistctl.api import train
-from mnistctl.errors import DataError, UsageError
+from mnistctl.errors import DataError, DivergedError, UsageError
+from mnistctl.settings.train_settings import TrainSettings
 from mnistctl.tuning import definition as definitions
 from mnistctl.tuning import result as results
 from mnistctl.tuning import storage, worker
@@ -158,35 +159,34 @@ def test_a_bad_trial_is_pruned_before_its_last_epoch(pruner: str) -> None:
 def test_a_search_that_was_interrupted_has_the_same_trials(
     sampler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = {"sampler": sampler, "trials": 12, "keep": "all", "pruner": "median", "epochs": 3}
+    options: dict[str, Any] = {
+        "sampler": sampler,
+        "trials": 12,
+        "keep": "all",
+        "pruner": "median",
+        "epochs": 3,
+    }
     if sampler == "grid":
         options["search"] = ["hidden=8,16", "batch_size=32,64,100", "learning_rate=0.001,0.01"]
     reference = search("a", **options)
 
     # Killed in turn after an epoch, before a trial is finished, and between trials.
-    steps = {"epoch": 0, "finish": 0, "claim": 0}
+    calls = dict.fromkeys(("after_epoch", "finish", "claim_trial"), 0)
 
-    def kill_at(kind: str, moments: set[int]) -> None:
-        steps[kind] += 1
-        if steps[kind] in moments:
-            raise SimulatedKill
+    def kill_at(owner: type, name: str, moments: set[int]) -> None:
+        original = getattr(owner, name)
 
-    after_epoch, finish, claim = (
-        trials._Reporter.after_epoch,
-        Study.finish,
-        Study.claim_trial,
-    )
-    monkeypatch.setattr(
-        trials._Reporter,
-        "after_epoch",
-        lambda self, epoch: (kill_at("epoch", {2, 9, 20}), after_epoch(self, epoch)),
-    )
-    monkeypatch.setattr(
-        Study,
-        "finish",
-        lambda self, *args: (kill_at("finish", {3, 8}), finish(self, *args)),
-    )
-    monkeypatch.setattr(Study, "claim_trial", lambda self: (kill_at("claim", {1, 5}), claim(self))[1])
+        def call(*arguments: Any) -> Any:
+            calls[name] += 1
+            if calls[name] in moments:
+                raise SimulatedKill
+            return original(*arguments)
+
+        monkeypatch.setattr(owner, name, call)
+
+    kill_at(trials._Reporter, "after_epoch", {2, 9, 20})
+    kill_at(Study, "finish", {3, 8})
+    kill_at(Study, "claim_trial", {1, 5})
     kills = 0
     while True:
         try:
@@ -207,7 +207,7 @@ def test_a_search_that_was_interrupted_has_the_same_trials(
 
 
 def test_values_that_are_impossible_together_fail_their_trial_and_no_other() -> None:
-    options = {"optimizer": "sgd", "momentum": 0.9}
+    options: dict[str, Any] = {"optimizer": "sgd", "momentum": 0.9}
 
     result = search(
         "a", trials=6, search=["momentum=0,0.9", "nesterov=true,false"], sampler="grid", **options
@@ -220,20 +220,19 @@ def test_values_that_are_impossible_together_fail_their_trial_and_no_other() -> 
 
 
 def test_a_trial_that_diverges_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    result = search(
-        "a",
-        trials=3,
-        search=["learning_rate=0.003,50"],
-        sampler="grid",
-        optimizer="sgd",
-        momentum=0.9,
-        schedule="constant",
-        epochs=20,
-        pruner="none",
-    )
+    original = train.train_folder
+
+    def diverge(folder: Path, settings: TrainSettings, **options: Any) -> train.TrainResult:
+        if settings.learning_rate == 50:
+            raise DivergedError("diverged in epoch 1")
+        return original(folder, settings, **options)
+
+    monkeypatch.setattr(train, "train_folder", diverge)
+
+    result = search("a", trials=3, search=["learning_rate=0.003,50"], sampler="grid")
 
     failed = [trial for trial in result.trials if trial.state == "failed"]
-    assert [trial.settings for trial in failed] == [{"learning_rate": 100}]
+    assert [trial.settings for trial in failed] == [{"learning_rate": 50}]
     assert "diverged" in failed[0].error
 
 

@@ -53,9 +53,8 @@ def tune(
     minutes: Annotated[
         float | None,
         typer.Option(
-            metavar="MINUTES",
-            help="Stop the search after this time, counted from the start of this command. The "
-            "confirmation follows.",
+            metavar="N",
+            help="Stop the search N minutes after the start of this command. The confirmation follows.",
         ),
     ] = None,
     workers: Annotated[

@@ -79,11 +79,6 @@ class Definition(Result):
         return ["maximize" if name in MAXIMIZED else "minimize" for name in self.objectives]
 
     @property
-    def is_pruned(self) -> bool:
-        """Whether trials can be ended early."""
-        return self.pruner != "none"
-
-    @property
     def grid_size(self) -> int:
         """The number of trials of the sampler 'grid'."""
         return math.prod(len(dimension.grid()) for dimension in self.dimensions)

@@ -11,6 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from mnistctl.errors import UsageError
+from mnistctl.run import run_folder
 from mnistctl.run.run_folder import ROOT, Run
 from mnistctl.settings.train_settings import TrainSettings
 from mnistctl.system import files
@@ -71,6 +72,7 @@ class Study:
             WriteError: the folder cannot be written.
         """
         storage.check_url(url)
+        run_folder.check_name(name, "study")
         folder = folder_of(name)
         if definition is None and url is None and not (folder / storage.JOURNAL).is_file():
             raise UsageError(

@@ -121,7 +121,7 @@ def tune(
         raise UsageError("tune cannot run below torchrun; start it on each machine instead")
     _check_numbers(trials=trials, workers=workers, seeds=seeds, confirm=confirm, minutes=minutes)
     if keep is not None:
-        look_up("value of keep", keep, dict.fromkeys(_KEEP))
+        look_up("value of --keep", keep, dict.fromkeys(_KEEP))
     described = {
         "search": search or None,
         "sampler": sampler,
