@@ -71,8 +71,10 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--confirm", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--random", action="store_true", help="random search without pruning")
     arguments = parser.parse_args()
+    seed = arguments.seed
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.simplefilter("ignore")
 
@@ -84,19 +86,19 @@ def main() -> None:
             "batch_size": trial.suggest_categorical("batch_size", (64, 128, 256, 512)),
             "dropout": trial.suggest_float("dropout", 0, 0.5),
         }
-        return train(params, epochs=arguments.epochs, seed=0, split_seed=0, trial=trial)
+        return train(params, epochs=arguments.epochs, seed=seed, split_seed=0, trial=trial)
 
     study = optuna.create_study(
         direction="maximize",
-        sampler=optuna.samplers.RandomSampler(0)
+        sampler=optuna.samplers.RandomSampler(seed)
         if arguments.random
-        else optuna.samplers.TPESampler(seed=0),
+        else optuna.samplers.TPESampler(seed=seed),
         pruner=optuna.pruners.NopPruner() if arguments.random else optuna.pruners.MedianPruner(),
     )
     study.optimize(objective, n_trials=arguments.trials)
     confirmed = [
-        train(study.best_params, epochs=arguments.epochs, seed=seed, split_seed=1)
-        for seed in range(1, arguments.confirm + 1)
+        train(study.best_params, epochs=arguments.epochs, seed=seed + number, split_seed=1)
+        for number in range(1, arguments.confirm + 1)
     ]
     print(json.dumps({"settings": study.best_params, "best": study.best_value, "confirmed": confirmed}))
 

@@ -13,8 +13,8 @@ def test_every_public_name_is_a_function() -> None:
 def test_every_public_function_has_a_command_and_the_reverse() -> None:
     commands = {command.name for command in app.registered_commands}
 
-    # `download --list`, `train --seeds`, `recipes NAME`, `data --recipe`
-    flags = {"list_datasets", "train_seeds", "recipe", "data_pages"}
+    # `download --list`, `train --seeds`, `recipes NAME`, `data --recipe`, `tune STUDY --show`
+    flags = {"list_datasets", "train_seeds", "recipe", "data_pages", "read_study"}
     parts_of_predict = {"open_model", "open_server", "annotate"}
     functions = set(mnistctl.__all__) - flags - parts_of_predict
     assert commands == {name.replace("evaluate", "eval") for name in functions}
