@@ -1,4 +1,4 @@
-"""The checks: `nox -s tests`, `nox -s lint`, `nox -s types`."""
+"""The checks: `nox -s tests`, `nox -s lint`, `nox -s types`, and `nox -s lowest`."""
 
 import shutil
 from pathlib import Path
@@ -8,6 +8,13 @@ import nox
 nox.options.sessions = ["tests", "lint", "types"]
 GROUPS = nox.project.load_toml("pyproject.toml")
 BIOME, TYPESCRIPT = "@biomejs/biome@2.6.8", "typescript@7.0.2"  # of npm
+GITHUB_SCHEMAS = {  # of check-jsonschema -> the files in .github
+    "vendor.github-workflows": "workflows/*.yml",
+    "custom.github-workflows-require-timeout": "workflows/*.yml",
+    "vendor.dependabot": "dependabot.yml",
+    "vendor.github-issue-config": "ISSUE_TEMPLATE/config.yml",
+    "vendor.github-issue-forms": "ISSUE_TEMPLATE/[!c]*.yml",
+}
 
 
 @nox.session
@@ -22,13 +29,40 @@ def tests(session: nox.Session) -> None:
     )
 
 
+@nox.session(python="3.11")
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the oldest Python and the oldest dependencies that pyproject.toml allows."""
+    session.install("uv")  # pip cannot select the oldest versions
+    versions = Path(session.create_tmp()) / "lowest.txt"
+    session.run(
+        *("uv", "pip", "compile", "--quiet", "--no-deps", "--resolution=lowest-direct"),
+        *("--all-extras", "pyproject.toml", f"--output-file={versions}"),
+    )
+    group = nox.project.dependency_groups(GROUPS, "test")
+    session.run("uv", "pip", "install", f"--constraints={versions}", ".", *group)
+    session.run(
+        *("pytest", "-n", "auto", "--dist", "worksteal"),
+        # Old packages warn of what is deprecated in newer ones.
+        *("-W", "default::DeprecationWarning", *session.posargs),
+        env={"OMP_NUM_THREADS": "1"},
+    )
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, formatting and the direction of imports, and the JavaScript and CSS with npm."""
+    """Check style, spelling, imports and the files for GitHub; JavaScript and CSS with npm."""
     session.install(*nox.project.dependency_groups(GROUPS, "lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    texts = [*Path().glob("*.md"), *Path().glob("*.toml"), *Path().glob("*.py")]
+    session.run("codespell", ".github", "docs", "scripts", "src", "tests", *map(str, texts))
     session.run("lint-imports", "--no-cache", env={"PYTHONPATH": "src"})
+    session.run("zizmor", "--offline", "--quiet", ".github")
+    for schema, files in GITHUB_SCHEMAS.items():
+        paths = map(str, sorted(Path(".github").glob(files)))
+        session.run("check-jsonschema", f"--builtin-schema={schema}", *paths)
+    # Versions are not pinned: a container gets the newest ones. A comment belongs to one command.
+    session.run("hadolint", "--ignore=DL3013", "--ignore=DL3059", "docs/deploy/Dockerfile")
     if shutil.which("npm") is None:
         session.warn("npm is not installed: the sources of the HTML page are not checked")
         return

@@ -6,9 +6,11 @@ Importing this package is fast: a function's module is imported when it is first
 
 import lazy_loader
 
-from mnistctl.system import openmp
+from mnistctl.system import openmp, telemetry
 
-openmp.limit_spinning()  # here, since nothing of this package loads torch before
+# Here, since nothing of this package imports the libraries before.
+openmp.limit_spinning()
+telemetry.switch_off()
 
 __version__ = "0.1.0"
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

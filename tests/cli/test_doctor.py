@@ -1,7 +1,9 @@
 """`doctor`: the report on this installation, and the problems it finds."""
 
+import importlib.metadata
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,44 @@ def test_doctor_reports_versions_devices_data_and_runs(cli: Cli) -> None:
     assert result["problems"] == []
     for word in ("torch", "bf16", "digits", "no problems found"):
         assert word in answer.out
+
+
+def test_doctor_names_the_installed_packages_of_the_extras(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["rich>=13.9", 'pypdfium2>=5; extra == "pdf"', "not-installed[all]>=1; extra == 'tune'"]
+    monkeypatch.setattr(importlib.metadata, "requires", lambda _: lines)
+
+    result, answer = diagnose(cli), cli("doctor")
+
+    version = importlib.metadata.version("pypdfium2")
+    assert set(result["versions"]) == {"mnistctl", "rich"}
+    assert result["extras"] == [{"extra": "pdf", "package": "pypdfium2", "version": version}]
+    assert re.search(rf"^pdf +pypdfium2 +{re.escape(version)}$", answer.out, flags=re.MULTILINE)
+    assert result["problems"] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56", "550.54.15"),
+        ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86  Release Build", "570.86"),
+        ("GCC", "unknown"),
+        (None, None),
+    ],
+)
+def test_doctor_names_the_versions_of_cuda_and_the_driver(
+    text: str | None, version: str | None, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_NVIDIA_DRIVER", Path("version"))
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    if text is not None:
+        Path("version").write_text(text)
+
+    result, answer = diagnose(cli), cli("doctor")
+
+    assert (result["cuda"], result["nvidia_driver"]) == ("13.0", version)
+    assert f"torch built for CUDA 13.0, NVIDIA driver: {version or 'none'}" in answer.out
 
 
 @pytest.mark.mnist

@@ -175,10 +175,11 @@ KEYS: dict[str, str] = {
     """,
     "archs": "[].arguments.* [].input_size [].multiply_adds [].name [].parameters [].summary [].task",
     "doctor": """
-        cores data_folder datasets.* devices[].bf16 devices[].cuda_graphs devices[].model
-        devices[].name idle_threads.from_user idle_threads.in_force idle_threads.setting
-        problems[].fix problems[].problem python runs runs_folder self_test[].cuda_graph
-        self_test[].device self_test[].exported self_test[].loss_difference self_test[].precision
+        cores cuda data_folder datasets.* devices[].bf16 devices[].cuda_graphs devices[].model
+        devices[].name extras[].extra extras[].package extras[].version idle_threads.from_user
+        idle_threads.in_force idle_threads.setting nvidia_driver problems[].fix
+        problems[].problem python runs runs_folder self_test[].cuda_graph self_test[].device
+        self_test[].exported self_test[].loss_difference self_test[].precision
         self_test[].problem self_test[].train_loss self_test[].train_seconds
         self_test[].validation_loss system threads versions.*
     """,

@@ -13,7 +13,7 @@ from mnistctl.api.self_test import DeviceTest, run_self_test
 from mnistctl.datasets import catalog, verify
 from mnistctl.errors import CheckFailedError, ModelError
 from mnistctl.run import run_folder
-from mnistctl.system import openmp, provenance
+from mnistctl.system import openmp, processes, provenance
 from mnistctl.types import Result
 
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
@@ -27,6 +27,15 @@ class Device(Result):
     model: str  # of the processor or the GPU
     bf16: bool  # whether the hardware computes in bfloat16
     cuda_graphs: bool  # whether CUDA graphs can be used
+
+
+@dataclass(frozen=True)
+class ExtraPackage(Result):
+    """An installed package that an extra of mnistctl asks for."""
+
+    extra: str  # as in pip install 'mnistctl[EXTRA]'
+    package: str  # its name
+    version: str  # its version
 
 
 @dataclass(frozen=True)
@@ -51,12 +60,15 @@ class Diagnosis(Result):
     """The state of this installation."""
 
     versions: dict[str, str | None]  # mnistctl and its requirements; null: not installed
+    extras: list[ExtraPackage]  # installed packages of the extras
     python: str  # version
     system: str  # operating system
     cores: int  # processor cores that this process may use
     threads: int  # threads that torch uses
     idle_threads: IdleThreads  # how long they spin
     devices: list[Device]  # that nets can be trained on
+    cuda: str | None  # version of CUDA that torch was built for; null: built without CUDA
+    nvidia_driver: str | None  # version of the driver on Linux; null: none found
     data_folder: str  # where datasets are stored
     datasets: dict[str, str]  # name -> verified, unverified, damaged or not downloaded
     runs_folder: str  # where runs are stored
@@ -90,9 +102,10 @@ def doctor(*, data_dir: Path | None = None, self_test: bool = False) -> Diagnosi
     ]
     devices: list[Device] = []
     threads = 0
+    cuda = None
     tests: list[DeviceTest] = []
     try:
-        devices, threads = _devices()
+        devices, threads, cuda = _devices()
     except (ImportError, OSError, RuntimeError) as error:
         problems.append(
             Problem(f"torch does not import ({error})", "pip install --force-reinstall torch")
@@ -114,12 +127,15 @@ def doctor(*, data_dir: Path | None = None, self_test: bool = False) -> Diagnosi
     problems += _folder_problems(folder)
     return Diagnosis(
         versions=versions,
+        extras=list(_extras()),
         python=platform.python_version(),
         system=platform.platform(),
-        cores=_cores(),
+        cores=processes.usable_cores(),
         threads=threads,
         idle_threads=_idle_threads(),
         devices=devices,
+        cuda=cuda,
+        nvidia_driver=_nvidia_driver(),
         data_folder=str(folder),
         datasets=states,
         runs_folder=str(run_folder.ROOT.resolve()),
@@ -131,19 +147,35 @@ def doctor(*, data_dir: Path | None = None, self_test: bool = False) -> Diagnosi
 
 def _versions() -> dict[str, str | None]:
     """The versions of mnistctl and its requirements, without extras; None: not installed."""
-    requirements = importlib.metadata.requires("mnistctl") or []
-    matches = [re.match(r"[\w.-]+", line) for line in requirements if "extra ==" not in line]
-    versions: dict[str, str | None] = {}
-    for name in ("mnistctl", *(match.group() for match in matches if match)):
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = None
-    return versions
+    names = ["mnistctl", *(name for name, extra in _requirements() if extra is None)]
+    return {name: _version(name) for name in names}
 
 
-def _devices() -> tuple[list[Device], int]:
-    """The devices, and the number of threads that torch uses."""
+def _extras() -> Iterator[ExtraPackage]:
+    for name, extra in _requirements():
+        if extra is not None and (version := _version(name)) is not None:
+            yield ExtraPackage(extra, name, version)
+
+
+def _requirements() -> Iterator[tuple[str, str | None]]:
+    """The packages that mnistctl requires, with the extra of each; None: always required."""
+    for line in importlib.metadata.requires("mnistctl") or []:
+        requirement, _, marker = line.partition(";")
+        name = re.match(r"[\w.-]+", requirement)
+        extra = re.search(r"extra == ['\"]([\w-]+)", marker)
+        if name:
+            yield name.group(), extra.group(1) if extra else None
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _devices() -> tuple[list[Device], int, str | None]:
+    """The devices, the number of threads that torch uses, and the version of CUDA in torch."""
     import torch  # 1.2 s
 
     from mnistctl.nn import devices
@@ -154,7 +186,17 @@ def _devices() -> tuple[list[Device], int]:
         model = torch.cuda.get_device_name(device) if on_cuda else provenance.processor()
         has_bf16, has_graphs = devices.has_bf16(device), devices.has_graphs(device)
         descriptions.append(Device(str(device), model, has_bf16, has_graphs))
-    return descriptions, torch.get_num_threads()
+    return descriptions, torch.get_num_threads(), torch.version.cuda
+
+
+def _nvidia_driver() -> str | None:
+    """The version of the NVIDIA driver; None: there is none, or the system is not Linux."""
+    try:
+        text = _NVIDIA_DRIVER.read_text(encoding="utf-8")
+    except OSError:
+        return None
+    version = re.search(r"\d+\.\d[\d.]*", text)
+    return version.group() if version else "unknown"
 
 
 def _torch_problems(devices: list[Device], threads: int) -> Iterator[Problem]:
@@ -170,10 +212,10 @@ def _torch_problems(devices: list[Device], threads: int) -> Iterator[Problem]:
             "an NVIDIA driver is installed, but torch finds no CUDA device",
             "update the driver, or install the torch build for its CUDA version (pytorch.org)",
         )
-    if threads > _cores():
+    if threads > processes.usable_cores():
         yield Problem(
-            f"torch uses {threads} threads on {_cores()} cores, which slows it down",
-            f"set OMP_NUM_THREADS={_cores()}",
+            f"torch uses {threads} threads on {processes.usable_cores()} cores, which slows it down",
+            f"set OMP_NUM_THREADS={processes.usable_cores()}",
         )
 
 
@@ -221,8 +263,3 @@ def _runs(problems: list[Problem]) -> int:
     except ModelError as error:
         problems.append(Problem(str(error), "run mnistctl in a folder that you may read"))
         return 0
-
-
-def _cores() -> int:
-    usable = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
-    return len(usable(0)) if usable else os.cpu_count() or 1

@@ -38,11 +38,18 @@ def doctor(
 def _render(diagnosis: "Diagnosis") -> Iterator[RenderableType]:
     yield f"{diagnosis.system}, Python {diagnosis.python}"
     yield f"{diagnosis.cores} cores, torch uses {diagnosis.threads} threads"
-    yield f"{_describe(diagnosis.idle_threads)}\n"
+    yield _describe(diagnosis.idle_threads)
+    build = f"built for CUDA {diagnosis.cuda}" if diagnosis.cuda else "built without CUDA"
+    yield f"torch {build}, NVIDIA driver: {diagnosis.nvidia_driver or 'none'}\n"
     versions = render.table("package", "version")
     for name, version in diagnosis.versions.items():
         versions.add_row(name, version or "not installed")
     yield versions
+    if diagnosis.extras:
+        extras = render.table("\nextra", "\npackage", "\nversion", left=(0, 1))
+        for item in diagnosis.extras:
+            extras.add_row(item.extra, item.package, item.version)
+        yield extras
     devices = render.table("\ndevice", "\nbf16", "\nCUDA graphs", "\nmodel", left=(0, 3))
     for device in diagnosis.devices:
         answers = ("yes" if has else "no" for has in (device.bf16, device.cuda_graphs))

@@ -104,7 +104,6 @@ def _chosen_threads() -> int:
 
 
 def _start(content: bytes, path: Path) -> "onnxruntime.InferenceSession":
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported
     import onnxruntime  # 0.1 s
 
     options = onnxruntime.SessionOptions()

@@ -1,7 +1,6 @@
 """The Predictor protocol with OpenVINO as the runtime."""
 
 import functools
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from mnistctl.models.predictor import Outputs
 from mnistctl.system import files
 from mnistctl.types import Images
 
-os.environ.setdefault("OPENVINO_TELEMETRY", "0")
 try:
     import openvino as openvino
 except ImportError as error:

@@ -79,7 +79,6 @@ class _MLflow(Tracker):
     """Writes to MLFLOW_TRACKING_URI, else to the default of MLflow: mlflow.db and mlruns."""
 
     def __init__(self, run: Run, settings: TrainSettings) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         # By default MLflow waits for a server that is gone for many minutes, at every epoch.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")  # seconds
