@@ -1,4 +1,4 @@
-"""The examples of docs/using-exports.md run as they are written."""
+"""The examples of docs/how-to/use-exports.md run as they are written."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ from mnistctl.pages import compose, glyphs
 from mnistctl.settings import architectures
 from tests.helpers import ROOT
 
-TEXT = (ROOT / "docs" / "using-exports.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "how-to" / "use-exports.md").read_text(encoding="utf-8")
 
 
 def example(language: str, *, number: int = 1) -> str:

@@ -123,7 +123,7 @@ def test_the_table_of_recipes_is_up_to_date() -> None:
 
 
 def test_the_page_of_results_is_up_to_date() -> None:
-    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "reference" / "results.md").read_text(encoding="utf-8")
 
     assert page.splitlines() == list(load_script("measure_recipes").results())
 
