@@ -165,7 +165,7 @@ def results() -> Iterator[str]:
         "`src/mnistctl/settings/measured.jsonl`, one per recipe and seed. Each row comes "
         "from these commands:",
         "",
-        "```",
+        "```bash",
         "mnistctl train --recipe RECIPE --seed SEED --dataset mnist",
         "mnistctl eval RUN",
         "```",
