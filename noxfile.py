@@ -1,11 +1,11 @@
-"""The checks: `nox -s tests`, `nox -s lint`, `nox -s types`, and `nox -s lowest`."""
+"""The checks: `nox -s tests`, `nox -s lint`, `nox -s types`, `nox -s docs`, and `nox -s lowest`."""
 
 import shutil
 from pathlib import Path
 
 import nox
 
-nox.options.sessions = ["tests", "lint", "types"]
+nox.options.sessions = ["tests", "lint", "types", "docs"]
 GROUPS = nox.project.load_toml("pyproject.toml")
 BIOME, TYPESCRIPT = "@biomejs/biome@2.6.8", "typescript@7.0.2"  # of npm
 GITHUB_SCHEMAS = {  # of check-jsonschema -> the files in .github
@@ -89,3 +89,10 @@ def types(session: nox.Session) -> None:
     """Check types, strictly."""
     session.install(".", *nox.project.dependency_groups(GROUPS, "types"))
     session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation, into docs/_build; warnings and broken links are errors."""
+    session.install(*nox.project.dependency_groups(GROUPS, "docs"))
+    session.run("sphinx-build", "-W", "--keep-going", "-n", "-q", "docs", "docs/_build")

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from mnistctl.system import files, provenance
 
-PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "benchmarks.md"
 MNISTCTL = (sys.executable, "-m", "mnistctl")
 _PACKAGES = ("mnistctl", "torch", "onnxruntime", "numpy", "typer")
 
@@ -94,7 +94,7 @@ def describe_machine() -> str:
 
 
 def write_section(script: str, title: str, lines: Sequence[str]) -> None:
-    """Write a section of `docs/benchmarks.md`, in place of the script's last one."""
+    """Write a section of `docs/reference/benchmarks.md`, in place of the script's last one."""
     begin, end = f"<!-- {script} -->\n", f"<!-- /{script} -->\n"
     origin = (
         f"Written by `python scripts/{script}.py` on {datetime.now(UTC):%Y-%m-%d}, on "

@@ -1,7 +1,7 @@
 """Measure the bundled model in every format with `mnistctl benchmark`, and time each export.
 
-Writes a section of `docs/benchmarks.md` and the plot `docs/formats.png`. MNIST must be in the data
-folder, OpenVINO must be installed, and the machine must be idle:
+Writes a section of `docs/reference/benchmarks.md` and the plot `docs/reference/formats.png`. MNIST
+must be in the data folder, OpenVINO must be installed, and the machine must be idle:
 
     python scripts/bench_formats.py
 """
@@ -14,7 +14,7 @@ from typing import Any
 import bench
 from mnistctl.models import formats
 
-PLOT = Path(__file__).parents[1] / "docs" / "formats.png"
+PLOT = Path(__file__).parents[1] / "docs" / "reference" / "formats.png"
 
 
 def format_table(rows: list[dict[str, Any]]) -> list[str]:

@@ -1,7 +1,7 @@
 """Measure the HTML page of the bundled model: in V8, in Chromium, and its export.
 
-Writes a section of `docs/benchmarks.md`. MNIST must be in the data folder and the machine idle;
-Chromium, Playwright and the extra `html` must be installed:
+Writes a section of `docs/reference/benchmarks.md`. MNIST must be in the data folder and the machine
+idle; Chromium, Playwright and the extra `html` must be installed:
 
     python scripts/bench_page.py [--rounds 5]
 """

@@ -1,6 +1,6 @@
 """Measure `predict` with the bundled models: a picture, a 12-megapixel photo, many small pictures.
 
-Writes a section of `docs/benchmarks.md`. The machine must be idle:
+Writes a section of `docs/reference/benchmarks.md`. The machine must be idle:
 
     python scripts/bench_pictures.py [--rounds 11]
 """

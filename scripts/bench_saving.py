@@ -1,6 +1,7 @@
 """Measure what saving costs a training run, and what opening the bundled model costs.
 
-Writes a section of `docs/benchmarks.md`. MNIST must be in the data folder and the machine idle:
+Writes a section of `docs/reference/benchmarks.md`. MNIST must be in the data folder and the machine
+idle:
 
     python scripts/bench_saving.py [--rounds 5]
 """

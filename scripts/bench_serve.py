@@ -1,7 +1,7 @@
 """Measure `mnistctl serve` with wrk and at fixed rates, beside servers that tutorials write.
 
-Writes a section of `docs/benchmarks.md`. The client runs on the same machine. wrk and the extra `serve`
-must be installed, and the machine idle:
+Writes a section of `docs/reference/benchmarks.md`. The client runs on the same machine. wrk and the
+extra `serve` must be installed, and the machine idle:
 
     python scripts/bench_serve.py [--others PYTHON] [--rounds 3] [--seconds 30] [--overload-seconds 60]
 

@@ -1,7 +1,7 @@
 """Measure the commands of a first session: their time and their results.
 
-Each time is that of a whole process, from start to exit. Writes a section of `docs/benchmarks.md`.
-MNIST must be in the data folder and the machine idle:
+Each time is that of a whole process, from start to exit. Writes a section of
+`docs/reference/benchmarks.md`. MNIST must be in the data folder and the machine idle:
 
     python scripts/bench_session.py [--trainings 3]
 """

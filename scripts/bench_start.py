@@ -1,6 +1,7 @@
 """Measure time and memory of short commands, and compare them with `import torch` alone.
 
-Writes a section of `docs/benchmarks.md`. MNIST must be in the data folder and the machine idle:
+Writes a section of `docs/reference/benchmarks.md`. MNIST must be in the data folder and the machine
+idle:
 
     python scripts/bench_start.py [--rounds 15]
 """

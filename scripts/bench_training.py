@@ -1,9 +1,9 @@
 """Compare recipes with the tutorial loop: time to 99% accuracy, images per second, memory.
 
-Writes a section of `docs/benchmarks.md`, and the result of each run to `docs/bench_training.json`. Each
-round trains every recipe with another seed, with automatic precision (bfloat16 where the hardware
-supports it) and in float32. The tutorial loop runs in the first rounds only. MNIST must be in the data
-folder, and the machine must be idle:
+Writes a section of `docs/reference/benchmarks.md`, and the result of each run to
+`docs/reference/bench_training.json`. Each round trains every recipe with another seed, with automatic
+precision (bfloat16 where the hardware supports it) and in float32. The tutorial loop runs in the first
+rounds only. MNIST must be in the data folder, and the machine must be idle:
 
     python scripts/bench_training.py [--rounds 10] [--tutorial-rounds 2] [RECIPE ...]
 """
@@ -25,7 +25,7 @@ from mnistctl import datasets
 from mnistctl.settings import recipes
 from mnistctl.system import files
 
-ROWS = Path(__file__).parents[1] / "docs" / "bench_training.json"
+ROWS = Path(__file__).parents[1] / "docs" / "reference" / "bench_training.json"
 TUTORIAL = Path(__file__).with_name("tutorial_loop.py")
 TARGET = 0.99  # accuracy
 NO_GPU = "Not measured on a CUDA device: none was available."

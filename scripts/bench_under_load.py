@@ -1,10 +1,10 @@
 """Measure `train --recipe fast` beside other work, with several numbers of threads and spin times.
 
-Writes a section of `docs/benchmarks.md`, and every run to `docs/bench_under_load.json`. Each round
-measures every candidate on the quiet machine, beside one process that computes without pause on one
-core, and beside a second training of the same kind. The candidates alternate. `--baseline` adds the
-`mnistctl` of another environment, such as an older version. MNIST must be in the data folder, and the
-machine must be idle:
+Writes a section of `docs/reference/benchmarks.md`, and every run to
+`docs/reference/bench_under_load.json`. Each round measures every candidate on the quiet machine,
+beside one process that computes without pause on one core, and beside a second training of the same
+kind. The candidates alternate. `--baseline` adds the `mnistctl` of another environment, such as an
+older version. MNIST must be in the data folder, and the machine must be idle:
 
     python scripts/bench_under_load.py [--rounds 7] [--baseline OTHER/bin/mnistctl]
 """
@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import bench
 from mnistctl.system import files
 
-ROWS = Path(__file__).parents[1] / "docs" / "bench_under_load.json"
+ROWS = Path(__file__).parents[1] / "docs" / "reference" / "bench_under_load.json"
 QUIET, BUSY, TWICE = "quiet", "beside a busy process", "two at once"
 _number = itertools.count()
 VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")

@@ -2,12 +2,12 @@
 
     python scripts/build_bundled_model.py [--run RUN | --keep-weights]
 
-The script trains the recipe `small` with seed 0 (both fixed beforehand), or takes a finished run of it.
-Then it calibrates the model. With --keep-weights it keeps the bundled model's weights and calibration,
-and measures its validation losses again.
-The script exports the model, evaluates both files, and writes `src/mnistctl/bundled/` and
-`docs/model-card.md`. The card is also in the metadata of both files. MNIST must be in the data folder,
-and the dependency group `measure` must be installed.
+The script trains the recipe `small` with seed 0 (both fixed beforehand), or takes a finished run of
+it. Then it calibrates the model. With --keep-weights it keeps the bundled model's weights and
+calibration, and measures its validation losses again. The script exports the model, evaluates both
+files, and writes `src/mnistctl/bundled/` and `docs/reference/model-card.md`. The card is also in the
+metadata of both files. MNIST must be in the data folder, and the dependency group `measure` must be
+installed.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ from mnistctl.settings import recipes
 from mnistctl.system import files
 
 RECIPE = "small"
-CARD = Path(__file__).parents[1] / "docs" / "model-card.md"
+CARD = Path(__file__).parents[1] / "docs" / "reference" / "model-card.md"
 PICTURES_PER_KIND = 1_000  # pictures that must be rejected
 MAX_BYTES, MAX_PARAMETERS, MIN_ACCURACY = 2_500_000, 300_000, 0.9975
 

@@ -5,8 +5,8 @@
 The script trains the recipe `numbers` with seed 0 (both fixed beforehand), or takes a finished run of
 it. With --keep-weights it keeps the bundled model's weights and calibration. It measures the model,
 exports it, and writes both files to `src/mnistctl/bundled/` and the card to
-`docs/model-card-numbers.md`. The card is also in the metadata of both files. MNIST must be in the data
-folder, and the dependency group `measure` must be installed.
+`docs/reference/model-card-numbers.md`. The card is also in the metadata of both files. MNIST must be
+in the data folder, and the dependency group `measure` must be installed.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ from mnistctl.settings.architectures import NUMBERS
 from mnistctl.system import files
 
 RECIPE = "numbers"
-CARD = Path(__file__).parents[1] / "docs" / "model-card-numbers.md"
+CARD = Path(__file__).parents[1] / "docs" / "reference" / "model-card-numbers.md"
 MAX_BYTES = 6_300_000  # both files; compressed in the wheel, at most 6 MB
 
 

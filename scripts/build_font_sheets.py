@@ -4,8 +4,8 @@
 
 The script downloads each family of `scripts/fonts.csv` in its version there with `npm pack`, keeps its
 regular font in FOLDER, and draws its characters. It writes `src/mnistctl/pages/font-*.png` and
-`docs/fonts.md`. Families whose use is "measure" are not in the sheets: `scripts/measure_fonts.py`
-measures models on them.
+`docs/reference/fonts.md`. Families whose use is "measure" are not in the sheets:
+`scripts/measure_fonts.py` measures models on them.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from mnistctl.pages import fonts
 
 LIST = Path(__file__).with_name("fonts.csv")
 SHEETS = Path(__file__).parents[1] / "src" / "mnistctl" / "pages"
-DOCUMENT = Path(__file__).parents[1] / "docs" / "fonts.md"
+DOCUMENT = Path(__file__).parents[1] / "docs" / "reference" / "fonts.md"
 FOLDER = Path("fonts")
 TRAIN, MEASURE = "train", "measure"
 # Letters and signs that do not look like a digit in any usual font or handwriting.

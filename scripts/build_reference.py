@@ -3,8 +3,8 @@
     python scripts/build_reference.py [--check]
 
 The help of every command goes to `cli.md`, the training settings to `settings.md`, the JSON keys to
-`json.md` and the exit codes to `exit-codes.md`. With --check nothing is written: the script prints
-which pages are out of date and exits with 1 if there are any.
+`json.md`, the exit codes to `exit-codes.md` and the Python functions to `python.md`. With --check
+nothing is written: the script prints which pages are out of date and exits with 1 if there are any.
 """
 
 import argparse
@@ -12,7 +12,9 @@ import ast
 import dataclasses
 import inspect
 import io
+import re
 import sys
+import textwrap
 import tokenize
 import types
 import typing
@@ -23,6 +25,7 @@ from typing import Any
 import typer.main
 from rich.text import Text
 
+import mnistctl
 from mnistctl import errors
 from mnistctl.api.benchmark import BenchmarkResult
 from mnistctl.api.compare import Comparison
@@ -35,6 +38,7 @@ from mnistctl.api.label import LabelResult
 from mnistctl.api.listings import ArchInfo, RecipeInfo, RunInfo
 from mnistctl.api.picture_results import Detection, Line, PictureResult
 from mnistctl.api.plot import PlotResult
+from mnistctl.api.predict import PicturePredictor
 from mnistctl.api.train import SeedsResult, TrainResult
 from mnistctl.cli.app import app
 from mnistctl.datasets.fetch import FetchedFile
@@ -42,7 +46,9 @@ from mnistctl.evaluation.detection import NumbersReport
 from mnistctl.evaluation.report import Report
 from mnistctl.exports.page_parity import PageParity
 from mnistctl.exports.parity import Parity
+from mnistctl.models import formats
 from mnistctl.models.predictor import Prediction
+from mnistctl.serving.options import ServeOptions
 from mnistctl.settings import train_settings
 from mnistctl.settings.setting import Panel, Setting
 from mnistctl.system import files
@@ -62,8 +68,18 @@ def cli_page() -> Iterator[str]:
     """The help of every command as plain text."""
     yield from (MADE_BY, "# Commands", "")
     yield from (
-        "This is the help that `mnistctl COMMAND --help` prints. What each exit code means is in",
-        "[exit-codes.md](exit-codes.md), and the JSON keys are in [json.md](json.md).",
+        "Below the table is the help that `mnistctl COMMAND --help` prints. `mnistctl help COMMAND` is",
+        "the same. `mnistctl --install-completion` installs shell completion, which also completes the",
+        "names of runs, models, datasets, recipes and architectures.",
+        "",
+        "See also the [exit codes](exit-codes.md) and the keys of the [JSON output](json.md).",
+        "",
+        "| command | what it does |",
+        "| --- | --- |",
+        *(
+            f"| [{name}](#{name}) | {command.get_short_help_str(WIDTH)} |"
+            for name, command in COMMANDS.items()
+        ),
     )
     parent = GROUP.context_class(GROUP, info_name="mnistctl", **GROUP.context_settings)
     for name, command in COMMANDS.items():
@@ -391,11 +407,125 @@ def summary_of(item: Any) -> str:
     return str(inspect.getdoc(item)).split("\n")[0]
 
 
+# --- python.md
+
+# Classes whose methods belong to the public functions: what `open_model` returns.
+METHODS: Mapping[str, Sequence[Any]] = {"open_model": (PicturePredictor.read,)}
+# What docstrings name with the code's words -> what users look up.
+LINKS: Mapping[str, str] = {
+    "`models.find_model`": "[the names of models](#names-of-models)",
+    "a name in `datasets.catalog.DATASETS`": "the name of a [dataset](datasets.md)",
+    "a name in `architectures.ARCHITECTURES`": "an [architecture](recipes.md#architectures)",
+    "one of `formats.FORMATS`": "an [export format](../how-to/export.md#formats)",
+    "`formats.BENCHMARKED`": ", ".join(f"`{name}`" for name in formats.BENCHMARKED),
+    "`formats.IR_VERSIONS`": ", ".join(map(str, formats.IR_VERSIONS)),
+    "`formats.INPUTS`": " or ".join(f'`"{name}"`' for name in formats.INPUTS),
+    "`picture_requests.read_labels`": "[scoring](../how-to/read-pictures.md#score-the-answers)",
+    "`picture_requests.label_in_name`": "[scoring](../how-to/read-pictures.md#score-the-answers)",
+    " and, for `numbers`, `picture_requests.number_in_name`": "",
+    "`predict.predict`": "[predict](#predict)",
+    "`NumbersReport`": "[`NumbersReport`](json.md#eval)",
+    "`RunInfo`": "[`RunInfo`](json.md#runs)",
+    "`TrainSettings`": "[the settings](settings.md)",
+    "`ServeOptions`": "[ServeOptions](#serveoptions)",
+}
+_SECTIONS = {"Args:": "Parameters", "Returns:": "Returns", "Raises:": "Raises"}
+
+
+def python_page() -> Iterator[str]:
+    """The public functions: their signatures and docstrings."""
+    yield from (MADE_BY, "# Python functions", "")
+    yield from (
+        "Each command has a function of the same name; `eval` is `evaluate`. A function's module is",
+        "imported when the function is first used, so `import mnistctl` takes little time.",
+        "[From Python](../how-to/python.md) shows how to use them.",
+        "",
+        "The results are dataclasses. Their fields are the keys of [the JSON output](json.md), and",
+        "`to_json()` returns them as plain values. [Exit codes](exit-codes.md) lists the exceptions.",
+        "",
+        "## Names of models",
+        "",
+        "A model is a model file, a run folder, the name of a run, `bundled` or `bundled-numbers`.",
+        "`None` is the newest run in the working folder, or the bundled model if there is no run.",
+    )
+    for name in sorted(mnistctl.__all__):
+        yield from (
+            "",
+            f"## {name}",
+            "",
+            *function_section(f"mnistctl.{name}", getattr(mnistctl, name)),
+        )
+        for method in METHODS.get(name, ()):
+            owner, _, method_name = method.__qualname__.rpartition(".")
+            yield from ("", f"### {owner}.{method_name}", "", *function_section(method_name, method))
+    yield from (
+        "",
+        "## ServeOptions",
+        "",
+        "`mnistctl.serving.options.ServeOptions` has these fields:",
+        "",
+    )
+    comments = trailing_comments(ServeOptions)
+    for field in dataclasses.fields(ServeOptions):
+        text = f": {comments[field.name]}" if field.name in comments else ""
+        yield f"- `{field.name} = {field.default!r}`{text}"
+
+
+def function_section(name: str, function: Any) -> Iterator[str]:
+    """The signature of a function, and its docstring in Markdown."""
+    yield from ("```python", signature_of(name, function), "```", "")
+    text = str(inspect.getdoc(function))
+    for name_in_code, link in LINKS.items():
+        text = re.sub(re.escape(name_in_code).replace(r"\ ", r"\s+"), link, text)
+    lines = iter(text.splitlines())
+    for line in lines:
+        if line not in _SECTIONS:
+            yield line
+            continue
+        yield from (f"**{_SECTIONS[line]}**", "")
+        for item in items(lines):
+            name, colon, meaning = item.partition(": ")
+            yield f"- `{name}`: {meaning}" if colon and name.isidentifier() else item
+        yield ""
+
+
+def items(lines: Iterator[str]) -> Iterator[str]:
+    """The items of a section of a docstring, each on one line, up to the next empty line."""
+    block: list[str] = []
+    for line in lines:
+        if not line:
+            break
+        block.append(line)
+    yield from textwrap.dedent("\n".join(block)).replace("\n    ", " ").splitlines()
+
+
+def signature_of(name: str, function: Any) -> str:
+    """A function's signature, a parameter per line if it is long. The names of modules are left out."""
+    signature = inspect.signature(function)
+    parameters = [plain(str(item)) for item in signature.parameters.values() if item.name != "self"]
+    kinds = [item.kind for item in signature.parameters.values() if item.name != "self"]
+    if inspect.Parameter.KEYWORD_ONLY in kinds:
+        parameters.insert(kinds.index(inspect.Parameter.KEYWORD_ONLY), "*")
+    end = f") -> {plain(inspect.formatannotation(signature.return_annotation))}"
+    text = f"{name}({', '.join(parameters)}{end}"
+    if len(text) > WIDTH:
+        text = "\n".join([f"{name}(", *(f"    {item}," for item in parameters), end])
+    return text
+
+
+def plain(annotation: str) -> str:
+    """An annotation without the names of modules, and without the operating system's kind of path."""
+    without_modules = re.sub(r"\b(?:[a-z_]+\.)+(?=[A-Z])", "", annotation)
+    without_system = re.sub(r"\b(Posix|Windows)Path\b", "Path", without_modules)
+    return re.sub(r"^'(\w+)'$", r"\1", without_system)
+
+
 PAGES = {
     "cli.md": cli_page,
     "settings.md": settings_page,
     "json.md": json_page,
     "exit-codes.md": exit_codes_page,
+    "python.md": python_page,
 }
 
 

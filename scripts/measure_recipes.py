@@ -6,7 +6,8 @@
 
 Each run adds a row to `src/mnistctl/settings/measured.jsonl` as soon as it has finished. A recipe and
 seed with a timed row of the same settings is not trained again, so the script can be interrupted and
-started again. From the rows it writes the README's table of recipes and `docs/results.md`.
+started again. From the rows it writes the table of recipes in `docs/reference/recipes.md`, and
+`docs/reference/results.md`.
 
 The test set is read after the run. MNIST must be in the data folder. --runs keeps the runs in a folder;
 ensembles are made of the runs there.
@@ -34,8 +35,8 @@ from mnistctl.system import files
 from mnistctl.system.provenance import versions
 
 ROWS = Path(recipes.__file__).parent / "measured.jsonl"
-ROOT = Path(__file__).parents[1]
-README, RESULTS = ROOT / "README.md", ROOT / "docs" / "results.md"
+REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
+OVERVIEW, RESULTS = REFERENCE / "recipes.md", REFERENCE / "results.md"
 RECIPES = recipes.of_task(architectures.DIGIT)  # the others have no test accuracy of this kind
 BEGIN = "<!-- recipes: made by scripts/measure_recipes.py -->\n"
 END = "<!-- /recipes -->\n"
@@ -123,7 +124,7 @@ def measure_ensembles(recipe: str, members: int) -> None:
 
 
 def table() -> str:
-    """The README's table of recipes."""
+    """The table of recipes in `docs/reference/recipes.md`."""
     lines = [
         "| recipe | summary | published | test, mean ± std | validation | train | seeds |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -156,7 +157,7 @@ def column(rows: Sequence[dict[str, Any]], name: str) -> list[float]:
 
 
 def results() -> Iterator[str]:
-    """The lines of `docs/results.md`."""
+    """The lines of `docs/reference/results.md`."""
     yield from (
         "# Results",
         "",
@@ -164,7 +165,7 @@ def results() -> Iterator[str]:
         "`src/mnistctl/settings/measured.jsonl`, one per recipe and seed. Each row comes "
         "from these commands:",
         "",
-        "```",
+        "```bash",
         "mnistctl train --recipe RECIPE --seed SEED --dataset mnist",
         "mnistctl eval RUN",
         "```",
@@ -284,10 +285,10 @@ def machines() -> Iterator[str]:
 
 
 def write_pages() -> None:
-    """Write the README's table and the page of results."""
-    before, rest = README.read_text(encoding="utf-8").split(BEGIN)
+    """Write the table of recipes and the page of results."""
+    before, rest = OVERVIEW.read_text(encoding="utf-8").split(BEGIN)
     _, after = rest.split(END)
-    files.write_bytes(README, f"{before}{BEGIN}\n{table()}\n{END}{after}".encode())
+    files.write_bytes(OVERVIEW, f"{before}{BEGIN}\n{table()}\n{END}{after}".encode())
     files.write_bytes(RESULTS, ("\n".join(results()) + "\n").encode())
 
 

@@ -1,6 +1,7 @@
 """Profile the recipe `fast` on the CPU: the share of time of each part of a training step.
 
-Writes a section of `docs/benchmarks.md`. MNIST must be in the data folder and the machine idle:
+Writes a section of `docs/reference/benchmarks.md`. MNIST must be in the data folder and the machine
+idle:
 
     python scripts/profile_training.py
 """

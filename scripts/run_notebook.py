@@ -1,4 +1,4 @@
-"""Run `docs/mnist.ipynb` and store the outputs of its cells, with plots at half size.
+"""Run `docs/tutorial/mnist.ipynb` and store the outputs of its cells, with plots at half size.
 
     python scripts/run_notebook.py
 
@@ -16,7 +16,7 @@ import nbclient
 import nbformat
 from PIL import Image
 
-NOTEBOOK = Path(__file__).parents[1] / "docs" / "mnist.ipynb"
+NOTEBOOK = Path(__file__).parents[1] / "docs" / "tutorial" / "mnist.ipynb"
 
 
 def run(*, dataset: str) -> Any:

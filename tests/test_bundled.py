@@ -19,7 +19,9 @@ from mnistctl.settings import recipes
 from mnistctl.settings.architectures import NUMBERS
 from tests.helpers import ROOT, Cli
 
-CARD = (ROOT / "docs" / "model-card.md").read_text(encoding="utf-8")
+REFERENCE = ROOT / "docs" / "reference"
+CARD = (REFERENCE / "model-card.md").read_text(encoding="utf-8")
+NUMBERS_CARD = (REFERENCE / "model-card-numbers.md").read_text(encoding="utf-8")
 FORMATS = (formats.SAFETENSORS, formats.ONNX)
 
 
@@ -48,7 +50,7 @@ def test_the_bundled_model_for_numbers_has_the_settings_of_its_recipe_and_its_ca
     assert metadata.task == NUMBERS
     assert metadata.threshold is not None
     assert all(settings[name] == value for name, value in metadata.config.items())
-    assert metadata.card == (ROOT / "docs" / "model-card-numbers.md").read_text(encoding="utf-8")
+    assert metadata.card == NUMBERS_CARD
 
 
 def test_the_bundled_files_for_numbers_are_at_most_6_mb_in_the_wheel(tmp_path: Path) -> None:
@@ -76,8 +78,7 @@ def test_the_bundled_model_for_numbers_is_as_accurate_as_its_card_says(cli: Cli)
     answer = cli("eval", "bundled-numbers", "--json")
 
     report = json.loads(answer.out)
-    card = (ROOT / "docs" / "model-card-numbers.md").read_text(encoding="utf-8")
-    assert f"| {100 * report['precision']:.2f}% | {100 * report['recall']:.2f}% |" in card
+    assert f"| {100 * report['precision']:.2f}% | {100 * report['recall']:.2f}% |" in NUMBERS_CARD
 
 
 def test_the_newest_run_is_found_by_its_task(cli: Cli) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers import ROOT, load_script
 
-TEXT = (ROOT / "docs" / "mnist.ipynb").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "tutorial" / "mnist.ipynb").read_text(encoding="utf-8")
 
 
 def outputs(notebook: Any) -> Iterator[Any]:

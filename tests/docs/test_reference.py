@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import build_reference
+import mnistctl
 from mnistctl import errors
 from mnistctl.settings import train_settings
 from tests.helpers import Cli
@@ -54,6 +55,15 @@ def test_the_page_of_settings_has_every_setting_with_an_option() -> None:
 
     rows = re.findall(r"^\| `(\w+)` \| `--", page, flags=re.MULTILINE)
     assert sorted(rows) == sorted(train_settings.OPTIONS)
+
+
+def test_every_public_function_is_on_the_page_of_python() -> None:
+    page = (FOLDER / "python.md").read_text(encoding="utf-8")
+
+    assert re.findall(r"^## ([a-z_]+)$", page, flags=re.MULTILINE) == sorted(mnistctl.__all__)
+    assert (
+        re.findall(r"`(?:[a-z_]+\.)+[A-Z_]{3,}`|`(?:models|predict|picture_requests)\.\w+`", page) == []
+    )
 
 
 def test_every_json_key_is_documented_by_a_comment() -> None:

@@ -1,4 +1,4 @@
-"""The files in docs/deploy agree with the server, with each other and with docs/deploy.md."""
+"""The files in docs/deploy agree with the server, with each other and with docs/how-to/deploy.md."""
 
 import itertools
 import json
@@ -27,14 +27,14 @@ from tests.helpers import ROOT, Cli
 from tests.serving.server import EXAMPLE, EXAMPLE_LABEL, Server, free_port
 
 FOLDER = ROOT / "docs" / "deploy"
-PAGE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how-to" / "deploy.md").read_text(encoding="utf-8")
 UNIT = (FOLDER / "mnistctl.service").read_text(encoding="utf-8")
 DOCKERFILE = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
 KUBERNETES = (FOLDER / "kubernetes.yaml").read_text(encoding="utf-8")
 KSERVE = (FOLDER / "kserve.yaml").read_text(encoding="utf-8")
 
 NOT_INSTALLED = ("torch", "torchvision", "onnxscript", "matplotlib")
-MAX_SIZE_ERROR = 0.1  # of the size in docs/deploy.md
+MAX_SIZE_ERROR = 0.1  # of the size in docs/how-to/deploy.md
 PIP_SECONDS = 600
 
 
@@ -286,7 +286,7 @@ def packages() -> list[str]:
 
 def test_the_page_introduces_every_file() -> None:
     for file in FOLDER.iterdir():
-        assert f"](deploy/{file.name})" in PAGE
+        assert f"](../deploy/{file.name})" in PAGE
 
 
 def test_prometheus_sends_the_token_and_the_metrics_on_the_page_exist(server: Server) -> None:

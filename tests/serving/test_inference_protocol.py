@@ -130,7 +130,7 @@ def test_errors_reach_the_client(client: Any, digits_test: Any) -> None:
 
 
 def test_the_example_of_the_documentation_runs(server: Server) -> None:
-    pages = (ROOT / "docs" / "serving.md").read_text("utf-8")
+    pages = (ROOT / "docs" / "how-to" / "serve.md").read_text("utf-8")
     match = re.search(r"```python\n(.*?)```", pages, re.DOTALL)
     assert match is not None
     code = match[1].replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")

@@ -80,6 +80,8 @@ def plot(
 
 
 def _find_run(name: str | Path | None) -> Run:
+    if name is not None and (named := run_folder.find(name)) is not None:
+        return named
     path = models.find_model(name)
     run = run_folder.run_of_model(path)
     if run is None:

@@ -55,7 +55,7 @@ def keep_freed_memory() -> None:
     """Make glibc keep freed memory for the next training step instead of returning it to the system.
 
     Without this, requesting it again takes a third of the time of a short CPU training (`fast`; see
-    docs/benchmarks.md). Other C libraries do not have `mallopt`; there it does nothing.
+    docs/reference/benchmarks.md). Other C libraries do not have `mallopt`; there it does nothing.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):  # not glibc
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,8 +1,8 @@
 """Digits and letters of open fonts, in the package as pictures.
 
 `scripts/build_font_sheets.py` draws them. A sheet has a row per font family, with its ten digits and
-then some of its letters, none of which looks like a digit. `docs/fonts.md` lists the families and their
-licences.
+then some of its letters, none of which looks like a digit. `docs/reference/fonts.md` lists the
+families and their licences.
 """
 
 from functools import cache

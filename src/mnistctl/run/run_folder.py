@@ -263,6 +263,15 @@ def run_of_model(path: Path) -> Run | None:
     return run if path.name == MODEL_NAME and run.config_path.is_file() else None
 
 
+def find(name: str | Path) -> Run | None:
+    """The run of this name or folder, with or without a model; None: there is none."""
+    with contextlib.suppress(OSError):  # a name that is too long
+        for run in (Run(Path(name)), Run(ROOT / name)):
+            if run.config_path.is_file():
+                return run
+    return None
+
+
 def find_all() -> list[Run]:
     """The runs in the working folder that have a model, the newest last."""
     runs = [run for run in _all_folders() if run.model_path.is_file()]

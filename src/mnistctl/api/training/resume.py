@@ -52,10 +52,9 @@ def open_run(name: str | Path, options: dict[str, Any]) -> Iterator[Start]:
 
 
 def _find(name: str | Path) -> Run:
-    for folder in (Path(name), run_folder.ROOT / name):
-        run = Run(folder)
-        if run.config_path.is_file():
-            return run
+    run = run_folder.find(name)
+    if run is not None:
+        return run
     names = ", ".join(sorted(run.folder.name for run in run_folder.find_all()))
     raise UsageError(f"--resume {name}: run not found; runs here: {names or 'none'}")
 
