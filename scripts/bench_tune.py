@@ -1,7 +1,7 @@
 """Measure `mnistctl tune`: what it finds, how fast, and beside plain searches with Optuna.
 
 Writes a section of `docs/benchmarks.md`, and each finished measurement to `docs/bench_tune.json`; those
-are not measured again. Takes about 40 minutes on two cores. The extra `tune` must be installed, MNIST
+are not measured again. Takes about three quarters of an hour on two cores. The extra `tune` must be installed, MNIST
 must be in the data folder, and the machine must be idle:
 
     python scripts/bench_tune.py
@@ -23,7 +23,7 @@ from mnistctl.system import files
 ROWS = bench.PAGE.with_name("bench_tune.json")
 PLAIN = Path(__file__).with_name("plain_search.py")
 OTHER_SPLIT = 1  # where the confirmation runs hold out other images
-EQUAL = ("--trials", "12", "--epochs", "5", "--confirm", "3")  # of the plain searches and ours
+EQUAL = ("--trials", "8", "--epochs", "2", "--confirm", "3")  # of the plain searches and ours
 ROUNDS = 2
 
 
