@@ -11,6 +11,7 @@ extensions = ["myst_parser", "sphinx_copybutton"]
 source_suffix = {".md": "markdown", ".ipynb": "markdown"}
 exclude_patterns = ["_build"]
 nitpicky = True
+smartquotes = False  # "--option" would become "–option"
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
