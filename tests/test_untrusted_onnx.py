@@ -356,7 +356,8 @@ def single(kind: str) -> Callable[[Bomb], None]:
 
 BOMBS: dict[str, tuple[Callable[[Bomb], None], str]] = {
     "a large value": (one_large_value, "one image needs 2,1.* bytes"),
-    "many values at once": (many_values_at_once, "one image needs .* bytes"),
+    # Older releases of onnx infer no sizes here, so mnistctl rejects the file for another reason.
+    "many values at once": (many_values_at_once, "one image needs .* bytes|only when the file runs"),
     "a large kernel": (large_kernel, "one image (needs|takes)"),
     "a large buffer": (large_buffer, "one image needs"),
     "a chain of products": (chain_of_products, "one image takes .* operations"),
