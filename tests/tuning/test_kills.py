@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc"),
 ]
 KILLS = 32
-TRIALS = 20
+TRIALS = 16
 
 
 def command(*options: str) -> list[str]:
@@ -84,16 +84,16 @@ def test_killed_studies_end_like_others_bit_for_bit(kind: str, request: pytest.F
         storage = server.url
     options = ["--storage", storage] if storage else []
     describe = [
-        *("--arch", "mlp", "--dataset", "digits", "--device", "cpu", "--epochs", "40"),
+        *("--arch", "mlp", "--dataset", "digits", "--device", "cpu", "--epochs", "30"),
         *("--sampler", "random", "--pruner", "none", "--keep", "all", "--trials", str(TRIALS)),
         *("--confirm", "2", "--workers", "2", "--no-plots", *options),
     ]
     choose = random.Random(kind)
 
-    assert start("reference", *describe).wait(300) == 0
+    assert start("reference", *describe).wait(500) == 0
     main = start("killed", *describe)
     kills = 0
-    deadline = time.monotonic() + 400
+    deadline = time.monotonic() + 500
     while kills < KILLS:
         assert time.monotonic() < deadline
         time.sleep(choose.uniform(1, 3.5))
@@ -105,8 +105,8 @@ def test_killed_studies_end_like_others_bit_for_bit(kind: str, request: pytest.F
             main.wait()
         elif processes := children(main.pid):
             kills += kill(choose.choice(processes))
-    if main.wait(300) != 0:
-        assert start("--resume", "killed", "--workers", "2", "--no-plots", *options).wait(300) == 0
+    if main.wait(500) != 0:
+        assert start("--resume", "killed", "--workers", "2", "--no-plots", *options).wait(500) == 0
 
     check_same(
         mnistctl.read_study("killed", storage=storage or None),

@@ -6,7 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
+from optuna.storages import RDBStorage
 
 import mnistctl
 from mnistctl.errors import DataError, UsageError
@@ -142,6 +144,16 @@ def test_a_study_in_a_database_needs_a_name(cli: Cli) -> None:
 
     assert answer.code == 2
     assert "name the study" in answer.err
+
+
+def test_a_study_of_another_program_is_not_continued(postgres: Postgres, name: str) -> None:
+    url = postgres.url.replace("postgresql://", "postgresql+psycopg://")
+    storage = RDBStorage(url)
+    optuna.create_study(study_name=name, storage=storage).optimize(lambda trial: 1.0, n_trials=1)
+    storage.engine.dispose()
+
+    with pytest.raises(UsageError, match="exists in this storage, and is not one of mnistctl"):
+        mnistctl.tune("mlp", study=name, storage=postgres.url, **TINY)
 
 
 def test_a_study_that_is_not_in_the_database_is_not_found(postgres: Postgres, name: str) -> None:

@@ -34,7 +34,7 @@ class TrialResult(Result):
     objectives: dict[str, float]  # name -> value; empty: not complete
     validation_accuracy: float | None  # in [0, 1], mean of its runs; of the last epoch so far
     validation_loss: float | None  # in nats, as the accuracy; null: not finished
-    epochs: int  # done so far, in the last run
+    epochs: int  # done so far; with several seeds 0 while the trial is running
     train_seconds: float | None  # per run; null: not finished
     error: str | None  # why it failed
 
@@ -180,6 +180,7 @@ def _trial(study: Study, frozen: FrozenTrial, *, is_interrupted: bool) -> TrialR
     reported = frozen.intermediate_values
     objectives = study.definition.objectives
     is_complete = frozen.state == TrialState.COMPLETE
+    is_single = study.definition.seeds == 1  # otherwise, a report is the result of a seed
     accuracy = metrics.get("validation_accuracy")
     if accuracy is None and objectives[0] == "accuracy" and reported:
         accuracy = reported[max(reported)]
@@ -191,7 +192,7 @@ def _trial(study: Study, frozen: FrozenTrial, *, is_interrupted: bool) -> TrialR
         objectives=dict(zip(objectives, frozen.values, strict=True)) if is_complete else {},
         validation_accuracy=accuracy,
         validation_loss=metrics.get("validation_loss"),
-        epochs=metrics.get("epochs") or max(reported, default=0),
+        epochs=metrics.get("epochs") or (max(reported, default=0) if is_single else 0),
         train_seconds=metrics.get("train_seconds"),
         error=metrics.get("error"),
     )

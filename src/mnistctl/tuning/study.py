@@ -342,6 +342,8 @@ def _load(store: Any, name: str, definition: Definition | None) -> optuna.Study:
         study_name=name, storage=store, directions=definition.directions, load_if_exists=True
     )
     if _DEFINITION not in inner.user_attrs:  # new, or its process was killed here
+        if any(trial.state != TrialState.WAITING for trial in inner.get_trials(deepcopy=False)):
+            raise UsageError(f"study '{name}' exists in this storage, and is not one of mnistctl")
         if not inner.get_trials(deepcopy=False) and not samplers.is_grid(definition):
             values = search_space.values_in(definition.base, definition.dimensions)
             labels = {
