@@ -1,8 +1,8 @@
 """Measure `mnistctl tune`: what it finds, how fast, and beside plain searches with Optuna.
 
 Writes a section of `docs/reference/benchmarks.md`, and each finished measurement to
-`docs/reference/bench_tune.json`; those are not measured again. Takes about half an hour on two cores. The
-extra `tune` must be installed, MNIST must be in the data folder, and the machine must be idle:
+`docs/reference/bench_tune.json`; those are not measured again. Takes about half an hour on two cores.
+The extra `tune` must be installed, MNIST must be in the data folder, and the machine must be idle:
 
     python scripts/bench_tune.py
 """
