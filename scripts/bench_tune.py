@@ -24,7 +24,8 @@ ROWS = bench.PAGE.with_name("bench_tune.json")
 PLAIN = Path(__file__).with_name("plain_search.py")
 OTHER_SPLIT = 1  # where the confirmation runs hold out other images
 EQUAL = ("--trials", "8", "--epochs", "2", "--confirm", "3")  # of the plain searches and ours
-ROUNDS = 2
+SEEDS = ("--seeds", "3", "--pruner", "median")
+ROUNDS, SEARCH_ROUNDS = 2, 1
 
 
 def tune(*options: str) -> dict[str, Any]:
@@ -40,9 +41,11 @@ def train_recipe(recipe: str, seeds: int) -> list[float]:
     return [run["validation_accuracy"] for run in json.loads(bench.measure(command).stdout)["runs"]]
 
 
-def search_and_compare(arch: str, trials: int, recipe: str, seeds: int) -> dict[str, Any]:
+def search_and_compare(
+    arch: str, trials: int, recipe: str, seeds: int, *options: str
+) -> dict[str, Any]:
     """A search in the default space of an architecture, and a recipe on the same split."""
-    result = tune("--arch", arch, "--trials", str(trials), "--confirm", str(seeds))
+    result = tune("--arch", arch, "--trials", str(trials), "--confirm", str(seeds), *options)
     values = [
         trial["objectives"].get("accuracy", trial["validation_accuracy"]) for trial in result["trials"]
     ]
@@ -62,7 +65,7 @@ def search_and_compare(arch: str, trials: int, recipe: str, seeds: int) -> dict[
 def compare_searches() -> dict[str, Any]:
     """Equal trials by mnistctl, by Optuna's plain loop, and by random search, in turns."""
     rows: dict[str, list[dict[str, Any]]] = {"mnistctl tune": [], "plain loop": [], "random search": []}
-    for number in range(ROUNDS):
+    for number in range(SEARCH_ROUNDS):
         result = tune("--arch", "mlp", *EQUAL, "--seed", str(number))
         rows["mnistctl tune"].append(
             {
@@ -94,6 +97,7 @@ MEASUREMENTS: dict[str, Callable[[], dict[str, Any]]] = {
     "workers": compare_workers,
     "cnn": lambda: search_and_compare("cnn", 30, "cnn", 5),
     "searches": compare_searches,
+    "cnn, seeds": lambda: search_and_compare("cnn", 30, "cnn", 5, *SEEDS),
 }
 
 
@@ -103,7 +107,7 @@ def percent(values: Sequence[float]) -> str:
     return f"{100 * statistics.fmean(values):.2f}%{deviation}"
 
 
-def found_line(row: dict[str, Any], arch: str, recipe: str) -> str:
+def found_line(row: dict[str, Any], arch: str, recipe: str, *options: str) -> str:
     """What a search has found, beside a recipe."""
     found, base = row["confirmed"], row["recipe"]
     gain = 100 * (statistics.fmean(found) - statistics.fmean(base))
@@ -113,7 +117,8 @@ def found_line(row: dict[str, Any], arch: str, recipe: str) -> str:
         for name, value in row["settings"].items()
     )
     return (
-        f"| `tune --arch {arch} --trials {len(row['states'])}` | {row['seconds'] / 60:.1f} "
+        f"| `{' '.join(('--arch', arch, *options))}` | {len(row['states'])} "
+        f"| {row['seconds'] / 60:.1f} "
         f"| {100 * row['best']:.2f}% | {percent(found)} | `{recipe}`: {percent(base)} "
         f"| {gain:+.2f} ± {error:.2f} | {row['rank_of_first']} | {settings} |"
     )
@@ -125,14 +130,15 @@ def report(rows: dict[str, Any]) -> list[str]:
     ratios = [two / one for one, two in zip(workers["1"], workers["2"], strict=True)]
     return [
         "The confirmed accuracy is that of runs with new seeds on another split than the search's,",
-        "and so is the recipe's: means of five runs each. The difference has its standard error. The",
-        "rank is that of the first trial, which has the settings of the architecture's recipe, in the",
-        "search.",
+        "and so is the recipe's: means of five runs each. The difference, in points, has its standard",
+        "error. The rank is that of the first trial, which has the settings of the architecture's",
+        "recipe.",
         "",
-        "| search | minutes | best trial | confirmed | recipe | difference, points | rank | settings |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| search | trials | minutes | best trial | confirmed | recipe | difference | rank | settings |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         found_line(rows["mlp"], "mlp", "mlp-128"),
         found_line(rows["cnn"], "cnn", "cnn"),
+        found_line(rows["cnn, seeds"], "cnn", "cnn", *SEEDS),
         "",
         f"Equal trials, in turns: `{' '.join(EQUAL)}`. The plain loop is Optuna's example for PyTorch",
         "on this space (`scripts/plain_search.py`): TPE and the median pruner, one process, a",
