@@ -154,7 +154,8 @@ def report(rows: dict[str, Any]) -> list[str]:
         ),
         "",
         f"Two workers on {os.cpu_count()} cores take {statistics.median(ratios):.2f} of the time of",
-        f"one worker with all cores ({min(ratios):.2f} to {max(ratios):.2f}): 40 trials of two epochs.",
+        f"one worker with all cores ({min(ratios):.2f} to {max(ratios):.2f}), for 40 trials of two",
+        "epochs.",
     ]
 
 
