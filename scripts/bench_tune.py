@@ -134,7 +134,7 @@ def report(rows: dict[str, Any]) -> list[str]:
         "error. The rank is that of the first trial, which has the settings of the architecture's",
         "recipe.",
         "",
-        "| search | trials | minutes | best trial | confirmed | recipe | difference | rank | settings |",
+        "| search | trials | minutes | best | confirmed | recipe | difference | rank | settings |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         found_line(rows["mlp"], "mlp", "mlp-128"),
         found_line(rows["cnn"], "cnn", "cnn"),
