@@ -82,7 +82,7 @@ def test_a_settings_file_that_is_no_text_file_is_rejected(tmp_path: Path, name: 
         (("--arch-arg", f"{LONG}=1"), "takes no argument"),
         (("--arch", LONG), "unknown architecture"),
         (("--arch", f"{LONG}.py:Net"), "File name too long"),
-        (("--resume", LONG), "File name too long"),
+        (("--resume", LONG), "run not found"),
         (("--name", LONG), "--name"),
         (("--save-every", "99999999999999h"), "--save-every"),
         (("--track", LONG), "unknown tracker"),

@@ -107,7 +107,7 @@ _COMMANDS: dict[str, list[tuple[str, Callable[..., None], list[str]]]] = {
             tune.tune,
             [
                 "mnistctl tune --arch mlp --minutes 10",
-                "mnistctl tune rates --arch cnn --search learning_rate=1e-3..1e-1:log --trials 40",
+                "mnistctl tune rates --search learning_rate=1e-3..1e-1:log --trials 40",
                 "mnistctl tune --resume rates",
                 "mnistctl tune rates --show",
             ],
