@@ -11,7 +11,7 @@ from mnistctl.api import models
 from mnistctl.api.training import run_settings, state_file
 from mnistctl.api.training.run_settings import Start
 from mnistctl.api.training.state_file import SavedState
-from mnistctl.errors import UsageError
+from mnistctl.errors import UsageError, shorten
 from mnistctl.run import run_folder
 from mnistctl.run.run_folder import Run
 from mnistctl.settings.architectures import Architecture
@@ -56,7 +56,7 @@ def _find(name: str | Path) -> Run:
     if run is not None:
         return run
     names = ", ".join(sorted(run.folder.name for run in run_folder.find_all()))
-    raise UsageError(f"--resume {name}: run not found; runs here: {names or 'none'}")
+    raise UsageError(f"--resume {shorten(str(name))}: run not found; runs here: {names or 'none'}")
 
 
 def _resolve_settings(run: Run, original: TrainSettings, options: dict[str, Any]) -> TrainSettings:
