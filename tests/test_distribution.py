@@ -66,7 +66,8 @@ def install(source: Path, environment: Path) -> Path:
     borrowed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     (site_packages / "borrowed.pth").write_text("\n".join(borrowed))
     python = programs(environment) / "python"
-    options = ("--quiet", "--no-index", "--no-deps", "--no-build-isolation")
+    # The borrowed packages may include mnistctl itself, which counts as installed otherwise.
+    options = ("--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--ignore-installed")
     pip = (sys.executable, "-m", "pip", "--python", python, "install", *options)
     run(*pip, source, folder=environment.parent)
     return programs(environment)
